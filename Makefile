@@ -1,0 +1,44 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.SHELLFLAGS := -eu -o pipefail -c
+SHELL := /bin/bash
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help install local demo down clean lint unit integration molecule test bench
+
+help: ## List what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: ## Make the control node's environment in .venv
+	@scripts/install
+
+local: install ## Start an AWS and an Encord on this machine
+	@ansible-playbook playbooks/local.yml
+
+demo: ## From nothing to a label in S3, on this machine
+	@python3 scripts/demo.py
+
+down: ## End everything that was started here
+	@if [ -x .venv/bin/ansible-playbook ]; then ansible-playbook playbooks/local_down.yml; fi
+
+clean: down ## ... and remove everything that was downloaded or built
+	@rm -rf .venv .local .ansible .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+lint: install ## Check style, types and good practice
+	@scripts/lint
+
+unit: install ## Test the parts: handler, modules, Encord stand-in
+	@python -m pytest tests/unit tests/contract
+
+integration: install ## Test what `make demo` has left running
+	@python -m pytest tests/integration
+
+molecule: install ## Test whole deployments on a local AWS
+	@python -m pytest tests/molecule
+
+test: lint unit molecule ## Everything that is tested
+
+bench: install ## Measure, and write docs/benchmarks.md
+	@python -m tests.benchmarks

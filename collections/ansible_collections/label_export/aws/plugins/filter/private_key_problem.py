@@ -1,0 +1,69 @@
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Filter: what is wrong with an Encord private key, never with its text."""
+
+DOCUMENTATION = r"""
+---
+name: private_key_problem
+short_description: Say what is wrong with an Encord private key
+description:
+  - Returns a sentence that says why a text is no private key that Encord can know, or an empty text when it is one.
+  - Encord keys are Ed25519 in OpenSSH's format. The sentence never holds any of the key's text.
+author: The label-export contributors
+options:
+  _input:
+    description: The key's text.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Refuse a key that cannot be used
+  ansible.builtin.assert:
+    that: lookup('file', 'key') | label_export.aws.private_key_problem == ''
+"""
+
+RETURN = r"""
+_value:
+  description: A sentence, or an empty text.
+  type: str
+"""
+
+import re
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
+END = "-----END OPENSSH PRIVATE KEY-----"
+
+
+def private_key_problem(text):
+    """Return why ``text`` is no Encord private key, as a sentence without any of its text; empty when it is one."""
+    text = text.strip()
+    if not text:
+        return "It is empty."
+    if text.startswith(("ssh-", "ecdsa-")):
+        return "It is a public key; give the private key, the file without .pub at its end."
+    if not (text.startswith(BEGIN) and text.endswith(END)):
+        return f"It does not begin with {BEGIN} and end with {END}: it is not a private key in OpenSSH's format."
+    # Environment variables and forms turn line ends into spaces or the two characters \n.
+    body = re.sub(r"\\r|\\n|\s", "", text[len(BEGIN) : -len(END)])
+    lines = [body[start : start + 70] for start in range(0, len(body), 70)]
+    canonical = "\n".join([BEGIN, *lines, END, ""]).encode()
+    try:
+        key = load_ssh_private_key(canonical, password=None)
+    # Each of these errors may hold the key's text, so nothing of them is passed on.
+    except TypeError:
+        return ""  # Encrypted: the function opens it with its passphrase.
+    except (ValueError, UnsupportedAlgorithm):
+        return "It is damaged: what stands between its first and last line is not a key."
+    if not isinstance(key, Ed25519PrivateKey):
+        return "It is not an Ed25519 key; make one with: ssh-keygen -t ed25519"
+    return ""
+
+
+class FilterModule:
+    def filters(self):
+        return {"private_key_problem": private_key_problem}

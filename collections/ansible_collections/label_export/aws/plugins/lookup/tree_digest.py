@@ -1,0 +1,71 @@
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Lookup: one digest over everything in files and directories."""
+
+DOCUMENTATION = r"""
+---
+name: tree_digest
+short_description: A digest of everything in files and directories
+description:
+  - Returns the SHA-256 over the relative path, the executable bit and the content of every file, in a fixed order, so
+    that it is the same on every machine that holds the same files.
+  - Byte code and hidden files are left out.
+author: The label-export contributors
+options:
+  _terms:
+    description: Files and directories. A directory counts with all below it.
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what the image's content hashes to
+  ansible.builtin.debug:
+    msg: "{{ lookup('label_export.aws.tree_digest', 'lambda/label_export', 'lambda/Dockerfile') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: One digest over all terms, 64 hexadecimal digits.
+  type: list
+  elements: str
+"""
+
+import hashlib
+from pathlib import Path
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+
+def files_below(path):
+    """Return the files that count below a path, sorted, as pairs of relative name and path."""
+    if path.is_file():
+        return [(path.name, path)]
+    found = []
+    for file in path.rglob("*"):
+        relative = file.relative_to(path)
+        if file.is_file() and file.suffix != ".pyc" and not any(part.startswith(".") for part in relative.parts):
+            found.append((f"{path.name}/{relative.as_posix()}", file))
+    return sorted(found)
+
+
+def tree_digest(paths):
+    """Return the digest over all paths; raises FileNotFoundError for one that is not there."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(path)
+        for name, file in files_below(path):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            mode = "x" if file.stat().st_mode & 0o100 else "-"
+            digest.update(f"{name}\0{mode}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+class LookupModule(LookupBase):
+    def run(self, terms, variables=None, **kwargs):
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            return [tree_digest([Path(term) for term in terms])]
+        except OSError as error:
+            raise AnsibleLookupError(f"tree_digest: cannot read {error.filename or error}") from error

@@ -1,0 +1,210 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+DOCUMENTATION = r"""
+---
+module: ecr_repository
+short_description: Ensure a private ECR repository and all its settings
+description:
+  - Makes, changes or deletes a private ECR repository.
+  - Unlike M(community.aws.ecs_ecr) it manages tags, works in check mode on an account that has no such repository yet,
+    and compares lifecycle policies by meaning.
+author: The label-export contributors
+options:
+  name:
+    description: The repository's name.
+    type: str
+    required: true
+  state:
+    description: Whether the repository exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: Whether state O(state=absent) also deletes the images in the repository.
+    type: bool
+    default: false
+  image_tag_mutability:
+    description: Whether a tag may be pushed again.
+    type: str
+    choices: [IMMUTABLE, MUTABLE]
+    default: IMMUTABLE
+  scan_on_push:
+    description: Whether each pushed image is scanned.
+    type: bool
+    default: true
+  kms_key_arn:
+    description:
+      - The KMS key that encrypts the images; without it ECR encrypts with AES-256.
+      - AWS cannot change it later. A repository that has another one is refused, never replaced.
+    type: str
+  lifecycle_policy:
+    description: The lifecycle policy. An empty document removes it. Not managed when left out.
+    type: json
+  tags:
+    description: The repository's tags. Others are removed. Not managed when left out.
+    type: dict
+attributes:
+  check_mode:
+    description: Nothing is changed.
+    support: full
+  diff_mode:
+    description: Shows each changed setting.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure the repository keeps tags as they were pushed
+  label_export.aws.ecr_repository:
+    name: label-export-dev
+    image_tag_mutability: IMMUTABLE
+"""
+
+RETURN = r"""
+settings:
+  description: The repository's settings after the run; in check mode as they would be.
+  returned: when state is present
+  type: dict
+"""
+
+import json
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
+    ansible_dict_to_boto3_tag_list,
+    boto3_tag_list_to_ansible_dict,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    changed_values,
+    difference,
+    json_document,
+    tag_changes,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+
+def wanted_settings(params):
+    """Translate the module's options into comparable settings."""
+    return {
+        "image_tag_mutability": params["image_tag_mutability"],
+        "scan_on_push": params["scan_on_push"],
+        "kms_key_arn": params["kms_key_arn"] or "",
+        "lifecycle_policy": None if params["lifecycle_policy"] is None else json_document(params["lifecycle_policy"]),
+        "tags": params["tags"],
+    }
+
+
+def find(client, name):
+    """Return the repository's ARN and its settings in the form of wanted_settings, or None, None."""
+    try:
+        repository = client.describe_repositories(aws_retry=True, repositoryNames=[name])["repositories"][0]
+    except is_boto3_error_code("RepositoryNotFoundException"):
+        return None, None
+    try:
+        lifecycle = client.get_lifecycle_policy(aws_retry=True, repositoryName=name)["lifecyclePolicyText"]
+    except is_boto3_error_code("LifecyclePolicyNotFoundException"):
+        lifecycle = None
+    arn = repository["repositoryArn"]
+    encryption = repository.get("encryptionConfiguration", {})
+    return arn, {
+        "image_tag_mutability": repository["imageTagMutability"],
+        "scan_on_push": repository.get("imageScanningConfiguration", {}).get("scanOnPush", False),
+        "kms_key_arn": encryption.get("kmsKey", "") if encryption.get("encryptionType", "AES256") != "AES256" else "",
+        "lifecycle_policy": json_document(lifecycle),
+        "tags": boto3_tag_list_to_ansible_dict(client.list_tags_for_resource(aws_retry=True, resourceArn=arn)["tags"]),
+    }
+
+
+def create(client, name, wanted):
+    """Make the repository with everything that CreateRepository takes; return its ARN."""
+    request = {
+        "repositoryName": name,
+        "imageTagMutability": wanted["image_tag_mutability"],
+        "imageScanningConfiguration": {"scanOnPush": wanted["scan_on_push"]},
+        "tags": ansible_dict_to_boto3_tag_list(wanted["tags"] or {}),
+    }
+    if wanted["kms_key_arn"]:
+        request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": wanted["kms_key_arn"]}
+    return client.create_repository(aws_retry=True, **request)["repository"]["repositoryArn"]
+
+
+def apply_changes(client, name, arn, current, changes):
+    """Bring an existing repository to the wanted settings."""
+    if "image_tag_mutability" in changes:
+        client.put_image_tag_mutability(
+            aws_retry=True, repositoryName=name, imageTagMutability=changes["image_tag_mutability"]
+        )
+    if "scan_on_push" in changes:
+        client.put_image_scanning_configuration(
+            aws_retry=True, repositoryName=name, imageScanningConfiguration={"scanOnPush": changes["scan_on_push"]}
+        )
+    if "lifecycle_policy" in changes:
+        if changes["lifecycle_policy"]:
+            client.put_lifecycle_policy(
+                aws_retry=True, repositoryName=name, lifecyclePolicyText=json.dumps(changes["lifecycle_policy"])
+            )
+        else:
+            client.delete_lifecycle_policy(aws_retry=True, repositoryName=name)
+    to_set, to_remove = tag_changes(current["tags"], changes.get("tags"))
+    if to_set:
+        client.tag_resource(aws_retry=True, resourceArn=arn, tags=ansible_dict_to_boto3_tag_list(to_set))
+    if to_remove:
+        client.untag_resource(aws_retry=True, resourceArn=arn, tagKeys=to_remove)
+
+
+def ensure_present(module, client):
+    name = module.params["name"]
+    wanted = wanted_settings(module.params)
+    arn, current = find(client, name)
+    if current and current["kms_key_arn"] != wanted["kms_key_arn"]:
+        module.fail_json(
+            msg=f"The repository {name} is encrypted with {current['kms_key_arn'] or 'AES-256'}, wanted is "
+            f"{wanted['kms_key_arn'] or 'AES-256'}. AWS cannot change this: give the key that it has, or another name."
+        )
+    changed = current is None or bool(changed_values(current, wanted))
+    diff = difference(current, wanted)
+    if changed and not module.check_mode:
+        if current is None:
+            arn = create(client, name, wanted)
+            current = {**wanted, "lifecycle_policy": None, "tags": wanted["tags"] or {}}
+        apply_changes(client, name, arn, current, changed_values(current, wanted))
+    module.exit_json(changed=changed, diff=diff, settings={**(current or {}), **wanted})
+
+
+def ensure_absent(module, client):
+    name = module.params["name"]
+    _arn, current = find(client, name)
+    if current is not None and not module.check_mode:
+        client.delete_repository(aws_retry=True, repositoryName=name, force=module.params["force"])
+    module.exit_json(changed=current is not None, diff=difference(current, {}))
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "force": {"type": "bool", "default": False},
+            "image_tag_mutability": {"type": "str", "choices": ["IMMUTABLE", "MUTABLE"], "default": "IMMUTABLE"},
+            "scan_on_push": {"type": "bool", "default": True},
+            "kms_key_arn": {"type": "str", "no_log": False},
+            "lifecycle_policy": {"type": "json"},
+            "tags": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    with reported(module, f"The repository {module.params['name']} could not be ensured"):
+        ensure(module, client)
+
+
+if __name__ == "__main__":
+    main()

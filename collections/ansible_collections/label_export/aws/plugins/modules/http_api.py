@@ -1,0 +1,322 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+DOCUMENTATION = r"""
+---
+module: http_api
+short_description: Ensure an API Gateway HTTP API in front of one function
+description:
+  - Makes, changes or deletes an HTTP API that hands requests to one Lambda function (payload format 2.0), with its
+    integration, routes and automatically deployed C($default) stage.
+  - No upstream module knows API Gateway's HTTP APIs.
+  - The API is found by its name, since AWS chooses its identifier. Two APIs of that name are refused.
+author: The label-export contributors
+options:
+  name:
+    description: The API's name.
+    type: str
+    required: true
+  state:
+    description: Whether the API exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  description:
+    description: The API's description.
+    type: str
+    default: ""
+  function_arn:
+    description: The ARN of the function or alias that answers. Required when O(state=present).
+    type: str
+  route_keys:
+    description: The routes, such as C(POST /webhook). Others are removed.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds after which the API gives up on the function, up to 30.
+    type: int
+    default: 30
+  throttling_rate_limit:
+    description: Requests a second that are let through.
+    type: float
+    default: 50
+  throttling_burst_limit:
+    description: Requests at once that are let through.
+    type: int
+    default: 100
+  access_log_group_arn:
+    description: The log group for the access log; no access log without it.
+    type: str
+    default: ""
+  access_log_fields:
+    description: The access log's fields and the API Gateway variables they are filled from.
+    type: dict
+    default: {}
+  tags:
+    description: The API's tags. Others are removed. Not managed when left out.
+    type: dict
+attributes:
+  check_mode:
+    description: Nothing is changed.
+    support: full
+  diff_mode:
+    description: Shows each changed setting.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure webhooks reach the function
+  label_export.aws.http_api:
+    name: label-export-dev
+    function_arn: arn:aws:lambda:eu-west-1:123456789012:function:label-export-dev:live
+    route_keys:
+      - POST /webhook
+  register: webhook_api
+"""
+
+RETURN = r"""
+api_id:
+  description: The API's identifier, chosen by AWS; empty in check mode when the API does not exist.
+  returned: when state is present
+  type: str
+"""
+
+import json
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    changed_values,
+    difference,
+    json_document,
+    tag_changes,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+STAGE = "$default"
+
+
+def wanted_settings(params):
+    """Translate the module's options into comparable settings."""
+    group = params["access_log_group_arn"]
+    return {
+        "description": params["description"],
+        "integration": {"uri": params["function_arn"], "timeout_ms": params["timeout"] * 1000},
+        "routes": sorted(params["route_keys"]),
+        "stage": {
+            "rate_limit": params["throttling_rate_limit"],
+            "burst_limit": params["throttling_burst_limit"],
+            "access_log_group_arn": group,
+            "access_log_fields": params["access_log_fields"] if group else {},
+        },
+        "tags": params["tags"],
+    }
+
+
+def current_stage(stage):
+    """Bring the API's description of a stage into the form of wanted_settings; None stays None."""
+    if stage is None:
+        return None
+    throttling, log = stage.get("DefaultRouteSettings", {}), stage.get("AccessLogSettings") or {}
+    return {
+        "rate_limit": throttling.get("ThrottlingRateLimit"),
+        "burst_limit": throttling.get("ThrottlingBurstLimit"),
+        "access_log_group_arn": log.get("DestinationArn", ""),
+        "access_log_fields": json_document(log.get("Format")) or {},
+    }
+
+
+class AmbiguousNameError(Exception):
+    """There are several APIs of one name, so that none of them is the one that is meant."""
+
+
+class HttpApi:
+    """The API as it is, and the calls that change its parts."""
+
+    def __init__(self, client, name):
+        self.client = client
+        self.name = name
+        self.api = self.integration = self.stage = None
+        self.routes = {}
+        self.surplus_integrations = []
+
+    def load(self):
+        """Read everything. Raises AmbiguousNameError when the name is not unique."""
+        pages = self.client.get_paginator("get_apis").paginate()
+        found = [api for page in pages for api in page["Items"] if api["Name"] == self.name]
+        found = [api for api in found if api.get("ProtocolType") == "HTTP"]
+        if len(found) > 1:
+            identifiers = ", ".join(sorted(api["ApiId"] for api in found))
+            raise AmbiguousNameError(
+                f"There are {len(found)} HTTP APIs named {self.name} ({identifiers}). Delete all but one."
+            )
+        if not found:
+            return
+        self.api = found[0]
+        integrations = self.client.get_integrations(aws_retry=True, ApiId=self.id)["Items"]
+        self.integration, self.surplus_integrations = (integrations or [None])[0], integrations[1:]
+        self.routes = {r["RouteKey"]: r for r in self.client.get_routes(aws_retry=True, ApiId=self.id)["Items"]}
+        stages = self.client.get_stages(aws_retry=True, ApiId=self.id)["Items"]
+        self.stage = next((stage for stage in stages if stage["StageName"] == STAGE), None)
+
+    @property
+    def id(self):
+        return self.api["ApiId"]
+
+    @property
+    def target(self):
+        return f"integrations/{self.integration['IntegrationId']}"
+
+    @property
+    def tags(self):
+        return self.api.get("Tags", {})
+
+    def leads_here(self, route):
+        return self.integration is not None and route.get("Target") == self.target
+
+    def settings(self):
+        """Return the settings in the form of wanted_settings; None when there is no such API."""
+        if self.api is None:
+            return None
+        integration = self.integration and {
+            "uri": self.integration.get("IntegrationUri"),
+            "timeout_ms": self.integration.get("TimeoutInMillis"),
+        }
+        return {
+            "description": self.api.get("Description", ""),
+            "integration": integration,
+            "routes": sorted(
+                key if self.leads_here(route) else f"{key} (elsewhere)" for key, route in self.routes.items()
+            ),
+            "stage": current_stage(self.stage),
+            "tags": self.tags,
+        }
+
+    def ensure_api(self, wanted):
+        if self.api is None:
+            self.api = self.client.create_api(
+                Name=self.name, ProtocolType="HTTP", Description=wanted["description"], Tags=wanted["tags"] or {}
+            )
+        elif self.api.get("Description", "") != wanted["description"]:
+            self.client.update_api(aws_retry=True, ApiId=self.id, Description=wanted["description"])
+
+    def ensure_integration(self, wanted):
+        request = {
+            "ApiId": self.id,
+            "IntegrationType": "AWS_PROXY",
+            "IntegrationUri": wanted["uri"],
+            "PayloadFormatVersion": "2.0",
+            "TimeoutInMillis": wanted["timeout_ms"],
+        }
+        if self.integration is None:
+            self.integration = self.client.create_integration(aws_retry=True, **request)
+        else:
+            self.client.update_integration(aws_retry=True, IntegrationId=self.integration["IntegrationId"], **request)
+
+    def ensure_routes(self, wanted):
+        for key in wanted:
+            route = self.routes.get(key)
+            if route is None:
+                self.client.create_route(aws_retry=True, ApiId=self.id, RouteKey=key, Target=self.target)
+            elif not self.leads_here(route):
+                self.client.update_route(aws_retry=True, ApiId=self.id, RouteId=route["RouteId"], Target=self.target)
+        for key in self.routes.keys() - set(wanted):
+            self.client.delete_route(aws_retry=True, ApiId=self.id, RouteId=self.routes[key]["RouteId"])
+
+    def remove_surplus_integrations(self):
+        for surplus in self.surplus_integrations:
+            self.client.delete_integration(aws_retry=True, ApiId=self.id, IntegrationId=surplus["IntegrationId"])
+
+    def ensure_stage(self, wanted):
+        request = {
+            "ApiId": self.id,
+            "StageName": STAGE,
+            "AutoDeploy": True,
+            "DefaultRouteSettings": {
+                "ThrottlingRateLimit": wanted["rate_limit"],
+                "ThrottlingBurstLimit": wanted["burst_limit"],
+            },
+        }
+        if wanted["access_log_group_arn"]:
+            request["AccessLogSettings"] = {
+                "DestinationArn": wanted["access_log_group_arn"],
+                "Format": json.dumps(wanted["access_log_fields"]),
+            }
+        elif self.stage and self.stage.get("AccessLogSettings"):
+            self.client.delete_access_log_settings(aws_retry=True, ApiId=self.id, StageName=STAGE)
+        if self.stage is None:
+            self.client.create_stage(aws_retry=True, **request)
+        else:
+            self.client.update_stage(aws_retry=True, **request)
+
+    def ensure_tags(self, arn, wanted):
+        to_set, to_remove = tag_changes(self.tags, wanted)
+        if to_set:
+            self.client.tag_resource(aws_retry=True, ResourceArn=arn, Tags=to_set)
+        if to_remove:
+            self.client.untag_resource(aws_retry=True, ResourceArn=arn, TagKeys=to_remove)
+
+
+def ensure_present(module, api):
+    wanted = wanted_settings(module.params)
+    current = api.settings()
+    changes = changed_values(current, wanted)
+    changed = bool(changes or api.surplus_integrations)
+    diff = difference(current, wanted)
+    if changed and not module.check_mode:
+        api.ensure_api(wanted)
+        if "integration" in changes:
+            api.ensure_integration(wanted["integration"])
+        api.ensure_routes(wanted["routes"])
+        api.remove_surplus_integrations()
+        if "stage" in changes:
+            api.ensure_stage(wanted["stage"])
+        if "tags" in changes and current is not None:
+            partition = module.params["function_arn"].split(":")[1]
+            api.ensure_tags(f"arn:{partition}:apigateway:{module.region}::/apis/{api.id}", wanted["tags"])
+    module.exit_json(changed=changed, diff=diff, api_id=api.id if api.api else "")
+
+
+def ensure_absent(module, api):
+    current = api.settings()
+    if current is not None and not module.check_mode:
+        api.client.delete_api(aws_retry=True, ApiId=api.id)
+    module.exit_json(changed=current is not None, diff=difference(current, {}))
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "description": {"type": "str", "default": ""},
+            "function_arn": {"type": "str"},
+            "route_keys": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 30},
+            "throttling_rate_limit": {"type": "float", "default": 50},
+            "throttling_burst_limit": {"type": "int", "default": 100},
+            "access_log_group_arn": {"type": "str", "default": ""},
+            "access_log_fields": {"type": "dict", "default": {}},
+            "tags": {"type": "dict"},
+        },
+        required_if=[("state", "present", ("function_arn",))],
+        supports_check_mode=True,
+    )
+    api = HttpApi(module.client("apigatewayv2", retry_decorator=AWSRetry.jittered_backoff()), module.params["name"])
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    with reported(module, f"The HTTP API {api.name} could not be ensured"):
+        try:
+            api.load()
+        except AmbiguousNameError as error:
+            module.fail_json(msg=str(error))
+        ensure(module, api)
+
+
+if __name__ == "__main__":
+    main()

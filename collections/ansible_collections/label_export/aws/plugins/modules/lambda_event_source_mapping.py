@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+DOCUMENTATION = r"""
+---
+module: lambda_event_source_mapping
+short_description: Ensure a queue is mapped to a function
+description:
+  - Makes, changes or deletes the event source mapping between one SQS queue and one function, version or alias.
+  - Unlike M(amazon.aws.lambda_event) it heals every setting, knows the scaling configuration, and in check mode says
+    what would change.
+author: The label-export contributors
+options:
+  function_name:
+    description: The function's name, with C(:alias) behind it to map to an alias.
+    type: str
+    required: true
+  event_source_arn:
+    description: The ARN of the queue.
+    type: str
+    required: true
+  state:
+    description: Whether the mapping exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  enabled:
+    description: Whether messages are taken from the queue.
+    type: bool
+    default: true
+  batch_size:
+    description: Messages that one invocation gets at the most.
+    type: int
+    default: 10
+  maximum_batching_window:
+    description: Seconds to wait for a batch to fill.
+    type: int
+    default: 0
+  maximum_concurrency:
+    description: Invocations at a time, 2 to 1,000. 0 for no limit of its own.
+    type: int
+    default: 0
+  report_batch_item_failures:
+    description: Whether the function's answer names the messages that failed.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Nothing is changed.
+    support: full
+  diff_mode:
+    description: Shows each changed setting.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure the function takes its work from the queue
+  label_export.aws.lambda_event_source_mapping:
+    function_name: label-export-dev:live
+    event_source_arn: arn:aws:sqs:eu-west-1:123456789012:label-export-dev
+    maximum_concurrency: 5
+"""
+
+RETURN = r"""
+uuid:
+  description: The mapping's identifier; empty in check mode when it does not exist.
+  returned: when state is present
+  type: str
+"""
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+# A mapping in one of these states refuses every change with this error.
+IN_TRANSITION = ["ResourceInUseException"]
+
+
+def wanted_settings(params):
+    """Translate the module's options into the API's settings."""
+    concurrency = params["maximum_concurrency"]
+    return {
+        "Enabled": params["enabled"],
+        "BatchSize": params["batch_size"],
+        "MaximumBatchingWindowInSeconds": params["maximum_batching_window"],
+        "ScalingConfig": {"MaximumConcurrency": concurrency} if concurrency else {},
+        "FunctionResponseTypes": ["ReportBatchItemFailures"] if params["report_batch_item_failures"] else [],
+    }
+
+
+def current_settings(mapping):
+    """Bring the API's description of a mapping into the form of wanted_settings."""
+    return {
+        "Enabled": mapping["State"] not in ("Disabled", "Disabling"),
+        "BatchSize": mapping.get("BatchSize"),
+        "MaximumBatchingWindowInSeconds": mapping.get("MaximumBatchingWindowInSeconds", 0),
+        "ScalingConfig": {key: value for key, value in (mapping.get("ScalingConfig") or {}).items() if value},
+        "FunctionResponseTypes": mapping.get("FunctionResponseTypes") or [],
+    }
+
+
+def find(client, params):
+    """Return the API's description of the mapping, or None."""
+    try:
+        paginator = client.get_paginator("list_event_source_mappings")
+        pages = paginator.paginate(FunctionName=params["function_name"], EventSourceArn=params["event_source_arn"])
+        mappings = [mapping for page in pages for mapping in page["EventSourceMappings"]]
+    except is_boto3_error_code("ResourceNotFoundException"):
+        return None
+    # Asked by name, the API also answers with the mappings of the function's other aliases.
+    wanted = params["function_name"].split(":")
+    mappings = [m for m in mappings if m["FunctionArn"].split(":function:")[-1].split(":") == wanted]
+    return mappings[0] if mappings else None
+
+
+def ensure_present(module, client):
+    params = module.params
+    mapping = find(client, params)
+    wanted = wanted_settings(params)
+    current = current_settings(mapping) if mapping else None
+    changes = changed_values(current, wanted)
+    if changes and not module.check_mode:
+        if mapping:
+            client.update_event_source_mapping(
+                aws_retry=True, UUID=mapping["UUID"], FunctionName=params["function_name"], **changes
+            )
+        else:
+            mapping = client.create_event_source_mapping(
+                aws_retry=True,
+                FunctionName=params["function_name"],
+                EventSourceArn=params["event_source_arn"],
+                **{key: value for key, value in wanted.items() if value not in ({}, [])},
+            )
+    module.exit_json(changed=bool(changes), diff=difference(current, wanted), uuid=mapping["UUID"] if mapping else "")
+
+
+def ensure_absent(module, client):
+    mapping = find(client, module.params)
+    if mapping and not module.check_mode:
+        client.delete_event_source_mapping(aws_retry=True, UUID=mapping["UUID"])
+    current = current_settings(mapping) if mapping else None
+    module.exit_json(changed=mapping is not None, diff=difference(current, {}))
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "function_name": {"type": "str", "required": True},
+            "event_source_arn": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "enabled": {"type": "bool", "default": True},
+            "batch_size": {"type": "int", "default": 10},
+            "maximum_batching_window": {"type": "int", "default": 0},
+            "maximum_concurrency": {"type": "int", "default": 0},
+            "report_batch_item_failures": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    retry = AWSRetry.jittered_backoff(retries=10, delay=2, max_delay=15, catch_extra_error_codes=IN_TRANSITION)
+    client = module.client("lambda", retry_decorator=retry)
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    failure = (
+        f"The mapping of {module.params['event_source_arn']} to {module.params['function_name']} could not be ensured"
+    )
+    with reported(module, failure):
+        ensure(module, client)
+
+
+if __name__ == "__main__":
+    main()

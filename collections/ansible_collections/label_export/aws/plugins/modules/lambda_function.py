@@ -1,0 +1,386 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+DOCUMENTATION = r"""
+---
+module: lambda_function
+short_description: Ensure a Lambda function made from a container image, and a published version of it
+description:
+  - Makes, changes or deletes a function whose code is a container image, and publishes a version when the code or a
+    setting differs from the newest published version.
+  - Unlike M(amazon.aws.lambda) it changes nothing when nothing differs, waits for a running update before it starts
+    one and until its own is through, and manages ephemeral storage, logging, image configuration and reserved
+    concurrency.
+  - A role that was just made cannot be assumed for some seconds. The module fails then; retry the task on the text
+    C(cannot be assumed by Lambda).
+author: The label-export contributors
+options:
+  name:
+    description: The function's name.
+    type: str
+    required: true
+  state:
+    description: Whether the function exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  image_uri:
+    description: The image, best by digest C(registry/repository@sha256:...). Required when O(state=present).
+    type: str
+  role:
+    description: The ARN of the execution role. Required when O(state=present).
+    type: str
+  architecture:
+    description: The image's architecture.
+    type: str
+    choices: [x86_64, arm64]
+    default: x86_64
+  description:
+    description: The function's description.
+    type: str
+    default: ""
+  memory_size:
+    description: Memory in MiB.
+    type: int
+    default: 512
+  timeout:
+    description: Seconds that one invocation may take.
+    type: int
+    default: 60
+  ephemeral_storage:
+    description: Size of C(/tmp) in MiB.
+    type: int
+    default: 512
+  environment:
+    description: The function's environment variables.
+    type: dict
+    default: {}
+  secret_environment:
+    description: Further environment variables whose values are kept out of every output.
+    type: dict
+    default: {}
+  kms_key_arn:
+    description: The KMS key that encrypts the environment; without it Lambda uses its own.
+    type: str
+    default: ""
+  tracing_mode:
+    description: Whether X-Ray traces invocations.
+    type: str
+    choices: [Active, PassThrough]
+    default: Active
+  log_group:
+    description: The log group. Not managed when left out.
+    type: str
+  log_format:
+    description: The form of the platform's own log lines.
+    type: str
+    choices: [Text, JSON]
+    default: Text
+  vpc_subnet_ids:
+    description: The subnets in which the function runs. Empty for none.
+    type: list
+    elements: str
+    default: []
+  vpc_security_group_ids:
+    description: The security groups of the function. Empty for none.
+    type: list
+    elements: str
+    default: []
+  reserved_concurrency:
+    description: Reserved concurrent executions. A negative number reserves none.
+    type: int
+    default: -1
+  tags:
+    description: The function's tags. Others are removed. Not managed when left out.
+    type: dict
+attributes:
+  check_mode:
+    description: Nothing is changed. RV(version) is the version that would be current.
+    support: full
+  diff_mode:
+    description: Shows each changed setting. Values of variables that are not in O(environment) are hidden.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure the function runs the image
+  label_export.aws.lambda_function:
+    name: label-export-dev
+    image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/label-export-dev@sha256:0123456789abcdef
+    role: arn:aws:iam::123456789012:role/label-export-dev
+  register: function
+  retries: 12
+  delay: 5
+  until: function is success or "cannot be assumed by Lambda" not in function.msg
+"""
+
+RETURN = r"""
+version:
+  description: The newest published version, which has the function's code and settings.
+  returned: when state is present
+  type: str
+  sample: "3"
+published:
+  description: Whether this run published it.
+  returned: when state is present
+  type: bool
+"""
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference, tag_changes
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+# Everything but these two is a setting that UpdateFunctionConfiguration takes.
+CODE_SETTINGS = ("ImageUri", "Architectures")
+HIDDEN = "(hidden)"
+
+
+def wanted_settings(params):
+    """Translate the module's options into the API's settings, None where not managed."""
+    logging = {"LogFormat": params["log_format"], "LogGroup": params["log_group"]} if params["log_group"] else None
+    return {
+        "ImageUri": params["image_uri"],
+        "Architectures": [params["architecture"]],
+        "Role": params["role"],
+        "Description": params["description"],
+        "MemorySize": params["memory_size"],
+        "Timeout": params["timeout"],
+        "EphemeralStorage": {"Size": params["ephemeral_storage"]},
+        "Environment": {"Variables": {**params["environment"], **params["secret_environment"]}},
+        "KMSKeyArn": params["kms_key_arn"],
+        "TracingConfig": {"Mode": params["tracing_mode"]},
+        "LoggingConfig": logging,
+        "VpcConfig": {
+            "SubnetIds": sorted(params["vpc_subnet_ids"]),
+            "SecurityGroupIds": sorted(params["vpc_security_group_ids"]),
+        },
+    }
+
+
+def current_settings(function, wanted_image=None):
+    """Bring GetFunction's answer into the form of wanted_settings.
+
+    The API may name the image by tag in ImageUri and by digest in ResolvedImageUri: it is the wanted one when either
+    is.
+    """
+    configuration, code = function["Configuration"], function.get("Code", {})
+    image = code.get("ImageUri", "")
+    if wanted_image and code.get("ResolvedImageUri") == wanted_image:
+        image = wanted_image
+    logging = configuration.get("LoggingConfig", {})
+    vpc = configuration.get("VpcConfig") or {}
+    return {
+        "ImageUri": image,
+        "Architectures": configuration.get("Architectures", ["x86_64"]),
+        "Role": configuration["Role"],
+        "Description": configuration.get("Description", ""),
+        "MemorySize": configuration["MemorySize"],
+        "Timeout": configuration["Timeout"],
+        "EphemeralStorage": configuration.get("EphemeralStorage", {"Size": 512}),
+        "Environment": {"Variables": configuration.get("Environment", {}).get("Variables", {})},
+        "KMSKeyArn": configuration.get("KMSKeyArn") or "",
+        "TracingConfig": {"Mode": configuration.get("TracingConfig", {}).get("Mode", "PassThrough")},
+        "LoggingConfig": {"LogFormat": logging.get("LogFormat", "Text"), "LogGroup": logging.get("LogGroup", "")},
+        "VpcConfig": {
+            "SubnetIds": sorted(vpc.get("SubnetIds", [])),
+            "SecurityGroupIds": sorted(vpc.get("SecurityGroupIds", [])),
+        },
+    }
+
+
+def same_version(latest, published):
+    """Tell whether a published version is what the function is now; both are GetFunction's answers."""
+    return current_settings(latest) == current_settings(published) and latest["Configuration"].get(
+        "CodeSha256"
+    ) == published["Configuration"].get("CodeSha256")
+
+
+def shown(settings, visible):
+    """Return settings fit for an output: values of variables that are not among ``visible`` are hidden."""
+    if "Environment" not in settings:
+        return settings
+    variables = settings["Environment"]["Variables"]
+    hidden = {key: value if key in visible else HIDDEN for key, value in variables.items()}
+    return {**settings, "Environment": {"Variables": hidden}}
+
+
+class Function:
+    """The thin layer over the API for one function."""
+
+    def __init__(self, module, client):
+        self.module = module
+        self.client = client
+        self.name = module.params["name"]
+
+    def get(self, **qualifier):
+        """Return GetFunction's answer, or None."""
+        try:
+            return self.client.get_function(aws_retry=True, FunctionName=self.name, **qualifier)
+        except is_boto3_error_code("ResourceNotFoundException"):
+            return None
+
+    def newest_published(self):
+        """Return GetFunction's answer for the published version with the highest number, or None."""
+        paginator = self.client.get_paginator("list_versions_by_function")
+        numbers = [
+            int(version["Version"])
+            for page in paginator.paginate(FunctionName=self.name)
+            for version in page["Versions"]
+            if version["Version"] != "$LATEST"
+        ]
+        return self.get(Qualifier=str(max(numbers))) if numbers else None
+
+    def reserved_concurrency(self):
+        """Return the reserved concurrent executions, -1 for none."""
+        answer = self.client.get_function_concurrency(aws_retry=True, FunctionName=self.name)
+        return answer.get("ReservedConcurrentExecutions", -1)
+
+    def wait(self, waiter):
+        self.client.get_waiter(waiter).wait(FunctionName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+
+    def create(self, settings, tags):
+        configuration = {
+            key: value for key, value in settings.items() if value not in (None, "") and key not in CODE_SETTINGS
+        }
+        if not settings["VpcConfig"]["SubnetIds"]:
+            del configuration["VpcConfig"]
+        self.client.create_function(
+            FunctionName=self.name,
+            PackageType="Image",
+            Code={"ImageUri": settings["ImageUri"]},
+            Architectures=settings["Architectures"],
+            Tags=tags or {},
+            **configuration,
+        )
+        self.wait("function_active_v2")
+
+    def update(self, changes, wanted):
+        if any(key in changes for key in CODE_SETTINGS):
+            self.client.update_function_code(
+                aws_retry=True,
+                FunctionName=self.name,
+                ImageUri=wanted["ImageUri"],
+                Architectures=wanted["Architectures"],
+            )
+            self.wait("function_updated_v2")
+        configuration = {key: value for key, value in changes.items() if key not in CODE_SETTINGS}
+        if configuration:
+            self.client.update_function_configuration(aws_retry=True, FunctionName=self.name, **configuration)
+            self.wait("function_updated_v2")
+
+    def reserve_concurrency(self, wanted):
+        if wanted < 0:
+            self.client.delete_function_concurrency(aws_retry=True, FunctionName=self.name)
+        else:
+            self.client.put_function_concurrency(
+                aws_retry=True, FunctionName=self.name, ReservedConcurrentExecutions=wanted
+            )
+
+    def tag(self, arn, to_set, to_remove):
+        if to_remove:
+            self.client.untag_resource(aws_retry=True, Resource=arn, TagKeys=to_remove)
+        if to_set:
+            self.client.tag_resource(aws_retry=True, Resource=arn, Tags=to_set)
+
+
+def ensure_present(module, client):
+    params = module.params
+    function = Function(module, client)
+    wanted = wanted_settings(params)
+    found = function.get()
+    published = None
+    if found:
+        if found["Configuration"].get("PackageType") != "Image":
+            module.fail_json(
+                msg=f"The function {function.name} is made from a Zip archive, which AWS cannot turn into one made "
+                "from an image. Delete it, or choose another name."
+            )
+        if found["Configuration"].get("LastUpdateStatus") == "InProgress" and not module.check_mode:
+            function.wait("function_updated_v2")
+            found = function.get()
+        published = function.newest_published()
+    current = current_settings(found, wanted["ImageUri"]) if found else None
+    changes = changed_values(current, wanted)
+    concurrency = max(params["reserved_concurrency"], -1)
+    concurrency_changed = (function.reserved_concurrency() if found else -1) != concurrency
+    current_tags = found.get("Tags", {}) if found else {}
+    to_set, to_remove = tag_changes(current_tags, params["tags"])
+    to_publish = bool(changes) or published is None or not same_version(found, published)
+
+    visible = params["environment"]
+    before = shown({**current, "Tags": current_tags}, visible) if current else None
+    after = shown({**wanted, "Tags": params["tags"]}, visible)
+    diff = difference(before, after)
+    newest = int(published["Configuration"]["Version"]) if published else 0
+    if to_publish and newest:
+        # In check mode a guess that AWS confirms: the numbers go up by one.
+        diff["before"]["Version"], diff["after"]["Version"] = str(newest), str(newest + 1)
+    if concurrency_changed:
+        diff["after"]["ReservedConcurrentExecutions"] = concurrency
+    version = str(newest + 1 if to_publish else newest)
+
+    changed = bool(found is None or to_publish or concurrency_changed or to_set or to_remove)
+    if changed and not module.check_mode:
+        if found is None:
+            function.create(wanted, params["tags"])
+        else:
+            function.update(changes, wanted)
+            function.tag(found["Configuration"]["FunctionArn"], to_set, to_remove)
+        if concurrency_changed:
+            function.reserve_concurrency(concurrency)
+        if to_publish:
+            version = client.publish_version(aws_retry=True, FunctionName=function.name)["Version"]
+            client.get_waiter("published_version_active").wait(FunctionName=function.name, Qualifier=version)
+    module.exit_json(changed=changed, diff=diff, version=version, published=to_publish)
+
+
+def ensure_absent(module, client):
+    function = Function(module, client)
+    found = function.get()
+    if found and not module.check_mode:
+        client.delete_function(aws_retry=True, FunctionName=function.name)
+    current = shown(current_settings(found), {}) if found else None
+    module.exit_json(changed=found is not None, diff=difference(current, {}))
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "image_uri": {"type": "str"},
+            "role": {"type": "str"},
+            "architecture": {"type": "str", "choices": ["x86_64", "arm64"], "default": "x86_64"},
+            "description": {"type": "str", "default": ""},
+            "memory_size": {"type": "int", "default": 512},
+            "timeout": {"type": "int", "default": 60},
+            "ephemeral_storage": {"type": "int", "default": 512},
+            "environment": {"type": "dict", "default": {}},
+            "secret_environment": {"type": "dict", "default": {}, "no_log": True},
+            "kms_key_arn": {"type": "str", "default": "", "no_log": False},
+            "tracing_mode": {"type": "str", "choices": ["Active", "PassThrough"], "default": "Active"},
+            "log_group": {"type": "str"},
+            "log_format": {"type": "str", "choices": ["Text", "JSON"], "default": "Text"},
+            "vpc_subnet_ids": {"type": "list", "elements": "str", "default": []},
+            "vpc_security_group_ids": {"type": "list", "elements": "str", "default": []},
+            "reserved_concurrency": {"type": "int", "default": -1},
+            "tags": {"type": "dict"},
+        },
+        required_if=[("state", "present", ("image_uri", "role"))],
+        supports_check_mode=True,
+    )
+    client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    with reported(module, f"The function {module.params['name']} could not be ensured"):
+        ensure(module, client)
+
+
+if __name__ == "__main__":
+    main()

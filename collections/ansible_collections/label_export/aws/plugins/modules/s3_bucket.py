@@ -1,0 +1,283 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+DOCUMENTATION = r"""
+---
+module: s3_bucket
+short_description: Ensure a private S3 bucket and its settings
+description:
+  - Makes a bucket that is private, owner-enforced, versioned and encrypted, or brings one that exists to that state.
+  - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it leaves statements of the
+    bucket's policy and rules of its lifecycle alone that are not among the wanted ones.
+author: The label-export contributors
+options:
+  name:
+    description: The bucket's name.
+    type: str
+    required: true
+  state:
+    description: Whether the bucket exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: Whether O(state=absent) also deletes every version of every object in the bucket.
+    type: bool
+    default: false
+  kms_key_arn:
+    description: The KMS key for new objects, used with a bucket key; without it S3 encrypts with AES-256.
+    type: str
+    default: ""
+  policy_statements:
+    description: Statements of the bucket's policy, each with a Sid. Statements with other Sids stay.
+    type: list
+    elements: dict
+    default: []
+  lifecycle_rules:
+    description: Rules of the lifecycle as the API takes them, each with an ID. Rules with other IDs stay.
+    type: list
+    elements: dict
+    default: []
+  access_log_bucket:
+    description: The bucket that gets the access log; none without it.
+    type: str
+    default: ""
+  access_log_prefix:
+    description: What the keys of the access log begin with.
+    type: str
+    default: ""
+  tags:
+    description: Tags to set. Others stay.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Nothing is changed.
+    support: full
+  diff_mode:
+    description: Shows each changed setting.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure the bucket is private, versioned and encrypted
+  label_export.aws.s3_bucket:
+    name: label-export-dev-123456789012-eu-west-1
+    lifecycle_rules:
+      - ID: tidy
+        Status: Enabled
+        Filter: {Prefix: ""}
+        AbortIncompleteMultipartUpload: {DaysAfterInitiation: 7}
+"""
+
+RETURN = r"""
+settings:
+  description: The bucket's settings after the run; in check mode as they would be.
+  returned: when state is present
+  type: dict
+"""
+
+import json
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
+    ansible_dict_to_boto3_tag_list,
+    boto3_tag_list_to_ansible_dict,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+NOTHING_SET = [
+    "NoSuchBucketPolicy",
+    "NoSuchLifecycleConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
+    "NoSuchTagSet",
+    "OwnershipControlsNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
+]
+ALL_BLOCKED = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+
+
+def merged(current, wanted, key):
+    """Return the items of ``current`` with those of ``wanted`` in place of the ones that share their ``key``."""
+    replaced = {item[key] for item in wanted}
+    return sorted([item for item in current if item.get(key) not in replaced] + wanted, key=lambda item: item.get(key, ""))
+
+
+def wanted_settings(params, current):
+    """Translate the module's options into comparable settings, keeping what others have set on the bucket."""
+    key = params["kms_key_arn"]
+    log_bucket = params["access_log_bucket"]
+    return {
+        "object_ownership": "BucketOwnerEnforced",
+        "public_access_block": ALL_BLOCKED,
+        "versioning": "Enabled",
+        "encryption": {"algorithm": "aws:kms" if key else "AES256", "kms_key_arn": key, "bucket_key": bool(key)},
+        "policy": merged(current.get("policy", []), params["policy_statements"], "Sid"),
+        "lifecycle": merged(current.get("lifecycle", []), params["lifecycle_rules"], "ID"),
+        "access_log": {"bucket": log_bucket, "prefix": params["access_log_prefix"]} if log_bucket else {},
+        "tags": {**current.get("tags", {}), **params["tags"]},
+    }
+
+
+class Bucket:
+    """The thin layer over the API for one bucket: a reader and a writer for each setting."""
+
+    def __init__(self, client, name, region):
+        self.client = client
+        self.name = name
+        self.region = region
+
+    def exists(self):
+        try:
+            self.client.head_bucket(aws_retry=True, Bucket=self.name)
+        except is_boto3_error_code(["404", "NoSuchBucket"]):
+            return False
+        return True
+
+    def create(self):
+        # us-east-1 is the one region that must not be named.
+        location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
+        configuration = {"CreateBucketConfiguration": location} if location else {}
+        self.client.create_bucket(aws_retry=True, Bucket=self.name, **configuration)
+        self.client.get_waiter("bucket_exists").wait(Bucket=self.name)
+
+    def read(self, operation):
+        """Call a reading operation; return its answer, {} where nothing is set."""
+        try:
+            return getattr(self.client, operation)(aws_retry=True, Bucket=self.name)
+        except is_boto3_error_code(NOTHING_SET):
+            return {}
+
+    def settings(self):
+        """Return the bucket's settings in the form of wanted_settings."""
+        ownership = self.read("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [{}])
+        encryption = self.read("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
+        rule = encryption.get("Rules", [{}])[0]
+        default = rule.get("ApplyServerSideEncryptionByDefault", {})
+        logging = self.read("get_bucket_logging").get("LoggingEnabled")
+        return {
+            "object_ownership": ownership[0].get("ObjectOwnership"),
+            "public_access_block": self.read("get_public_access_block").get("PublicAccessBlockConfiguration"),
+            "versioning": self.read("get_bucket_versioning").get("Status"),
+            "encryption": {
+                "algorithm": default.get("SSEAlgorithm"),
+                "kms_key_arn": default.get("KMSMasterKeyID", ""),
+                "bucket_key": rule.get("BucketKeyEnabled", False),
+            },
+            "policy": json.loads(self.read("get_bucket_policy").get("Policy", '{"Statement": []}'))["Statement"],
+            "lifecycle": self.read("get_bucket_lifecycle_configuration").get("Rules", []),
+            "access_log": {"bucket": logging["TargetBucket"], "prefix": logging["TargetPrefix"]} if logging else {},
+            "tags": boto3_tag_list_to_ansible_dict(self.read("get_bucket_tagging").get("TagSet", [])),
+        }
+
+    def write(self, operation, **arguments):
+        getattr(self.client, operation)(aws_retry=True, Bucket=self.name, **arguments)
+
+    def set_object_ownership(self, value):
+        self.write("put_bucket_ownership_controls", OwnershipControls={"Rules": [{"ObjectOwnership": value}]})
+
+    def set_public_access_block(self, value):
+        self.write("put_public_access_block", PublicAccessBlockConfiguration=value)
+
+    def set_versioning(self, value):
+        self.write("put_bucket_versioning", VersioningConfiguration={"Status": value})
+
+    def set_encryption(self, value):
+        default = {"SSEAlgorithm": value["algorithm"]}
+        if value["kms_key_arn"]:
+            default["KMSMasterKeyID"] = value["kms_key_arn"]
+        rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": value["bucket_key"]}
+        self.write("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+    def set_policy(self, value):
+        self.write("put_bucket_policy", Policy=json.dumps({"Version": "2012-10-17", "Statement": value}))
+
+    def set_lifecycle(self, value):
+        self.write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": value})
+
+    def set_access_log(self, value):
+        target = {"TargetBucket": value["bucket"], "TargetPrefix": value["prefix"]} if value else None
+        self.write("put_bucket_logging", BucketLoggingStatus={"LoggingEnabled": target} if target else {})
+
+    def set_tags(self, value):
+        self.write("put_bucket_tagging", Tagging={"TagSet": ansible_dict_to_boto3_tag_list(value)})
+
+    def empty(self):
+        """Delete every version of every object, and every upload that was begun."""
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name)
+        for page in pages:
+            items = page.get("Versions", []) + page.get("DeleteMarkers", [])
+            objects = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
+            if objects:
+                self.write("delete_objects", Delete={"Objects": objects, "Quiet": True})
+        for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
+            for upload in page.get("Uploads", []):
+                self.write("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
+
+    def delete(self):
+        self.write("delete_bucket")
+
+
+def ensure_present(module, bucket):
+    existed = bucket.exists()
+    current = bucket.settings() if existed else None
+    wanted = wanted_settings(module.params, current or {})
+    changes = changed_values(current, wanted)
+    changed = not existed or bool(changes)
+    if changed and not module.check_mode:
+        if not existed:
+            bucket.create()
+            # S3 gives a new bucket safe defaults; only what differs from them is set.
+            changes = changed_values(bucket.settings(), wanted)
+        for setting, value in changes.items():
+            getattr(bucket, f"set_{setting}")(value)
+    module.exit_json(changed=changed, diff=difference(current, wanted), settings=wanted)
+
+
+def ensure_absent(module, bucket):
+    existed = bucket.exists()
+    current = bucket.settings() if existed else None
+    if existed and not module.check_mode:
+        if module.params["force"]:
+            bucket.empty()
+        bucket.delete()
+    module.exit_json(changed=existed, diff=difference(current, {}))
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "force": {"type": "bool", "default": False},
+            "kms_key_arn": {"type": "str", "default": "", "no_log": False},
+            "policy_statements": {"type": "list", "elements": "dict", "default": []},
+            "lifecycle_rules": {"type": "list", "elements": "dict", "default": []},
+            "access_log_bucket": {"type": "str", "default": ""},
+            "access_log_prefix": {"type": "str", "default": ""},
+            "tags": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    client = module.client("s3", retry_decorator=AWSRetry.jittered_backoff())
+    bucket = Bucket(client, module.params["name"], module.region)
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    with reported(module, f"The bucket {bucket.name} could not be ensured"):
+        ensure(module, bucket)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+DOCUMENTATION = r"""
+---
+module: sqs_queue
+short_description: Ensure an SQS queue and all its settings
+description:
+  - Makes, changes or deletes a standard SQS queue.
+  - Unlike M(community.aws.sqs_queue) it heals every setting on an existing queue, encryption included, knows the
+    redrive-allow policy and SQS-managed encryption, and predicts URL and ARN in check mode.
+author: The label-export contributors
+options:
+  name:
+    description: The queue's name.
+    type: str
+    required: true
+  state:
+    description: Whether the queue exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  visibility_timeout:
+    description: Seconds for which a received message is hidden from other receivers.
+    type: int
+  message_retention_period:
+    description: Seconds for which the queue keeps a message.
+    type: int
+  maximum_message_size:
+    description: The largest message in bytes.
+    type: int
+  receive_message_wait_time:
+    description: Seconds for which a receive call waits for a message.
+    type: int
+  redrive_policy:
+    description: Where a message goes after too many receives. An empty dictionary removes the policy.
+    type: dict
+    suboptions:
+      dead_letter_target_arn:
+        description: The ARN of the dead-letter queue.
+        type: str
+      max_receive_count:
+        description: Receives after which a message is moved.
+        type: int
+  redrive_allow_source_queue_arns:
+    description: The queues that may use this one as their dead-letter queue. An empty list lets none.
+    type: list
+    elements: str
+  kms_master_key_id:
+    description: The KMS key that encrypts messages. Without it SQS encrypts with a key that it manages itself.
+    type: str
+  policy:
+    description: The queue's resource policy.
+    type: json
+  tags:
+    description: The queue's tags. Others are removed. Not managed when left out.
+    type: dict
+attributes:
+  check_mode:
+    description: Nothing is changed; the queue is returned as it would be.
+    support: full
+  diff_mode:
+    description: Shows each changed attribute.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure the queue hands failures to the dead-letter queue
+  label_export.aws.sqs_queue:
+    name: label-export-dev
+    visibility_timeout: 720
+    redrive_policy:
+      dead_letter_target_arn: arn:aws:sqs:eu-west-1:123456789012:label-export-dev-dead-letters
+      max_receive_count: 5
+"""
+
+RETURN = r"""
+queue_url:
+  description: The queue's URL; empty in check mode when the queue does not exist.
+  returned: when state is present
+  type: str
+attributes:
+  description: The queue's attributes after the run, as the API gives them; in check mode as they would be.
+  returned: when state is present
+  type: dict
+"""
+
+import json
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    changed_values,
+    difference,
+    json_document,
+    tag_changes,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+DOCUMENTS = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
+NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
+
+
+def wanted_attributes(params):
+    """Translate the module's options into the API's attributes, JSON documents as objects."""
+    attributes = {
+        "VisibilityTimeout": params["visibility_timeout"],
+        "MessageRetentionPeriod": params["message_retention_period"],
+        "MaximumMessageSize": params["maximum_message_size"],
+        "ReceiveMessageWaitTimeSeconds": params["receive_message_wait_time"],
+    }
+    attributes = {key: str(value) for key, value in attributes.items() if value is not None}
+    if params["redrive_policy"] is not None:
+        redrive = {key: value for key, value in params["redrive_policy"].items() if value is not None}
+        attributes["RedrivePolicy"] = redrive and {
+            "deadLetterTargetArn": redrive["dead_letter_target_arn"],
+            "maxReceiveCount": int(redrive["max_receive_count"]),
+        }
+    if params["redrive_allow_source_queue_arns"] is not None:
+        sources = sorted(params["redrive_allow_source_queue_arns"])
+        attributes["RedriveAllowPolicy"] = (
+            {"redrivePermission": "byQueue", "sourceQueueArns": sources}
+            if sources
+            else {"redrivePermission": "denyAll"}
+        )
+    if params["policy"] is not None:
+        attributes["Policy"] = json_document(params["policy"]) or {}
+    # One of the two ways of encryption is always on: setting either on the API switches the other off.
+    if params["kms_master_key_id"]:
+        attributes["KmsMasterKeyId"] = params["kms_master_key_id"]
+    else:
+        attributes["SqsManagedSseEnabled"] = "true"
+    return attributes
+
+
+def comparable(attributes):
+    """Bring attributes as the API gives them into the form of wanted_attributes."""
+    result = dict(attributes)
+    for name in DOCUMENTS:
+        result[name] = json_document(result.get(name)) or {}
+    if "maxReceiveCount" in result["RedrivePolicy"]:
+        result["RedrivePolicy"]["maxReceiveCount"] = int(result["RedrivePolicy"]["maxReceiveCount"])
+    if "sourceQueueArns" in result["RedriveAllowPolicy"]:
+        result["RedriveAllowPolicy"]["sourceQueueArns"].sort()
+    return result
+
+
+def as_text(attributes):
+    """Bring attributes into the API's form: JSON documents as text, an empty document as an empty string."""
+    return {
+        key: (json.dumps(value) if value else "") if key in DOCUMENTS else value for key, value in attributes.items()
+    }
+
+
+def find(client, name):
+    """Return the queue's URL, attributes and tags; None, None, {} when there is no such queue."""
+    try:
+        url = client.get_queue_url(aws_retry=True, QueueName=name)["QueueUrl"]
+        attributes = client.get_queue_attributes(aws_retry=True, QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        tags = client.list_queue_tags(aws_retry=True, QueueUrl=url).get("Tags", {})
+    except is_boto3_error_code(NOT_FOUND):
+        return None, None, {}
+    return url, comparable(attributes), tags
+
+
+def ensure_present(module, client):
+    params = module.params
+    url, current, current_tags = find(client, params["name"])
+    wanted = wanted_attributes(params)
+    changes = changed_values(current, wanted)
+    to_set, to_remove = tag_changes(current_tags, params["tags"])
+    diff = difference(current and {**current, "Tags": current_tags}, {**wanted, "Tags": params["tags"]})
+    changed = current is None or bool(changes or to_set or to_remove)
+    if changed and not module.check_mode:
+        if current is None:
+            # A document that is empty is the default, and CreateQueue refuses to be told so.
+            attributes = {key: value for key, value in as_text(wanted).items() if value != ""}
+            url = client.create_queue(
+                aws_retry=True, QueueName=params["name"], Attributes=attributes, tags=params["tags"] or {}
+            )["QueueUrl"]
+        else:
+            if changes:
+                client.set_queue_attributes(aws_retry=True, QueueUrl=url, Attributes=as_text(changes))
+            if to_remove:
+                client.untag_queue(aws_retry=True, QueueUrl=url, TagKeys=to_remove)
+            if to_set:
+                client.tag_queue(aws_retry=True, QueueUrl=url, Tags=to_set)
+    module.exit_json(changed=changed, diff=diff, queue_url=url or "", attributes={**(current or {}), **wanted})
+
+
+def ensure_absent(module, client):
+    url, current, _tags = find(client, module.params["name"])
+    if url and not module.check_mode:
+        client.delete_queue(aws_retry=True, QueueUrl=url)
+    module.exit_json(changed=url is not None, diff=difference(current, {}))
+
+
+def main():
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "visibility_timeout": {"type": "int"},
+            "message_retention_period": {"type": "int"},
+            "maximum_message_size": {"type": "int"},
+            "receive_message_wait_time": {"type": "int"},
+            "redrive_policy": {
+                "type": "dict",
+                "options": {"dead_letter_target_arn": {"type": "str"}, "max_receive_count": {"type": "int"}},
+            },
+            "redrive_allow_source_queue_arns": {"type": "list", "elements": "str"},
+            "kms_master_key_id": {"type": "str", "no_log": False},
+            "policy": {"type": "json"},
+            "tags": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    client = module.client("sqs", retry_decorator=AWSRetry.jittered_backoff())
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    with reported(module, f"The queue {module.params['name']} could not be ensured"):
+        ensure(module, client)
+
+
+if __name__ == "__main__":
+    main()

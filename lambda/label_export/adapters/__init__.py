@@ -1,0 +1,1 @@
+"""The only places that know Encord, S3, SQS and Secrets Manager."""

@@ -1,0 +1,55 @@
+"""Secrets by ARN, kept for minutes, read again when they were refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from label_export.adapters.aws import AwsClient
+from label_export.errors import PermanentError
+from label_export.retry import Retry
+
+KEPT_FOR = 300.0  # seconds
+READ_AGAIN_AFTER = 10.0  # seconds: refusals cannot make us read a secret more often than this
+
+
+class Secret:
+    """One secret of Secrets Manager; safe to share between threads and invocations."""
+
+    def __init__(self, aws: AwsClient, arn: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._aws = aws
+        self._arn = arn
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._text: str | None = None
+        self._read_at = 0.0
+
+    def text(self, retry: Retry) -> str:
+        """Return the secret's text, at most five minutes old. Raises RetryableError or PermanentError, without it."""
+        with self._lock:
+            text = self._text
+            if text is None or self._age() > KEPT_FOR:
+                text = self._read(retry)
+            return text
+
+    def text_after_refusal(self, retry: Retry) -> str | None:
+        """Return the text as it is now, if it changed since it was kept; None if it did not, or was read just now."""
+        with self._lock:
+            before = self._text
+            if before is None or self._age() < READ_AGAIN_AFTER:
+                return None
+            now = self._read(retry)
+            return now if now != before else None
+
+    def _age(self) -> float:
+        return self._clock() - self._read_at
+
+    def _read(self, retry: Retry) -> str:
+        request = {"SecretId": self._arn}
+        answer = retry(lambda timeout: self._aws.call("secretsmanager.GetSecretValue", request, timeout))
+        text = answer.get("SecretString")
+        if not isinstance(text, str):
+            raise PermanentError("secret_not_text", f"the secret {self._arn} has no text value")
+        self._text, self._read_at = text, self._clock()
+        return text

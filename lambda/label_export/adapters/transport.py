@@ -1,0 +1,124 @@
+"""HTTP over kept connections; every failure comes out as one of our errors, and no redirect is followed."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import urllib3
+
+from label_export import __version__
+from label_export.errors import ExportError, PermanentError, RetryableError
+from label_export.ports import Buffer
+
+USER_AGENT = f"encord-label-export/{__version__}"
+CONNECT_TIMEOUT = 5.0  # seconds
+READ_TIMEOUT = 60.0  # seconds without a byte
+_CHUNK = 1 << 20
+_SMALL_BODY = 1 << 20
+
+Collect = Callable[[Iterator[bytes]], Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `sha256` is the hex digest of `body` where it is already known."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Buffer | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer. Header names are matched without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Buffer
+
+    @property
+    def retry_after(self) -> float | None:
+        """The pause that the server asks for, in seconds; None when it asks for none (dates are not read)."""
+        text = self.headers.get("Retry-After", "")
+        return float(text) if re.fullmatch(r"\d{1,6}", text) else None
+
+
+def trust_store(environment: Mapping[str, str]) -> ssl.SSLContext:
+    """Return the system's certificate authorities (SSL_CERT_FILE replaces them) and those of AWS_CA_BUNDLE."""
+    context = ssl.create_default_context()
+    if bundle := environment.get("AWS_CA_BUNDLE"):
+        context.load_verify_locations(cafile=bundle)
+    return context
+
+
+class Transport:
+    """Sends requests over pools of kept connections; safe to share between threads."""
+
+    def __init__(
+        self, *, connections_per_host: int, environment: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._pools = urllib3.PoolManager(
+            maxsize=connections_per_host, retries=False, ssl_context=trust_store(environment), headers={}
+        )
+
+    def send(self, request: Request, *, peer: str, timeout: float, collect: Collect | None = None) -> Response:
+        """Send one request and return the whole answer, whatever its status.
+
+        `peer` names the other side in errors; `timeout` is in seconds and covers all of it; `collect` takes the chunks
+        of the answer's body and gives the whole (default: at most 1 MiB in memory).
+        Raises RetryableError when the connection fails, closes early or the time is up.
+        """
+        deadline = self._clock() + timeout
+        try:
+            response = self._pools.request(
+                request.method,
+                request.url,
+                headers={"User-Agent": USER_AGENT, **request.headers},
+                body=cast("bytes | None", request.body),  # urllib3 sends any buffer; its types do not say so
+                redirect=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=min(READ_TIMEOUT, timeout)),
+            )
+            try:
+                whole = (collect or _collect_small)(self._chunks(response, deadline, peer))
+            except BaseException:
+                response.close()
+                raise
+            response.release_conn()
+        except urllib3.exceptions.NewConnectionError as error:  # a kind of TimeoutError in urllib3, though it is none
+            raise _failed_connection(peer, error) from None
+        except urllib3.exceptions.TimeoutError:
+            raise RetryableError("timeout", f"{peer} did not answer in time") from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _failed_connection(peer, error) from None
+        return Response(response.status, response.headers, whole)
+
+    def _chunks(self, response: urllib3.BaseHTTPResponse, deadline: float, peer: str) -> Iterator[bytes]:
+        for chunk in response.stream(_CHUNK, decode_content=True):
+            if self._clock() > deadline:
+                raise RetryableError("timeout", f"{peer} did not finish its answer in time")
+            yield chunk
+
+
+def _collect_small(chunks: Iterator[bytes]) -> bytes:
+    whole = bytearray()
+    for chunk in chunks:
+        whole += chunk
+        if len(whole) > _SMALL_BODY:
+            raise RetryableError("malformed_answer", "an answer is far larger than it can be")
+    return bytes(whole)
+
+
+def _failed_connection(peer: str, error: Exception) -> ExportError:
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return PermanentError("tls", f"{peer} cannot be trusted: {cause.verify_message}")
+    return RetryableError("connection", f"the connection to {peer} failed: {type(error).__name__}")

@@ -1,0 +1,108 @@
+"""Routes each event by its shape, and keeps what is shared between invocations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from label_export.adapters.aws import AwsClient
+from label_export.adapters.secretsmanager import Secret
+from label_export.adapters.sqs import SqsQueue
+from label_export.adapters.transport import Transport
+from label_export.authentication import WebhookSecrets
+from label_export.batch import BatchProcessor, is_queue_batch
+from label_export.errors import UnknownEventError
+from label_export.events import is_http
+from label_export.observability import Telemetry
+from label_export.retry import Retry
+from label_export.settings import Settings
+from label_export.webhook import WebhookEndpoint
+
+if TYPE_CHECKING:
+    from label_export.exporting import Exports
+
+_WEAKER_KEY_SOURCES = {
+    "environment": "everyone who may read the function's configuration can read the key",
+    "file": "everyone who may pull the image can read the key, and it stays in old images after a rotation",
+}
+
+
+class LambdaContext(Protocol):
+    """What is used of the context object that Lambda passes."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds left of this invocation."""
+
+
+class Application:
+    """The function: made once a process, called once an event."""
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        """`environment` gives the region, the role's credentials and the trusted certificates."""
+        self._settings = settings
+        self._transport = Transport(connections_per_host=2 * settings.concurrency, environment=environment)
+        self._aws = AwsClient(self._transport, environment)
+        self._signing_secrets = Secret(self._aws, settings.signing_secrets_arn)
+        if settings.private_key_source in _WEAKER_KEY_SOURCES:
+            detail = _WEAKER_KEY_SOURCES[settings.private_key_source]
+            self._telemetry("").log("WARNING", "weaker key source", source=settings.private_key_source, detail=detail)
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Answer one event: an HTTP request, or a batch of the queue. Raises UnknownEventError for anything else."""
+        telemetry = self._telemetry(context.aws_request_id)
+
+        def remaining() -> float:
+            return context.get_remaining_time_in_millis() / 1000
+
+        try:
+            if isinstance(event, dict) and is_http(event):
+                return self._endpoint(Retry(remaining), telemetry).answer(event)
+            if isinstance(event, dict) and is_queue_batch(event):
+                return self._processor(remaining, telemetry).process(event["Records"])
+            telemetry.count("UnknownEvent")
+            raise UnknownEventError(_unknown(event))
+        finally:
+            telemetry.flush()
+
+    def _endpoint(self, retry: Retry, telemetry: Telemetry) -> WebhookEndpoint:
+        def secrets() -> WebhookSecrets:
+            return WebhookSecrets.from_json(self._signing_secrets.text(retry))
+
+        def secrets_again() -> WebhookSecrets | None:
+            changed = self._signing_secrets.text_after_refusal(retry)
+            return None if changed is None else WebhookSecrets.from_json(changed)
+
+        return WebhookEndpoint(
+            self._settings,
+            secrets=secrets,
+            secrets_again=secrets_again,
+            queue=SqsQueue(self._aws, self._settings.queue_url, retry),
+            telemetry=telemetry,
+        )
+
+    def _processor(self, remaining: Callable[[], float], telemetry: Telemetry) -> BatchProcessor:
+        return BatchProcessor(
+            export=self._exports.exporter(Retry(remaining), telemetry),
+            run_all=self._exports.side_by_side,
+            remaining=remaining,
+            telemetry=telemetry,
+        )
+
+    @cached_property
+    def _exports(self) -> Exports:
+        from label_export.exporting import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
+
+        return Exports(self._settings, self._transport, self._aws)
+
+    def _telemetry(self, request_id: str) -> Telemetry:
+        settings = self._settings
+        dimensions = {"Name": settings.name, "Environment": settings.environment}
+        return Telemetry(dimensions, level=settings.log_level, request_id=request_id)
+
+
+def _unknown(event: object) -> str:
+    found = ", ".join(sorted(str(key)[:40] for key in event)[:10]) if isinstance(event, dict) else type(event).__name__
+    return f"the event is neither an HTTP request nor a batch of SQS messages; it has: {found}"

@@ -1,0 +1,161 @@
+"""The queue's way: a batch of messages in, the ones that failed out, so that each item stands for itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from label_export.errors import ExportError, PermanentError, TerminalError
+from label_export.export import Outcome, Result
+from label_export.messages import LabelChange, decode
+from label_export.observability import Telemetry
+
+START_RESERVE = 5.0  # seconds that must be left for an item to be begun
+
+ExportChange = Callable[[LabelChange], Sequence[Result]]
+RunAll = Callable[[Callable[["_Item"], bool], Sequence["_Item"]], Iterable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One label to export, and the messages that asked for it."""
+
+    change: LabelChange
+    message_ids: tuple[str, ...]
+    receive_count: int
+
+
+def is_queue_batch(event: Mapping[str, Any]) -> bool:
+    """Say whether an event is a batch of SQS messages."""
+    records = event.get("Records")
+    return (
+        isinstance(records, list)
+        and bool(records)
+        and all(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records)
+    )
+
+
+class BatchProcessor:
+    """Exports the labels of one batch side by side."""
+
+    def __init__(
+        self,
+        *,
+        export: ExportChange,
+        run_all: RunAll,
+        remaining: Callable[[], float],
+        telemetry: Telemetry,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`export` brings one change's labels up to date; `run_all` maps a function over items, in their order."""
+        self._export = export
+        self._run_all = run_all
+        self._remaining = remaining
+        self._telemetry = telemetry
+        self._now = now
+
+    def process(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return SQS's partial batch response: the ids of the messages that must be delivered again.
+
+        Messages that ask for the same label are one piece of work. Permanent failures are among the failed: the queue
+        hands them to its dead-letter queue, where a person sees them.
+        """
+        items, failed = self._read(records)
+        done = self._run_all(self._process_item, items)
+        for item, succeeded in zip(items, done, strict=True):
+            failed += () if succeeded else item.message_ids
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+    def _read(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[_Item], list[str]]:
+        items: dict[tuple[str, str | None, str | None], _Item] = {}
+        failed: list[str] = []
+        for record in records:
+            message_id = str(record["messageId"])
+            try:
+                change = decode(record.get("body"))
+            except PermanentError as error:
+                failed.append(message_id)
+                self._telemetry.count("Failed", error.reason)
+                self._telemetry.log(
+                    "ERROR", "label failed", reason=error.reason, detail=str(error), message_id=message_id
+                )
+                continue
+            before = items.get(change.target)
+            ids = (*before.message_ids, message_id) if before else (message_id,)
+            items[change.target] = _Item(change, ids, _receive_count(record))
+        return list(items.values()), failed
+
+    def _process_item(self, item: _Item) -> bool:
+        """Export one item and log its one line; False if its messages must come again."""
+        began = time.monotonic()
+        about = {
+            "project_hash": item.change.project_hash,
+            "label_hash": item.change.label_hash,
+            "data_hash": item.change.data_hash,
+            "event_uid": item.change.event_uid or None,
+            "message_ids": list(item.message_ids),
+            "receive_count": item.receive_count,
+        }
+        if self._remaining() < START_RESERVE:
+            self._telemetry.count("HandedBack")
+            self._telemetry.log("WARNING", "label handed back", reason="no_time", **about)
+            return False
+        try:
+            results = self._export(item.change)
+        except TerminalError as error:
+            self._telemetry.count("Terminal", error.reason)
+            self._telemetry.log("WARNING", "nothing to export", reason=error.reason, detail=str(error), **about)
+            return True
+        except ExportError as error:
+            self._telemetry.count("Failed", error.reason)
+            permanent = isinstance(error, PermanentError)
+            self._telemetry.log(
+                "ERROR", "label failed", reason=error.reason, detail=str(error), permanent=permanent, **about
+            )
+            return False
+        except Exception as error:  # noqa: BLE001  (one bad item must not fail its neighbours)
+            self._telemetry.count("Failed", "unexpected")
+            self._telemetry.log("ERROR", "label failed", reason="unexpected", detail=where(error), **about)
+            return False
+        for result in results:
+            self._note(result, about, (time.monotonic() - began) * 1000)
+        return True
+
+    def _note(self, result: Result, about: Mapping[str, object], milliseconds: float) -> None:
+        self._telemetry.count(result.outcome.value.capitalize())
+        fields = {**about, "label_hash": result.label_hash, "milliseconds": round(milliseconds)}
+        row = result.row
+        if row is None:
+            self._telemetry.log("INFO", f"label {result.outcome.value}", **fields)
+            return
+        if result.outcome is Outcome.EXPORTED:
+            self._telemetry.measure("ExportedBytes", len(row.body))
+            if row.edited_at is not None:
+                self._telemetry.measure("EditToObjectSeconds", max(0.0, self._now() - row.edited_at.timestamp()))
+        self._telemetry.log(
+            "INFO",
+            f"label {result.outcome.value}",
+            **fields,
+            key=result.key,
+            bytes=len(row.body),
+            sha256=row.sha256,
+            edited_at=row.edited_at_text,
+        )
+
+
+def where(error: BaseException) -> str:
+    """Return an unexpected error's type and place, without its text, which could hold anything."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _receive_count(record: Mapping[str, Any]) -> int:
+    attributes = record.get("attributes")
+    text = attributes.get("ApproximateReceiveCount", "") if isinstance(attributes, dict) else ""
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0

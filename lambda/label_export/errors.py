@@ -1,0 +1,132 @@
+"""Every failure the function knows, and the one place that sorts them into retryable and permanent.
+
+Each error carries a `reason`: a short, stable name for metrics and logs. Messages never hold secrets, tokens,
+signatures or label content; causes that could (a library's text about a key) are not chained.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+
+class ExportError(Exception):
+    """Base of all errors that the function raises on purpose.
+
+    `reason` is a stable snake_case name, `str(error)` one safe sentence.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RetryableError(ExportError):
+    """May succeed when tried again: inside the function while time is left, then by the queue.
+
+    `retry_after` is the pause in seconds that the other side asked for, or None.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+
+
+class PermanentError(ExportError):
+    """Will not succeed by itself: trying again at once is useless, a person must see it (dead-letter queue)."""
+
+
+class KeyRefusedError(PermanentError):
+    """Encord does not accept our key: worth one look whether the secret has changed, and no more calls until then."""
+
+
+class TerminalError(ExportError):
+    """There is nothing to export and there never will be: counted, logged, the message is done with."""
+
+
+class RefusedRequestError(ExportError):
+    """An HTTP request that is not accepted.
+
+    `status` is the HTTP status of the answer, `field` names the part of the request that is wrong. Where the sender
+    could not be authenticated the answer says nothing but that; `reason` and the message go to the log alone.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, field: str | None = None) -> None:
+        super().__init__(reason, message)
+        self.status = status
+        self.field = field
+
+
+class SettingsError(ExportError):
+    """A setting of the function is missing or malformed; names the variable and where it is set, never a secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("settings", message)
+
+
+class UnknownEventError(ExportError):
+    """The function was invoked with an event that it does not understand."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unknown_event", message)
+
+
+# Codes in Encord's envelope, as the SDK's encord/http/error_utils.py lists them.
+_ENCORD_RETRYABLE = {"RATE_LIMIT_ERROR", "UNKNOWN_ERROR"}
+_ENCORD_KEY_REFUSED = {"AUTHENTICATION_ERROR", "SSH_KEY_NOT_FOUND_ERROR"}
+_RETRYABLE_STATUSES = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
+_AWS_RETRYABLE = {
+    "BadDigest",
+    "InternalError",
+    "InternalFailure",
+    "InternalServiceError",
+    "OperationAborted",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "XAmzContentSHA256Mismatch",
+}
+
+
+def encord_failure(status: int, code: str | None, retry_after: float | None = None) -> ExportError:
+    """Sort a failed answer of Encord.
+
+    `status` is the HTTP status, or the envelope's where HTTP said 200; `code` the envelope's error name, if it has one.
+    """
+    if code == "RESOURCE_NOT_FOUND_ERROR":
+        return TerminalError("row_deleted", "Encord no longer has this label row")
+    if code in _ENCORD_KEY_REFUSED or (code is None and status == HTTPStatus.UNAUTHORIZED):
+        return KeyRefusedError(
+            "key_refused",
+            f"Encord refuses the private key ({code or 'HTTP 401'}): wrong key, or a key of another region",
+        )
+    if code == "AUTHORISATION_ERROR" or (code is None and status == HTTPStatus.FORBIDDEN):
+        return PermanentError("no_access", "Encord's user of this key has no access to the project")
+    named = code or f"HTTP {status}"
+    if code in _ENCORD_RETRYABLE or _may_pass(status):
+        return RetryableError("encord_unavailable", f"Encord answered {named}", retry_after)
+    return PermanentError("encord_refused", f"Encord answered {named}")
+
+
+def aws_failure(service: str, status: int, code: str | None, retry_after: float | None = None) -> ExportError:
+    """Sort a failed answer of an AWS service; `code` is the error's name in its body, None where it has no body."""
+    named = f"{service} answered {code or f'HTTP {status}'}"
+    if code in _AWS_RETRYABLE or _may_pass(status):
+        return RetryableError(f"{service}_unavailable", named, retry_after)
+    if status == HTTPStatus.FORBIDDEN or code == "AccessDeniedException":
+        return PermanentError(f"{service}_access_denied", f"{named}: check the function's role")
+    return PermanentError(f"{service}_refused", named)
+
+
+def _may_pass(status: int) -> bool:
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE_STATUSES

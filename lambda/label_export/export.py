@@ -1,0 +1,119 @@
+"""The pure core: which of two versions of a label is newer, and the conditional write that never goes backwards.
+
+Order, in this rule's sequence:
+1. Same bytes (by SHA-256): nothing to do.
+2. Both edit times known and different: the later one wins.
+3. A time missing, unreadable or equal, with different bytes: what Encord served later wins. A row that was fetched
+   after the stored one was looked at was served later than it, so the row is fetched again, once, and then written.
+Every write is conditional on what was looked at; who loses looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from label_export.errors import PermanentError, RetryableError, TerminalError
+from label_export.keys import KeyTemplate
+from label_export.messages import LabelChange
+from label_export.ports import LabelRow, LabelSource, ObjectStore, Start, StoredLabel
+
+MAX_LOOKS = 6  # each lost race means that another writer made progress; six in a row is a storm, left to the queue
+
+
+class Order(Enum):
+    """How a served row stands to the stored one."""
+
+    NEWER = "newer"
+    SAME = "same"
+    OLDER = "older"
+    UNDECIDED = "undecided"
+
+
+class Outcome(Enum):
+    """What became of one label."""
+
+    EXPORTED = "exported"
+    UNCHANGED = "unchanged"
+    STALE = "stale"
+    FILTERED = "filtered"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome for one label: its key, and the row that was compared or written. Both None where it was filtered."""
+
+    label_hash: str
+    outcome: Outcome
+    key: str | None = None
+    row: LabelRow | None = None
+
+
+def order(row: LabelRow, stored: StoredLabel | None) -> Order:
+    """Say how `row` stands to what is stored, by the rule above."""
+    if stored is None:
+        return Order.NEWER
+    if row.sha256 == stored.sha256:
+        return Order.SAME
+    if row.edited_at is None or stored.edited_at is None or row.edited_at == stored.edited_at:
+        return Order.UNDECIDED
+    return Order.NEWER if row.edited_at > stored.edited_at else Order.OLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """Exports what one change names: a label, or all labels of a data unit. Empty sets allow everything."""
+
+    source: LabelSource
+    store: ObjectStore
+    keys: KeyTemplate
+    projects: frozenset[str]
+    stages: frozenset[str]
+    start: Start
+
+    def __call__(self, change: LabelChange) -> list[Result]:
+        """Bring the change's labels up to date.
+
+        Raises RetryableError, PermanentError or TerminalError; what was stored before is then untouched. After an error
+        in one of several labels the others are exported when the message comes again.
+        """
+        project_hash = change.project_hash
+        if self.projects and project_hash not in self.projects:
+            raise PermanentError("project", "the project is not one that is exported (any more)")
+        if change.label_hash is not None:
+            labels: Sequence[str] = [change.label_hash]
+        else:
+            labels = self.source.labels_of_data(project_hash, change.data_hash or "")
+            if not labels:
+                raise TerminalError("never_initialised", "the data unit has no label row: nobody has begun to label it")
+        return [self._export(project_hash, label_hash) for label_hash in labels]
+
+    def _export(self, project_hash: str, label_hash: str) -> Result:
+        """Bring one label's object up to what Encord serves.
+
+        The first look at the store runs beside the fetch where the key is known before it: that saves one of three
+        round trips, and no order depends on it (rule 3 fetches again).
+        """
+        if self.stages and self.source.workflow_stage(project_hash, label_hash) not in self.stages:
+            return Result(label_hash, Outcome.FILTERED)
+        early_key = self.keys.render_early(project_hash, label_hash)
+        early_look = self.start(lambda: self.store.look(early_key)) if early_key is not None else None
+        row = self.source.fetch(project_hash, label_hash)
+        for _ in range(MAX_LOOKS):
+            key = self.keys.render(project_hash, row)
+            stored = early_look() if early_look is not None else self.store.look(key)
+            early_look = None
+            standing = order(row, stored)
+            if standing is Order.UNDECIDED:
+                row = self.source.fetch(project_hash, label_hash)
+                if self.keys.render(project_hash, row) != key:
+                    continue
+                standing = order(row, stored)
+            if standing is Order.SAME:
+                return Result(label_hash, Outcome.UNCHANGED, key, row)
+            if standing is Order.OLDER:
+                return Result(label_hash, Outcome.STALE, key, row)
+            if self.store.write(key, project_hash, row, stored):
+                return Result(label_hash, Outcome.EXPORTED, key, row)
+        raise RetryableError("contended", f"lost {MAX_LOOKS} races for the same object")

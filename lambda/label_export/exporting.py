@@ -1,0 +1,95 @@
+"""The queue's way, put together: what it keeps between invocations.
+
+A module of its own so that a webhook's cold start does not wait for what only this way needs (cryptography, msgspec).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from label_export.adapters.aws import AwsClient
+from label_export.adapters.encord import EncordAccount, EncordKeys, EncordSource
+from label_export.adapters.private_key import KeyReader
+from label_export.adapters.s3 import Layout, S3Store
+from label_export.adapters.secretsmanager import Secret
+from label_export.adapters.spool import Spool
+from label_export.adapters.transport import Transport
+from label_export.errors import PermanentError
+from label_export.export import Exporter
+from label_export.observability import Telemetry
+from label_export.retry import Retry
+from label_export.settings import Settings
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Exports:
+    """Makes an Exporter for each invocation from connections, keys and threads that are kept."""
+
+    def __init__(self, settings: Settings, transport: Transport, aws: AwsClient) -> None:
+        self._settings = settings
+        self._aws = aws
+        spool = Spool(settings.memory_limit, settings.spool_limit)
+        self._account = EncordAccount(transport, settings.encord_domain, encord_keys(settings, aws), spool)
+        self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
+        # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
+        self._items = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="item")
+        self._looks = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="look")
+
+    def exporter(self, retry: Retry, telemetry: Telemetry) -> Exporter:
+        """Return what exports a change, within one invocation."""
+        return Exporter(
+            source=EncordSource(self._account, retry, telemetry.measure),
+            store=S3Store(self._aws, self._layout, retry, telemetry.measure),
+            keys=self._settings.keys,
+            projects=self._settings.projects,
+            stages=self._settings.workflow_stages,
+            start=self._start,
+        )
+
+    def side_by_side(self, work: Callable[[A], T], items: Sequence[A]) -> Iterable[T]:
+        """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order."""
+        return map(work, items) if len(items) == 1 else self._items.map(work, items)
+
+    def _start(self, work: Callable[[], T]) -> Callable[[], T]:
+        return self._looks.submit(work).result
+
+
+def encord_keys(settings: Settings, aws: AwsClient) -> EncordKeys:
+    """Return the private key's keeper, for whichever of the three sources is set."""
+    key, key_again = _text_of(settings.private_key_secret_arn, aws)
+    passphrase, passphrase_again = _text_of(settings.passphrase_secret_arn, aws)
+    if settings.private_key_source == "environment":
+        key = _always(settings.private_key)
+    if settings.private_key_source == "file":
+        key = _file_text(settings.private_key_file)
+    reader = KeyReader(key, passphrase, key_again, passphrase_again)
+    return EncordKeys(reader.read, reader.read_again)
+
+
+_Read = Callable[[Retry], str | None]
+
+
+def _text_of(arn: str | None, aws: AwsClient) -> tuple[_Read, _Read]:
+    if arn is None:
+        return _always(None), _always(None)
+    secret = Secret(aws, arn)
+    return secret.text, secret.text_after_refusal
+
+
+def _always(text: str | None) -> _Read:
+    return lambda _retry: text
+
+
+def _file_text(path: str) -> _Read:
+    def read(_retry: Retry) -> str:
+        try:
+            return Path(path).read_text("utf-8", "replace")
+        except OSError as error:
+            raise PermanentError("private_key", f"the private key's file cannot be read: {error.strerror}") from None
+
+    return read

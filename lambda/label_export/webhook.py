@@ -1,0 +1,130 @@
+"""The webhook's way: authenticate, parse, queue, answer. Answered 2xx only when the queue has every message."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from label_export.authentication import WebhookSecrets, authenticate
+from label_export.errors import ExportError, RefusedRequestError
+from label_export.events import Webhook, WebhookRequest, is_known, parse_webhook, read_request
+from label_export.observability import Telemetry
+from label_export.ports import WorkQueue
+
+ReadSecrets = Callable[[], WebhookSecrets]
+ReadSecretsAgain = Callable[[], WebhookSecrets | None]
+
+# One text for every failure to authenticate: whoever cannot sign learns nothing from it.
+_UNAUTHORIZED = {"error": "unauthorized"}
+
+
+class Filters(Protocol):
+    """Which events are exported; no project named means all."""
+
+    @property
+    def event_types(self) -> frozenset[str]: ...
+
+    @property
+    def projects(self) -> frozenset[str]: ...
+
+
+class WebhookEndpoint:
+    """Answers HTTP events."""
+
+    def __init__(
+        self,
+        filters: Filters,
+        *,
+        secrets: ReadSecrets,
+        secrets_again: ReadSecretsAgain,
+        queue: WorkQueue,
+        telemetry: Telemetry,
+    ) -> None:
+        """`secrets` gives what authenticates, `secrets_again` that newly read if it changed."""
+        self._secrets = secrets
+        self._secrets_again = secrets_again
+        self._queue = queue
+        self._event_types = filters.event_types
+        self._projects = filters.projects
+        self._telemetry = telemetry
+
+    def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the HTTP response to an event: 202, a 4xx that names the field, or 503 if work was not queued."""
+        self._telemetry.count("Received")
+        try:
+            request = read_request(event)
+            self._authenticate(request)
+            webhook = parse_webhook(request.body, self._event_types)
+            self._check_project(webhook)
+        except RefusedRequestError as refusal:
+            return self._refuse(refusal)
+        except ExportError as error:
+            return self._unavailable(error)
+        return self._accept(webhook)
+
+    def _authenticate(self, request: WebhookRequest) -> None:
+        try:
+            authenticate(request.headers, request.token, request.body, self._secrets(), time.time())
+        except RefusedRequestError:
+            changed = self._secrets_again()  # a secret set a minute ago must work now
+            if changed is None:
+                raise
+            authenticate(request.headers, request.token, request.body, changed, time.time())
+
+    def _check_project(self, webhook: Webhook) -> None:
+        if self._projects and any(change.project_hash not in self._projects for change in webhook.changes):
+            message = "the project is not one that is exported"
+            raise RefusedRequestError(403, "project", message, "payload.project_hash")
+
+    def _accept(self, webhook: Webhook) -> dict[str, Any]:
+        telemetry = self._telemetry
+        if not webhook.changes:
+            reason = "not_selected" if is_known(webhook.event_type) else "unknown_event"
+            telemetry.count("Ignored", reason)
+            telemetry.log("INFO", "webhook ignored", reason=reason, event_type=webhook.event_type)
+            return _response(202, {"accepted": 0})
+        first = webhook.changes[0]
+        try:
+            self._queue.send(webhook.changes)
+        except ExportError as error:
+            return self._unavailable(error, project_hash=first.project_hash, event_uid=first.event_uid)
+        telemetry.measure("Enqueued", len(webhook.changes))
+        telemetry.log(
+            "INFO",
+            "webhook accepted",
+            event_uid=first.event_uid,
+            event_type=webhook.event_type,
+            project_hash=first.project_hash,
+            labels=len(webhook.changes),
+        )
+        return _response(202, {"accepted": len(webhook.changes)})
+
+    def _refuse(self, refusal: RefusedRequestError) -> dict[str, Any]:
+        self._telemetry.count("Refused", refusal.reason)
+        self._telemetry.log(
+            "WARNING",
+            "webhook refused",
+            reason=refusal.reason,
+            detail=str(refusal),
+            status=refusal.status,
+            field=refusal.field,
+        )
+        if refusal.status == HTTPStatus.UNAUTHORIZED:
+            return _response(401, _UNAUTHORIZED)
+        body = {"error": refusal.reason, "field": refusal.field, "message": str(refusal)}
+        return _response(
+            refusal.status, body, {"Allow": "POST"} if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+        )
+
+    def _unavailable(self, error: ExportError, **fields: str) -> dict[str, Any]:
+        self._telemetry.count("WebhookFailed", error.reason)
+        self._telemetry.log("ERROR", "webhook not queued", reason=error.reason, detail=str(error), **fields)
+        return _response(503, {"error": "unavailable"}, {"Retry-After": "30"})
+
+
+def _response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    all_headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})}
+    return {"statusCode": status, "headers": all_headers, "body": json.dumps(body), "isBase64Encoded": False}

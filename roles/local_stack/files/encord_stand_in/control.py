@@ -1,0 +1,364 @@
+"""The control API, ``/_stand_in/``: what a person does in Encord's app, and what a test must be able to do.
+
+JSON in and out; answers loopback clients only (checked in ``app``). An error is ``{"error": "one sentence"}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from encord_stand_in import times
+from encord_stand_in.faults import InvalidFaultError
+from encord_stand_in.projects import LabelRow, NotFoundError, Project
+from encord_stand_in.rows.giant import GiantSpec
+from encord_stand_in.settings import Settings
+from encord_stand_in.webhooks import MISSPELT, Form, NoSecretError, deliver, event, signed_headers
+
+if TYPE_CHECKING:
+    from encord_stand_in.app import StandIn
+
+CONTROL_PREFIX = "/_stand_in/"
+
+_FORM_KEYS = ("payload_form", "signature", "version", "timestamp_offset", "successor_header", "extra")
+_DEFAULT_EVENT = "task_completed_event"
+_MOST_GENERATED = 1_000_000
+_MOST_BUILT_AT_ONCE = 1000  # more rows are made when they are first asked for
+_MOST_BUILT_BYTES = 4 * 1024**3
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class BadRequestError(Exception):
+    """A control request that is not of the described form."""
+
+
+def control_app(stand_in: StandIn) -> Starlette:
+    """Return the control API over a stand-in."""
+    control = Control(stand_in)
+    routes: list[tuple[str, str, Handler]] = [
+        ("GET", "health", control.health),
+        ("GET", "projects", control.projects),
+        ("GET", "label-rows/{label_hash}", control.label_row),
+        ("DELETE", "label-rows/{label_hash}", control.delete_row),
+        ("PATCH", "label-rows/{label_hash}", control.change_row),
+        ("GET", "webhooks", control.list_webhooks),
+        ("POST", "webhooks", control.register_webhook),
+        ("DELETE", "webhooks", control.remove_webhooks),
+        ("DELETE", "webhooks/{webhook_id}", control.remove_webhooks),
+        ("POST", "complete-task", control.complete_task),
+        ("POST", "send-webhook", control.send_webhook),
+        ("POST", "giant-rows", control.add_generated),
+        ("POST", "access", control.access),
+        ("GET", "requests", control.requests),
+        ("DELETE", "requests", control.forget_requests),
+        ("GET", "faults", control.list_faults),
+        ("POST", "faults", control.inject_faults),
+        ("DELETE", "faults", control.clear_faults),
+        ("DELETE", "faults/{fault_id}", control.clear_faults),
+        ("GET", "settings", control.get_settings),
+        ("POST", "settings", control.change_settings),
+        ("DELETE", "settings", control.default_settings),
+        ("POST", "reset", control.reset),
+    ]
+    return Starlette(
+        routes=[Route(CONTROL_PREFIX + path, handler, methods=[method]) for method, path, handler in routes],
+        exception_handlers={
+            BadRequestError: lambda _, exc: _error(400, str(exc)),
+            InvalidFaultError: lambda _, exc: _error(400, str(exc)),
+            NotFoundError: lambda _, exc: _error(404, str(exc)),
+            NoSecretError: lambda _, exc: _error(409, str(exc)),
+        },
+    )
+
+
+class Control:
+    """The handlers of the control API."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+
+    async def health(self, _: Request) -> Response:
+        """Say that the server is up."""
+        rows = sum(len(project.rows) for project in self._stand_in.projects)
+        return JSONResponse({"status": "ok", "service": "encord-stand-in", "label_rows": rows})
+
+    async def projects(self, _: Request) -> Response:
+        """List the projects with their label rows."""
+        return JSONResponse({"projects": [_project(project) for project in self._stand_in.projects]})
+
+    async def label_row(self, request: Request) -> Response:
+        """Give the bytes that the API would serve now as the row, without envelope."""
+        row = self._stand_in.projects.row(label_hash=request.path_params["label_hash"])
+        parts = row.parts(self._stand_in.settings)
+        return Response(b"".join(parts), media_type="application/json")
+
+    async def delete_row(self, request: Request) -> Response:
+        """Delete a row."""
+        row = self._stand_in.projects.row(label_hash=request.path_params["label_hash"])
+        self._stand_in.projects.delete(row)
+        return JSONResponse({"deleted": row.label_hash})
+
+    async def change_row(self, request: Request) -> Response:
+        """Change a row without sending anything: its edit time, its form, or whether the row tells its edit time."""
+        row = self._stand_in.projects.row(label_hash=request.path_params["label_hash"])
+        body = await _json(request, {"edited_at", "time_form", "hide_edit_time"})
+        if "time_form" in body:
+            if body["time_form"] not in times.TIME_FORMS:
+                raise BadRequestError(f"time_form must be one of {', '.join(times.TIME_FORMS)}")
+            row.time_form = body["time_form"]
+        row.hidden_time = _boolean(body, "hide_edit_time", row.hidden_time)
+        instant = _time(body, "edited_at") or row.last_edited_at
+        if instant is not None:
+            row.touch(instant)
+        return JSONResponse(_row(row))
+
+    async def list_webhooks(self, _: Request) -> Response:
+        """List the registered webhooks."""
+        return JSONResponse({"webhooks": [hook.as_dict() for hook in self._stand_in.webhooks.all()]})
+
+    async def register_webhook(self, request: Request) -> Response:
+        """Register a URL, as a person does in the app, and give the signing secret that the app then shows."""
+        body = await _json(request, {"url", "event_types", "project_hash"}, required={"url"})
+        project_hash = body.get("project_hash")
+        if project_hash is not None:
+            self._stand_in.projects.project(str(project_hash))
+        try:
+            hook = self._stand_in.webhooks.register(str(body["url"]), _strings(body, "event_types"), project_hash)
+        except ValueError as exc:
+            raise BadRequestError(str(exc)) from exc
+        return JSONResponse({**hook.as_dict(), "signing_secret": self._stand_in.secrets.current()})
+
+    async def remove_webhooks(self, request: Request) -> Response:
+        """Remove one webhook or all."""
+        self._stand_in.webhooks.remove(request.path_params.get("webhook_id"))
+        return await self.list_webhooks(request)
+
+    async def complete_task(self, request: Request) -> Response:
+        """Finish the task of a label row and send the webhook."""
+        keys = {"label_hash", "data_hash", "event_type", "deliver", "duplicates", "edited_at", "change", "initialise"}
+        body = await _json(request, keys | set(_FORM_KEYS))
+        row, sending = self._named_row(body), _Sending.read(body)
+        initialise, send = _boolean(body, "initialise", False), _boolean(body, "deliver", True)
+        edited_at, change = _time(body, "edited_at"), _boolean(body, "change", True)
+        if initialise and row.label_hash is None:
+            self._stand_in.projects.initialise(row)
+        event_type = MISSPELT.get(sending.event_type, sending.event_type)
+        self._stand_in.projects.complete(row, event_type, edited_at=edited_at, change=change)
+        answer = {**_row(row), "project_hash": row.project_hash}
+        deliveries = await self._deliver([row], sending) if send else []
+        return JSONResponse({**answer, "deliveries": deliveries})
+
+    async def send_webhook(self, request: Request) -> Response:
+        """Send a webhook about label rows without changing them."""
+        keys = {"label_hash", "data_hash", "label_hashes", "event_type", "duplicates"}
+        body = await _json(request, keys | set(_FORM_KEYS))
+        hashes = _strings(body, "label_hashes")
+        rows = [self._stand_in.projects.row(label_hash=item) for item in hashes] or [self._named_row(body)]
+        return JSONResponse({"deliveries": await self._deliver(rows, _Sending.read(body))})
+
+    async def add_generated(self, request: Request) -> Response:
+        """Add rows of a chosen size; big ones are made before the answer, in a thread."""
+        keys = {"frames", "objects", "tracked", "count", "project_hash", "spread_seconds"}
+        body = await _json(request, keys, required={"frames", "objects"})
+        projects = self._stand_in.projects
+        project = projects.project(body["project_hash"]) if body.get("project_hash") else next(iter(projects))
+        frames, objects = _whole(body, "frames", 1), _whole(body, "objects", 1)
+        tracked, count = _boolean(body, "tracked", True), _whole(body, "count", 1)
+        specs = [GiantSpec(project.project_hash, frames, objects, tracked, index) for index in range(count)]
+        at_once = count <= _MOST_BUILT_AT_ONCE
+        if count > _MOST_GENERATED or (at_once and sum(spec.estimated_bytes for spec in specs) > _MOST_BUILT_BYTES):
+            raise BadRequestError("these rows would be too many or too big")
+        spread = timedelta(seconds=_whole(body, "spread_seconds", 1))
+        rows = projects.add_generated(project, specs, spread=spread)
+        sizes: list[int | None] = [None] * len(rows)
+        if at_once:
+            settings = self._stand_in.settings
+            sizes = [sum(map(len, await asyncio.to_thread(row.parts, settings))) for row in rows]
+        found = [{**_row(row), "bytes": size} for row, size in zip(rows, sizes, strict=True)]
+        return JSONResponse({"project_hash": project.project_hash, "rows": found})
+
+    async def access(self, request: Request) -> Response:
+        """Give the registered keys access to a project, or take it away."""
+        body = await _json(request, {"project_hash", "accessible"}, required={"project_hash", "accessible"})
+        project = self._stand_in.projects.project(str(body["project_hash"]))
+        project.accessible = _boolean(body, "accessible", True)
+        return JSONResponse({"project_hash": project.project_hash, "accessible": project.accessible})
+
+    async def requests(self, request: Request) -> Response:
+        """Tell what clients did; ``?details=1`` with the last requests one by one."""
+        return JSONResponse(self._stand_in.counters.as_dict(details=request.query_params.get("details") == "1"))
+
+    async def forget_requests(self, request: Request) -> Response:
+        """Set the counters back."""
+        self._stand_in.counters.reset()
+        return await self.requests(request)
+
+    async def list_faults(self, _: Request) -> Response:
+        """List the faults in force."""
+        return JSONResponse({"faults": self._stand_in.faults.as_list()})
+
+    async def inject_faults(self, request: Request) -> Response:
+        """Put a fault into force, or a list of them under ``faults``."""
+        body = await _json(request, None)
+        rules = body["faults"] if set(body) == {"faults"} else [body]
+        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+            raise BadRequestError("faults must be a list of objects")
+        self._stand_in.faults.inject(rules)
+        return await self.list_faults(request)
+
+    async def clear_faults(self, request: Request) -> Response:
+        """End one fault or all."""
+        self._stand_in.faults.clear(request.path_params.get("fault_id"))
+        return await self.list_faults(request)
+
+    async def get_settings(self, _: Request) -> Response:
+        """Give the settings."""
+        return JSONResponse(_settings(self._stand_in.settings))
+
+    async def change_settings(self, request: Request) -> Response:
+        """Change some settings."""
+        try:
+            self._stand_in.settings = self._stand_in.settings.changed(await _json(request, None))
+        except ValueError as exc:
+            raise BadRequestError(str(exc)) from exc
+        return await self.get_settings(request)
+
+    async def default_settings(self, request: Request) -> Response:
+        """Set the settings back."""
+        self._stand_in.settings = Settings()
+        return await self.get_settings(request)
+
+    async def reset(self, request: Request) -> Response:
+        """Put label rows, faults, counters and settings back as they were at the start; webhooks stay."""
+        self._stand_in.projects.reset()
+        self._stand_in.faults.clear()
+        self._stand_in.counters.reset()
+        self._stand_in.settings = Settings()
+        return await self.health(request)
+
+    def _named_row(self, body: dict[str, Any]) -> LabelRow:
+        label_hash, data_hash = body.get("label_hash"), body.get("data_hash")
+        if (label_hash is None) == (data_hash is None):
+            raise BadRequestError("name a row with either label_hash or data_hash")
+        return self._stand_in.projects.row(label_hash=label_hash, data_hash=data_hash)
+
+    async def _deliver(self, rows: list[LabelRow], sending: _Sending) -> list[dict[str, Any]]:
+        project_hash = rows[0].project_hash
+        labels = [row.label_hash for row in rows if row.label_hash is not None]
+        raw = event(sending.event_type, project_hash, [row.data_hash for row in rows], labels, sending.form)
+        deliveries: list[dict[str, Any]] = []
+        for hook in self._stand_in.webhooks.all():
+            if not hook.wants(sending.event_type, project_hash):
+                continue
+            for _ in range(1 + sending.duplicates):
+                headers = signed_headers(raw, self._stand_in.secrets.current(), sending.form, now=time.time())
+                deliveries.append(await asyncio.to_thread(deliver, hook.url, raw, headers, self._stand_in.ca_file))
+        return deliveries
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """How a control request wants an event to be sent."""
+
+    event_type: str
+    duplicates: int
+    form: Form
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> _Sending:
+        try:
+            form = Form(**{key: body[key] for key in _FORM_KEYS if key in body})
+        except (ValueError, TypeError) as exc:
+            raise BadRequestError(str(exc)) from exc
+        return cls(str(body.get("event_type", _DEFAULT_EVENT)), _whole(body, "duplicates", 0), form)
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status_code=status)
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__slots__}
+
+
+def _project(project: Project) -> dict[str, Any]:
+    return {
+        "project_hash": project.project_hash,
+        "title": project.public["title"],
+        "ontology_hash": project.public["ontologyHash"],
+        "accessible": project.accessible,
+        "label_rows": [_row(row) for row in project.rows],
+    }
+
+
+def _row(row: LabelRow) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "label_hash": row.label_hash,
+        "data_hash": row.data_hash,
+        "data_title": row.metadata["data_title"],
+        "data_type": row.metadata["data_type"],
+        "file_type": row.metadata["file_type"],
+        "branch_name": row.metadata["branch_name"],
+        "workflow_stage": row.metadata["workflow_graph_node"]["title"],
+        "last_edited_at": row.edited_text(),
+        "revision": row.revision,
+    }
+
+
+async def _json(request: Request, allowed: set[str] | None, *, required: set[str] | None = None) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError as exc:
+        raise BadRequestError("the body is not JSON") from exc
+    if not isinstance(body, dict):
+        raise BadRequestError("the body is not a JSON object")
+    unknown = set(body) - allowed if allowed is not None else set()
+    if unknown:
+        raise BadRequestError(f"unknown key {sorted(unknown)[0]!r}")
+    missing = (required or set()) - set(body)
+    if missing:
+        raise BadRequestError(f"missing key {sorted(missing)[0]!r}")
+    return body
+
+
+def _boolean(body: dict[str, Any], name: str, default: bool) -> bool:
+    value = body.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequestError(f"{name} must be true or false")
+    return value
+
+
+def _whole(body: dict[str, Any], name: str, default: int) -> int:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadRequestError(f"{name} must be a whole number")
+    return value
+
+
+def _strings(body: dict[str, Any], name: str) -> list[str]:
+    value = body.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise BadRequestError(f"{name} must be a list of strings")
+    return value
+
+
+def _time(body: dict[str, Any], name: str) -> datetime | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    try:
+        return times.parse(value)
+    except (ValueError, TypeError) as exc:
+        raise BadRequestError(f"{name} is not a time") from exc

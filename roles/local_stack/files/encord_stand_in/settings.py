@@ -1,0 +1,41 @@
+"""What only the live service can settle, as settings that a test can turn either way (control API: ``settings``)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+KeyOrder = Literal["status-first", "response-first"]
+Whitespace = Literal["compact", "spaced", "indented"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How answers look. The defaults are guesses; a client must be right for every combination."""
+
+    envelope_key_order: KeyOrder = "status-first"
+    envelope_whitespace: Whitespace = "compact"
+    envelope_payload: Literal["absent", "null"] = "absent"  # of an answer that is no error
+    row_whitespace: Literal["compact", "spaced"] = "compact"
+    row_escapes: Literal["utf8", "ascii"] = "utf8"
+    error_http_status: Literal["200", "same"] = "200"  # "same": the HTTP status repeats the envelope's
+    missing_labels: Literal["omit", "error"] = "omit"  # in a request for several labels
+    gzip: bool = True
+    gzip_level: int = 1
+    clock_tolerance_seconds: int = 300
+    multi_label_limit: int = 1000
+
+    def changed(self, changes: dict[str, Any]) -> Settings:
+        """Return the settings with these changes; ValueError names the first one that is not possible."""
+        hints = get_type_hints(Settings)
+        for name, value in changes.items():
+            if name not in hints:
+                raise ValueError(f"unknown setting {name!r}; there are: {', '.join(hints)}")
+            hint = hints[name]
+            if get_origin(hint) is Literal:
+                if value not in get_args(hint):
+                    raise ValueError(f"{name} must be one of {', '.join(get_args(hint))}")
+            elif type(value) is not hint or (hint is int and value < 0):
+                raise ValueError(f"{name} must be a {'boolean' if hint is bool else 'whole number of at least 0'}")
+        return dataclasses.replace(self, **changes)

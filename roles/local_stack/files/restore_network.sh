@@ -1,0 +1,18 @@
+#!/bin/sh
+# Takes away what dockerd leaves in the network when it ends: its bridge, its chains in the packet filter, and, where it
+# was what switched forwarding on, forwarding and the policy to drop what is forwarded.
+# $1: the bridge that our engine made. $2: ip_forward as it was before.
+set -eu
+bridge="$1"
+ip_forward="$2"
+
+[ ! -e "/sys/class/net/$bridge" ] || ip link delete "$bridge" type bridge
+
+policy='s/^:FORWARD DROP/:FORWARD ACCEPT/'
+[ "$ip_forward" = 0 ] || policy=''
+if iptables -n -L DOCKER >/dev/null 2>&1; then
+  # All that is not Docker's is put back as it is, in one step.
+  iptables-save | grep -v -E "^:DOCKER|^-A DOCKER|-j DOCKER|-[io] $bridge( |\$)|^-A POSTROUTING .*! -o $bridge " |
+    sed "$policy" | iptables-restore
+fi
+echo "$ip_forward" >/proc/sys/net/ipv4/ip_forward

@@ -1,0 +1,75 @@
+"""From nothing to a label in S3: runs every step, says how long it took, and where to look when it failed.
+
+Runs with any Python 3.11, since the first step is what makes the environment.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".local" / "logs"
+VENV = ROOT / ".venv" / "bin"
+SHOWN_LINES_OF_A_FAILURE = 40
+
+STEPS = (
+    ("Install what the playbooks need", "install", [str(ROOT / "scripts" / "install")]),
+    (
+        "Start an AWS and an Encord on this machine",
+        "local",
+        [str(VENV / "ansible-playbook"), "playbooks/local.yml"],
+    ),
+    (
+        "Deploy, as on AWS",
+        "deploy",
+        [str(VENV / "ansible-playbook"), "playbooks/deploy.yml", "-i", "inventory/local"],
+    ),
+)
+
+
+def run(number: int, title: str, name: str, command: list[str]) -> str:
+    """Run one step with its output in a log file; return the output. Ends the program when the step fails."""
+    log = LOGS / f"{name}.log"
+    print(f"{number}. {title} ... ", end="", flush=True)
+    began = time.monotonic()
+    with log.open("w") as file:
+        # What the user set for Ansible elsewhere stays; the configuration is this repository's.
+        result = subprocess.run(  # noqa: S603 - the commands are those above
+            command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
+        )
+    seconds = time.monotonic() - began
+    output = log.read_text()
+    if result.returncode:
+        print(f"failed after {seconds:.0f} s\n")
+        print("\n".join(output.splitlines()[-SHOWN_LINES_OF_A_FAILURE:]))
+        print(f"\nThe step '{title}' failed. Its whole output: {log.relative_to(ROOT)}", file=sys.stderr)
+        sys.exit(1)
+    recap = re.findall(r": ok=(\d+) +changed=(\d+)", output)
+    detail = f" ({recap[-1][0]} tasks, changed={recap[-1][1]})" if recap else ""
+    print(f"{seconds:.1f} s{detail}")
+    return output
+
+
+def main() -> None:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    output = ""
+    for number, step in enumerate(STEPS, start=1):
+        output = run(number, *step)
+    # What a person reads off the end of a deploy and pastes into Encord.
+    url = re.search(r"Webhook URL: ([^\s']+)", output)
+    bucket = re.search(r"s3://([^/\s]+)/", output)
+    if not url or not bucket:
+        sys.exit("The deploy named no webhook URL or no bucket: see .local/logs/deploy.log")
+    print(f"4. Complete a task in Encord, whose webhook goes to {url[1]}", flush=True)
+    label = subprocess.run(  # noqa: S603 - our own script
+        [str(VENV / "python"), str(ROOT / "scripts" / "save_a_label.py"), url[1], bucket[1]], cwd=ROOT, check=False
+    )
+    sys.exit(label.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A client of the local stack: its Encord's control interface, and its AWS as one of its two identities."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import urllib.request
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK_FILE = ROOT / ".local" / "state" / "stack.json"
+
+
+class LocalStack:
+    """Where everything is, read from what the role local_stack wrote down. Raises SystemExit when nothing runs."""
+
+    def __init__(self, stack_file: Path = STACK_FILE) -> None:
+        if not stack_file.exists():
+            raise SystemExit(f"No local stack is running ({stack_file} is missing). Start one with: make local")
+        self.facts: dict[str, Any] = json.loads(stack_file.read_text())
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Trust in the stack's own certificate authority, and in no other."""
+        return ssl.create_default_context(cafile=self.facts["aws_ca_bundle"])
+
+    def aws(self, service: str, profile: str = "root") -> Any:
+        """Return a client for a service as ``root``, the account's owner, or ``deployer``."""
+        os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
+        session = boto3.Session(profile_name=profile, region_name=self.facts["region"])
+        return session.client(
+            service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"]
+        )
+
+    def request(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+        """Send a request to a server of the stack; return status and body, whatever the status."""
+        request = urllib.request.Request(url, method=method, data=body, headers=headers)  # noqa: S310 - https
+        try:
+            with urllib.request.urlopen(request, timeout=60, context=self.tls) as answer:  # noqa: S310 - https
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def encord(self, method: str, path: str, body: Any = None) -> bytes:
+        """Call the control interface of the Encord stand-in; return the answer's body. Raises RuntimeError if refused."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self.facts['encord_control_url']}/_stand_in/{path}"
+        status, answer = self.request(url, method, data, **{"Content-Type": "application/json"})
+        if status >= 400:  # noqa: PLR2004 - HTTP's own boundary
+            raise RuntimeError(f"{method} {path} of the Encord stand-in answered {status}: {answer.decode()}")
+        return answer
+
+    def encord_json(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the control interface of the Encord stand-in; return the answer's JSON."""
+        return json.loads(self.encord(method, path, body))

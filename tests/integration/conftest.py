@@ -1,0 +1,163 @@
+"""What the tests of a deployed system share. They need a running local stack, as `make demo` or molecule leave it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pytest
+from local_stack import ROOT, LocalStack
+
+NAME = "label-export-local"
+PATIENCE_SECONDS = 60
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Return what ``condition`` gives once it is true-like; fail with ``what`` was awaited when it never is."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.2)
+    return result
+
+
+@dataclass
+class Playbook:
+    """What a run of ansible-playbook came to."""
+
+    returncode: int
+    output: str
+
+    @property
+    def changed(self) -> list[str]:
+        """The tasks that report a change, with the role's name."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if line.startswith("TASK ["):
+                task = line.partition("[")[2].rpartition("]")[0]
+            elif line.startswith("changed: ") and task not in found:
+                found.append(task)
+        return found
+
+
+def run_playbook(name: str, *arguments: str, inventory: str = "inventory/local") -> Playbook:
+    """Run a playbook of the repository, as a user would."""
+    result = subprocess.run(
+        ["ansible-playbook", f"playbooks/{name}.yml", "-i", inventory, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        check=False,
+    )
+    return Playbook(result.returncode, result.stdout + result.stderr)
+
+
+class Deployment:
+    """The deployed system, looked at from outside as the account's owner."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.bucket = f"{NAME}-{stack.facts['account_id']}-{stack.facts['region']}"
+
+    @cached_property
+    def s3(self) -> Any:
+        return self.stack.aws("s3")
+
+    @cached_property
+    def sqs(self) -> Any:
+        return self.stack.aws("sqs")
+
+    @cached_property
+    def functions(self) -> Any:
+        return self.stack.aws("lambda")
+
+    @cached_property
+    def logs(self) -> Any:
+        return self.stack.aws("logs")
+
+    @cached_property
+    def webhook_url(self) -> str:
+        apis = self.stack.aws("apigatewayv2").get_apis()["Items"]
+        (api,) = [api for api in apis if api["Name"] == NAME]
+        return f"{self.stack.facts['aws_endpoint_url']}/_aws/execute-api/{api['ApiId']}/$default/webhook"
+
+    def queue_attributes(self, name: str = NAME) -> dict[str, str]:
+        url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        return dict(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
+
+    def messages(self, name: str = NAME) -> int:
+        """Return how many messages a queue holds, the ones being worked on included."""
+        attributes = self.queue_attributes(name)
+        return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
+
+    def key(self, project_hash: str, label_hash: str) -> str:
+        return f"encord/{project_hash}/labels/{label_hash}.json"
+
+    def versions(self, key: str) -> int:
+        """Return how many versions of an object there are."""
+        listing = self.s3.list_object_versions(Bucket=self.bucket, Prefix=key)
+        return len(listing.get("Versions", []))
+
+    def saved(self, project_hash: str, label_hash: str, edited_at: str) -> tuple[bytes, dict[str, str]]:
+        """Return body and metadata of a label's object once it is of that edit time."""
+
+        def look() -> Any:
+            try:
+                answer = self.s3.get_object(Bucket=self.bucket, Key=self.key(project_hash, label_hash))
+            except self.s3.exceptions.NoSuchKey:
+                return None
+            return answer if answer["Metadata"].get("last-edited-at") == edited_at else None
+
+        answer = eventually(look, f"an object of label {label_hash} edited at {edited_at}")
+        return answer["Body"].read(), answer["Metadata"]
+
+    def log_text(self) -> str:
+        """Return everything in all log groups, as one text."""
+        texts = []
+        for group in self.logs.describe_log_groups()["logGroups"]:
+            name = group["logGroupName"]
+            for stream in self.logs.describe_log_streams(logGroupName=name)["logStreams"]:
+                events = self.logs.get_log_events(
+                    logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True
+                )
+                texts.extend(event["message"] for event in events["events"])
+        return "\n".join(texts)
+
+
+@pytest.fixture(scope="session")
+def stack() -> LocalStack:
+    return LocalStack()
+
+
+@pytest.fixture(scope="session")
+def deployment(stack: LocalStack) -> Deployment:
+    return Deployment(stack)
+
+
+@pytest.fixture(scope="session")
+def encord(stack: LocalStack, deployment: Deployment) -> Iterator[LocalStack]:
+    """The Encord stand-in, which sends its webhooks to the deployed system."""
+    stack.encord_json("POST", "webhooks", {"url": deployment.webhook_url})
+    yield stack
+    stack.encord_json("DELETE", "webhooks")
+
+
+@pytest.fixture(scope="session")
+def label_rows(encord: LocalStack) -> list[dict[str, Any]]:
+    """Every label row of the stand-in's first project, with the project's hash."""
+    project = encord.encord_json("GET", "projects")["projects"][0]
+    return [{**row, "project_hash": project["project_hash"]} for row in project["label_rows"]]
+
+
+def invoke(functions: Any, payload: dict[str, Any], qualifier: str) -> dict[str, Any]:
+    """Invoke the function with an event; return its answer."""
+    answer = functions.invoke(FunctionName=NAME, Qualifier=qualifier, Payload=json.dumps(payload).encode())
+    return dict(json.loads(answer["Payload"].read()))

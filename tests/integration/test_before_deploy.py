@@ -1,0 +1,76 @@
+"""On an account that has nothing: what a check announces, and what is refused before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import NAME, Deployment, run_playbook
+from local_stack import LocalStack
+
+
+def everything_made(stack: LocalStack) -> list[str]:
+    """Return the name of every resource of ours in the account."""
+    found = [bucket["Name"] for bucket in stack.aws("s3").list_buckets()["Buckets"]]
+    found += stack.aws("sqs").list_queues().get("QueueUrls", [])
+    found += [function["FunctionName"] for function in stack.aws("lambda").list_functions()["Functions"]]
+    found += [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
+    found += [role["RoleName"] for role in stack.aws("iam").list_roles()["Roles"] if role["RoleName"] == NAME]
+    found += [repository["repositoryName"] for repository in stack.aws("ecr").describe_repositories()["repositories"]]
+    found += [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"]]
+    found += [group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]]
+    return found
+
+
+def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
+    check = run_playbook("deploy", "--check", "--diff")
+    assert check.returncode == 0, check.output
+    assert everything_made(stack) == []
+    announced = {task.partition(" : ")[0] for task in check.changed}
+    assert announced == {
+        "label_bucket",
+        "export_queue",
+        "encord_secrets",
+        "execution_role",
+        "image_repository",
+        "handler_image",
+        "export_function",
+        "front_door",
+    }
+
+
+REFUSED = {
+    "another account": (["-e", "label_export_account_id=111111111111"], "label_export_account_id is 111111111111"),
+    "no account": (["-e", "label_export_account_id="], "label_export_account_id is ''"),
+    "no region": (["-e", "label_export_region=Ireland"], "label_export_region is 'Ireland'"),
+    "an invalid bucket": (["-e", "label_bucket_name=My_Bucket"], "label_bucket_name is 'My_Bucket'"),
+    "no private key": (["-e", "encord_secrets_private_key_file="], "encord_secrets_private_key_file"),
+    "a missing private key": (["-e", "encord_secrets_private_key_file=/nowhere"], "It is empty."),
+    "a short visibility": (["-e", "export_queue_visibility_timeout=10"], "export_queue_visibility_timeout is 10 s"),
+    "a shared key": (["-e", "export_function_key_template=a/b.json"], "export_function_key_template is 'a/b.json'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_before_anything_is_made(case: str, stack: LocalStack) -> None:
+    arguments, message = REFUSED[case]
+    run = run_playbook("deploy", *arguments)
+    assert run.returncode != 0
+    assert message in " ".join(run.output.split())
+    assert "group_vars/label_export/" in run.output, "the message says where to set it"
+    assert run.changed == []
+    assert everything_made(stack) == []
+
+
+def test_a_malformed_private_key_is_refused_without_its_text(stack: LocalStack, tmp_path: Path) -> None:
+    text = Path(stack.facts["encord_private_key_file"]).read_text()
+    begin, *body, end = text.split()[3:]  # the words of the first line stand apart
+    canary = "".join(body)[40:80] if body else begin
+    damaged = tmp_path / "key"
+    damaged.write_text(text.replace(canary, canary[::-1]))
+    run = run_playbook("deploy", "-vvv", "-e", f"encord_secrets_private_key_file={damaged}")
+    assert run.returncode != 0
+    assert "It is damaged" in " ".join(run.output.split())
+    assert canary[::-1] not in run.output
+    assert everything_made(stack) == []
+    assert end

@@ -1,0 +1,309 @@
+"""The deployed system: its settings as AWS's API tells them, and labels followed from Encord to the bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment, eventually, invoke
+from encord import EncordUserClient
+from encord.objects import LabelRowV2
+from local_stack import LocalStack
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Settings
+
+
+def test_the_bucket_is_private_versioned_encrypted_and_tls_only(deployment: Deployment) -> None:
+    s3, bucket = deployment.s3, {"Bucket": deployment.bucket}
+    assert set(s3.get_public_access_block(**bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert s3.get_bucket_ownership_controls(**bucket)["OwnershipControls"]["Rules"] == [
+        {"ObjectOwnership": "BucketOwnerEnforced"}
+    ]
+    assert s3.get_bucket_versioning(**bucket)["Status"] == "Enabled"
+    rules = s3.get_bucket_encryption(**bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (statement,) = json.loads(s3.get_bucket_policy(**bucket)["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    (rule,) = s3.get_bucket_lifecycle_configuration(**bucket)["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert "Expiration" not in rule, "labels themselves never expire"
+
+
+def test_the_queue_outlasts_the_function_and_hands_on_what_fails(deployment: Deployment) -> None:
+    queue, dead = deployment.queue_attributes(), deployment.queue_attributes(f"{NAME}-dead-letters")
+    timeout = deployment.functions.get_function_configuration(FunctionName=NAME)["Timeout"]
+    assert int(queue["VisibilityTimeout"]) >= 6 * timeout
+    redrive = json.loads(queue["RedrivePolicy"])
+    assert redrive["deadLetterTargetArn"] == dead["QueueArn"]
+    assert int(redrive["maxReceiveCount"]) >= 5
+    assert int(dead["MessageRetentionPeriod"]) == 14 * 24 * 3600 > int(queue["MessageRetentionPeriod"])
+    assert queue["SqsManagedSseEnabled"] == dead["SqsManagedSseEnabled"] == "true"
+    assert json.loads(dead["RedriveAllowPolicy"])["sourceQueueArns"] == [queue["QueueArn"]]
+
+
+def test_the_function_runs_the_pushed_image_by_digest(deployment: Deployment, stack: LocalStack) -> None:
+    function = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")
+    image = function["Code"]["ImageUri"]
+    repository, _, digest = image.partition("@")
+    assert digest.startswith("sha256:"), image
+    assert repository.endswith(f"/{NAME}")
+    ecr = stack.aws("ecr")
+    (pushed,) = ecr.batch_get_image(repositoryName=NAME, imageIds=[{"imageDigest": digest}])["images"]
+    assert pushed["imageManifestMediaType"] in {
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+    }
+    (settings,) = ecr.describe_repositories(repositoryNames=[NAME])["repositories"]
+    assert settings["imageTagMutability"] == "IMMUTABLE"
+    assert settings["imageScanningConfiguration"] == {"scanOnPush": True}
+
+
+def test_two_deploys_made_one_version_and_the_alias_names_it(deployment: Deployment) -> None:
+    versions = deployment.functions.list_versions_by_function(FunctionName=NAME)["Versions"]
+    assert [version["Version"] for version in versions] == ["$LATEST", "1"]
+    assert deployment.functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"] == "1"
+
+
+def test_the_function_is_set_as_documented(deployment: Deployment, stack: LocalStack) -> None:
+    configuration = deployment.functions.get_function_configuration(FunctionName=NAME)
+    assert configuration["TracingConfig"]["Mode"] == "Active"
+    assert configuration["Role"] == f"arn:aws:iam::{stack.facts['account_id']}:role/{NAME}"
+    (mapping,) = deployment.functions.list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["FunctionArn"].endswith(f":function:{NAME}:live")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] == 5
+    groups = {group["logGroupName"]: group for group in deployment.logs.describe_log_groups()["logGroups"]}
+    assert groups[f"/aws/lambda/{NAME}"]["retentionInDays"] == 30
+    assert groups[f"/aws/apigateway/{NAME}"]["retentionInDays"] == 30
+
+
+def test_the_environment_holds_references_and_no_secret(deployment: Deployment, stack: LocalStack) -> None:
+    variables = deployment.functions.get_function_configuration(FunctionName=NAME)["Environment"]["Variables"]
+    text = json.dumps(variables)
+    key = Path(stack.facts["encord_private_key_file"]).read_text().splitlines()[1:-1]
+    for canary in [*key, *Path(stack.facts["webhook_secret_file"]).read_text().split()]:
+        assert canary not in text
+    assert variables["LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN"].startswith("arn:aws:secretsmanager:")
+
+
+def test_the_role_is_for_lambda_in_this_account_alone(stack: LocalStack) -> None:
+    role = stack.aws("iam").get_role(RoleName=NAME)["Role"]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": stack.facts["account_id"]}}
+
+
+def test_the_api_is_throttled_and_logs_no_query_string(stack: LocalStack) -> None:
+    client = stack.aws("apigatewayv2")
+    (api,) = client.get_apis()["Items"]
+    (stage,) = client.get_stages(ApiId=api["ApiId"])["Items"]
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 50
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == 100
+    assert "query" not in stage["AccessLogSettings"]["Format"].lower()
+    (route,) = client.get_routes(ApiId=api["ApiId"])["Items"]
+    assert route["RouteKey"] == "POST /webhook"
+    policy = json.loads(stack.aws("lambda").get_policy(FunctionName=NAME, Qualifier="live")["Policy"])
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"Service": "apigateway.amazonaws.com"}
+    assert f":{api['ApiId']}/*/POST/webhook" in json.dumps(statement["Condition"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels
+
+
+def calls(encord: LocalStack) -> dict[str, int]:
+    """Return how often Encord was called since the counters were set back, and how often to write."""
+    return dict(encord.encord_json("GET", "requests")["total"])
+
+
+def test_labels_of_every_modality_are_saved_byte_for_byte(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    """Complete every task at once, as a busy day would, and compare each object with what Encord serves."""
+    rows = [row for row in label_rows if row["label_hash"] and row["data_type"] != "DELETED"]
+    assert {row["data_type"] for row in rows} >= {
+        "IMAGE", "IMG_GROUP", "VIDEO", "AUDIO", "PLAIN_TEXT", "PDF", "DICOM", "GROUP",
+    }  # fmt: skip
+    completed = [encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]}) for row in rows]
+    for task in completed:
+        assert [delivery["status"] for delivery in task["deliveries"]] == [202], task
+    for task in completed:
+        body, metadata = deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+        served = encord.encord("GET", f"label-rows/{task['label_hash']}")
+        assert body == served, task["data_title"]
+        assert metadata["sha256"] == hashlib.sha256(served).hexdigest()
+        assert metadata["label-hash"] == task["label_hash"]
+        assert metadata["data-hash"] == task["data_hash"]
+        assert metadata["project-hash"] == task["project_hash"]
+    assert deployment.messages() == 0
+    assert deployment.messages(f"{NAME}-dead-letters") == 0
+
+
+def test_the_encord_package_reads_back_what_was_stored(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", encord.facts["aws_ca_bundle"])
+    client = EncordUserClient.create_with_ssh_private_key(
+        ssh_private_key_path=encord.facts["encord_private_key_file"], domain=encord.facts["encord_control_url"]
+    )
+    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
+    task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
+    body, _metadata = deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+    project = client.get_project(task["project_hash"])
+    (label_row,) = project.list_label_rows_v2(label_hashes=[task["label_hash"]])
+    assert isinstance(label_row, LabelRowV2)
+    label_row.from_labels_dict(json.loads(body))
+    stored = json.loads(body)
+    objects = {item["objectHash"] for unit in stored["data_units"].values() for item in unit["labels"]["objects"]}
+    assert objects
+    assert {instance.object_hash for instance in label_row.get_object_instances()} == objects
+
+
+def test_a_repeated_webhook_writes_nothing(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
+    task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"], "duplicates": 2})
+    assert [delivery["status"] for delivery in task["deliveries"]] == [202] * 3
+    deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+    key = deployment.key(task["project_hash"], task["label_hash"])
+    versions = deployment.versions(key)
+    answer = encord.encord_json("POST", "send-webhook", {"label_hash": row["label_hash"], "duplicates": 4})
+    assert [delivery["status"] for delivery in answer["deliveries"]] == [202] * 5
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+    assert deployment.versions(key) == versions
+
+
+def test_a_task_without_a_label_row_makes_none_in_encord(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    row = next(row for row in label_rows if not row["label_hash"])
+    encord.encord_json("DELETE", "requests")
+    task = encord.encord_json("POST", "complete-task", {"data_hash": row["data_hash"]})
+    assert [delivery["status"] for delivery in task["deliveries"]] == [202]
+    eventually(lambda: calls(encord)["requests"] > 0, "a look at Encord")
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+    assert calls(encord)["writes"] == 0, "no row may be created"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who is not let in
+
+
+def signed(stack: LocalStack, body: bytes, *, secret: str | None = None, timestamp: int | None = None) -> dict[str, str]:
+    """Return the headers that Encord sends with a webhook, by its documented scheme."""
+    secret = secret or Path(stack.facts["webhook_secret_file"]).read_text().split()[0]
+    stamp = str(timestamp or int(time.time()))
+    signature = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return {"Content-Type": "application/json", "X-Encord-Signature": signature, "X-Encord-Timestamp": stamp}
+
+
+def webhook(label_rows: list[dict[str, Any]]) -> bytes:
+    row = label_rows[0]
+    payload = {
+        "project_hash": row["project_hash"],
+        "data_hashes": [row["data_hash"]],
+        "label_hashes": [row["label_hash"]],
+    }
+    envelope = {
+        "uid": str(uuid.uuid4()),
+        "version": 1,
+        "source": "Encord",
+        "event_type": "task_completed_event",
+        "event_created_timestamp": "2026-01-01T00:00:00Z",
+        "payload": payload,
+    }
+    return json.dumps(envelope).encode()
+
+
+def test_who_cannot_sign_causes_nothing(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    """A wrong, a stale, a missing signature and a changed body: one identical answer, no message, no call to Encord."""
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+    encord.encord_json("DELETE", "requests")
+    body = webhook(label_rows)
+    attempts = [
+        (body, signed(encord, body, secret="a-guess")),
+        (body, signed(encord, body, timestamp=int(time.time()) - 3600)),
+        (body, {"Content-Type": "application/json"}),
+        (body.replace(b"Encord", b"encord"), signed(encord, body)),
+    ]
+    answers = {encord.request(deployment.webhook_url, "POST", sent, **headers) for sent, headers in attempts}
+    assert answers == {(401, b'{"error": "unauthorized"}')}
+    assert deployment.messages() == 0
+    assert calls(encord)["requests"] == 0
+
+
+def test_the_same_webhook_well_signed_is_let_in(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    """The counterpart: what the test above refuses is refused for its signature alone."""
+    body = webhook(label_rows)
+    status, answer = encord.request(deployment.webhook_url, "POST", body, **signed(encord, body))
+    assert (status, json.loads(answer)) == (202, {"accepted": 1})
+
+
+def test_iam_keeps_the_function_to_its_own_bucket(
+    deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    """Point the function at another bucket of the same account: the write is refused by IAM, and nothing arrives."""
+    other = f"somebody-elses-{uuid.uuid4()}"
+    functions = deployment.functions
+    deployment.s3.create_bucket(
+        Bucket=other, CreateBucketConfiguration={"LocationConstraint": deployment.stack.facts["region"]}
+    )
+    before = functions.get_function_configuration(FunctionName=NAME)["Environment"]["Variables"]
+    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
+    change = {"version": 1, "project_hash": row["project_hash"], "label_hash": row["label_hash"]}
+    record = {
+        "messageId": "one",
+        "receiptHandle": "none",
+        "body": json.dumps({**change, "event_uid": "test", "event_type": "task_completed_event"}),
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": deployment.queue_attributes()["QueueArn"],
+        "awsRegion": deployment.stack.facts["region"],
+    }
+
+    def export_to(bucket: str) -> dict[str, Any]:
+        variables = {**before, "LABEL_EXPORT_BUCKET": bucket}
+        functions.update_function_configuration(FunctionName=NAME, Environment={"Variables": variables})
+        functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
+        return invoke(functions, {"Records": [record]}, "$LATEST")
+
+    try:
+        assert export_to(other) == {"batchItemFailures": [{"itemIdentifier": "one"}]}
+        assert deployment.s3.list_objects_v2(Bucket=other)["KeyCount"] == 0
+        assert export_to(deployment.bucket) == {"batchItemFailures": []}
+    finally:
+        functions.update_function_configuration(FunctionName=NAME, Environment={"Variables": before})
+        functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
+        deployment.s3.delete_bucket(Bucket=other)
+    assert "AccessDenied" in deployment.log_text()
+
+
+def test_no_secret_and_no_label_is_in_any_log(
+    encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
+) -> None:
+    """Runs last in this file: looks for key, signing secret and label text in all that was logged before."""
+    logged = deployment.log_text()
+    assert "exported" in logged, "the function's log is where this test looks"
+    key_lines = [line for line in Path(encord.facts["encord_private_key_file"]).read_text().splitlines() if "--" not in line]
+    secrets = Path(encord.facts["webhook_secret_file"]).read_text().split()
+    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
+    served = json.loads(encord.encord("GET", f"label-rows/{row['label_hash']}"))
+    objects = [item["objectHash"] for unit in served["data_units"].values() for item in unit["labels"]["objects"]]
+    for canary in [*key_lines, *secrets, *objects]:
+        assert canary not in logged

@@ -1,0 +1,128 @@
+"""Rows larger than the memory bound: kept in a file, uploaded in parts that become visible all at once."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from typing import Any
+
+import pytest
+from conftest import Deployment
+from handler_servers import Answer, Fault
+from label_export.adapters import s3
+from label_export.adapters.spool import Spool
+from label_export.errors import PermanentError, RetryableError
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def giant(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A row of 3 MiB where 1 MiB is the bound; parts of 1 MiB."""
+    deployment.set(LABEL_EXPORT_MEMORY_LIMIT_BYTES=str(MEBIBYTE), LABEL_EXPORT_SPOOL_LIMIT_BYTES=str(4 * MEBIBYTE))
+    monkeypatch.setattr(s3, "PART_BYTES", MEBIBYTE)
+    return deployment.row(data_units={"text": "0123456789abcdef" * (3 * MEBIBYTE // 16)})
+
+
+def test_a_giant_row_is_whole_and_has_its_metadata(deployment: Deployment, giant: str) -> None:
+    assert deployment.export(giant) == []
+    stored = deployment.stored(giant)
+    assert stored is not None
+    assert stored.body == deployment.served(giant)
+    assert stored.headers["x-amz-meta-sha256"] == hashlib.sha256(stored.body).hexdigest()
+    assert stored.headers["content-type"] == "application/json"
+    assert deployment.aws.count("UploadPart") == 4
+    assert deployment.aws.uploads == {}
+    assert deployment.export(giant) == []
+    assert len(deployment.aws.history) == 1
+
+
+def test_a_lost_race_leaves_no_upload_behind(deployment: Deployment, giant: str) -> None:
+    newer = f"/labels-bucket/encord/{'x'}"
+
+    def overtaken() -> None:
+        path = next(call.path for call in deployment.aws.calls if call.operation == "CreateMultipartUpload")
+        assert newer not in path
+        deployment.aws._store(path, b"{}", {"x-amz-meta-last-edited-at": "2030-01-01 00:00:00"})
+
+    deployment.aws.fail("CompleteMultipartUpload", Fault(when=overtaken))
+    assert deployment.export(giant) == []
+    assert deployment.stored(giant).body == b"{}"  # type: ignore[union-attr]
+    assert deployment.aws.uploads == {}
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+@pytest.mark.parametrize("fault", [Fault(Answer(503)), Fault(cut="before"), Fault(cut="after")])
+def test_faults_on_the_way_of_parts(deployment: Deployment, giant: str, operation: str, fault: Fault) -> None:
+    deployment.aws.fail(operation, fault)
+    assert deployment.export(giant) == []
+    assert deployment.stored(giant).body == deployment.served(giant)  # type: ignore[union-attr]
+    assert len(deployment.aws.history) == 1
+
+
+def test_s3_that_fails_after_it_began_to_answer(deployment: Deployment, giant: str) -> None:
+    late = Answer(200, b"<?xml version='1.0'?>\n<Error><Code>InternalError</Code></Error>")
+    deployment.aws.fail("CompleteMultipartUpload", Fault(late))
+    assert deployment.export(giant) == []
+    assert deployment.aws.count("CompleteMultipartUpload") == 2
+
+
+def test_an_upload_that_fails_is_aborted(deployment: Deployment, giant: str, output: Any) -> None:
+    deployment.aws.fail("UploadPart", Fault(), Fault(Answer(403, b"<Error><Code>AccessDenied</Code></Error>")))
+    assert deployment.export(giant) == [giant]
+    assert deployment.stored(giant) is None
+    assert deployment.aws.uploads == {}
+    deployment.aws.fail("UploadPart", Fault(Answer(403)))
+    deployment.aws.fail("AbortMultipartUpload", Fault(Answer(403)))
+    output()
+    assert deployment.export(giant) == [giant]
+    assert output().metric("AbortFailed") == 1, "left to the bucket's lifecycle rule"
+
+
+def test_an_upload_without_an_id(deployment: Deployment, giant: str) -> None:
+    deployment.aws.fail("CreateMultipartUpload", *[Fault(Answer(200, b"<x/>"))] * 4)
+    assert deployment.export(giant) == [giant]
+
+
+def test_beyond_the_bounds_is_a_named_failure_never_a_cut(deployment: Deployment, giant: str, output: Any) -> None:
+    deployment.set(LABEL_EXPORT_SPOOL_LIMIT_BYTES=str(2 * MEBIBYTE))
+    assert deployment.export(giant) == [giant]
+    assert output().metric("Failed", "row_too_large") == 1
+    assert deployment.encord.count("labelrow") == 1
+    assert deployment.aws.objects == {}
+
+
+def test_a_truncated_giant_is_never_stored(deployment: Deployment, giant: str) -> None:
+    deployment.encord.fail("labelrow", *[Fault(cut="middle")] * 4)
+    assert deployment.export(giant) == [giant]
+    assert deployment.aws.objects == {}
+
+
+def test_the_spool_counts_what_is_in_use() -> None:
+    spool = Spool(memory_limit=4, spool_limit=20)
+    assert bytes(spool.collect(iter([b"ab", b"cd"]))) == b"abcd"
+    first = spool.collect(iter([b"ab", b"cdefghij", b"kl"]))
+    assert bytes(first) == b"abcdefghijkl"
+    with pytest.raises(RetryableError) as busy:
+        spool.collect(iter([b"x" * 12]))
+    assert busy.value.reason == "spool_busy"
+    with pytest.raises(PermanentError) as large:
+        spool.collect(iter([b"x" * 21]))
+    assert large.value.reason == "row_too_large"
+    del first, busy, large
+    gc.collect()
+    assert len(spool.collect(iter([b"x" * 20]))) == 20
+
+
+def test_a_full_disk_is_a_named_failure(tmp_path: Any) -> None:
+    spool = Spool(memory_limit=1, spool_limit=100, directory=str(tmp_path / "missing"))
+    with pytest.raises(PermanentError) as caught:
+        spool.collect(iter([b"xx"]))
+    assert caught.value.reason == "spool_failed"
+
+    def broken() -> Any:
+        yield b"xx"
+        raise RetryableError("timeout", "too slow")
+
+    with pytest.raises(RetryableError):
+        Spool(memory_limit=1, spool_limit=100).collect(broken())
