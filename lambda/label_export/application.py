@@ -85,7 +85,7 @@ class Application:
 
     def _processor(self, remaining: Callable[[], float], telemetry: Telemetry) -> BatchProcessor:
         return BatchProcessor(
-            export=self._exports.exporter(Retry(remaining), telemetry),
+            exporter=self._exports.exporter(Retry(remaining), telemetry),
             run_all=self._exports.side_by_side,
             remaining=remaining,
             telemetry=telemetry,

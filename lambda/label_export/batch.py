@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 from label_export.errors import ExportError, PermanentError, TerminalError
-from label_export.export import Outcome, Result
+from label_export.export import Exporter, Outcome, Result
 from label_export.messages import LabelChange, decode
 from label_export.observability import Telemetry
 
 START_RESERVE = 5.0  # seconds that must be left for an item to be begun
 
-ExportChange = Callable[[LabelChange], Sequence[Result]]
 RunAll = Callable[[Callable[["_Item"], bool], Sequence["_Item"]], Iterable[bool]]
 
 
@@ -44,14 +44,14 @@ class BatchProcessor:
     def __init__(
         self,
         *,
-        export: ExportChange,
+        exporter: Exporter,
         run_all: RunAll,
         remaining: Callable[[], float],
         telemetry: Telemetry,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`export` brings one change's labels up to date; `run_all` maps a function over items, in their order."""
-        self._export = export
+        """`run_all` maps a function over items, in their order; `remaining` gives the seconds that are left."""
+        self._exporter = exporter
         self._run_all = run_all
         self._remaining = remaining
         self._telemetry = telemetry
@@ -89,13 +89,13 @@ class BatchProcessor:
         return list(items.values()), failed
 
     def _process_item(self, item: _Item) -> bool:
-        """Export one item and log its one line; False if its messages must come again."""
-        began = time.monotonic()
+        """Export an item's labels and log one line for each; False if its messages must come again."""
+        change = item.change
         about = {
-            "project_hash": item.change.project_hash,
-            "label_hash": item.change.label_hash,
-            "data_hash": item.change.data_hash,
-            "event_uid": item.change.event_uid or None,
+            "project_hash": change.project_hash,
+            "label_hash": change.label_hash,
+            "data_hash": change.data_hash,
+            "event_uid": change.event_uid or None,
             "message_ids": list(item.message_ids),
             "receive_count": item.receive_count,
         }
@@ -103,30 +103,43 @@ class BatchProcessor:
             self._telemetry.count("HandedBack")
             self._telemetry.log("WARNING", "label handed back", reason="no_time", **about)
             return False
+        return self._judged(about, lambda: self._process_labels(change, about))
+
+    def _process_labels(self, change: LabelChange, about: Mapping[str, object]) -> bool:
+        done = []
+        for label_hash in self._exporter.labels(change):
+            about_label = {**about, "label_hash": label_hash}
+            done.append(self._judged(about_label, partial(self._process_label, change, label_hash, about_label)))
+        return all(done)
+
+    def _process_label(self, change: LabelChange, label_hash: str, about: Mapping[str, object]) -> bool:
+        began = time.monotonic()
+        result = self._exporter.export(change.project_hash, label_hash)
+        self._note(result, about, (time.monotonic() - began) * 1000)
+        return True
+
+    def _judged(self, about: Mapping[str, object], work: Callable[[], bool]) -> bool:
+        """Return what `work` returns; for its errors, counted and logged, whether they end the matter."""
         try:
-            results = self._export(item.change)
+            return work()
         except TerminalError as error:
             self._telemetry.count("Terminal", error.reason)
             self._telemetry.log("WARNING", "nothing to export", reason=error.reason, detail=str(error), **about)
             return True
         except ExportError as error:
-            self._telemetry.count("Failed", error.reason)
             permanent = isinstance(error, PermanentError)
+            self._telemetry.count("Failed", error.reason)
             self._telemetry.log(
                 "ERROR", "label failed", reason=error.reason, detail=str(error), permanent=permanent, **about
             )
-            return False
         except Exception as error:  # noqa: BLE001  (one bad item must not fail its neighbours)
             self._telemetry.count("Failed", "unexpected")
             self._telemetry.log("ERROR", "label failed", reason="unexpected", detail=where(error), **about)
-            return False
-        for result in results:
-            self._note(result, about, (time.monotonic() - began) * 1000)
-        return True
+        return False
 
     def _note(self, result: Result, about: Mapping[str, object], milliseconds: float) -> None:
         self._telemetry.count(result.outcome.value.capitalize())
-        fields = {**about, "label_hash": result.label_hash, "milliseconds": round(milliseconds)}
+        fields = {**about, "milliseconds": round(milliseconds)}
         row = result.row
         if row is None:
             self._telemetry.log("INFO", f"label {result.outcome.value}", **fields)

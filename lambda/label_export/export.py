@@ -44,7 +44,6 @@ class Outcome(Enum):
 class Result:
     """The outcome for one label: its key, and the row that was compared or written. Both None where it was filtered."""
 
-    label_hash: str
     outcome: Outcome
     key: str | None = None
     row: LabelRow | None = None
@@ -63,7 +62,7 @@ def order(row: LabelRow, stored: StoredLabel | None) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """Exports what one change names: a label, or all labels of a data unit. Empty sets allow everything."""
+    """Brings labels up to date, within one invocation. Empty sets allow everything."""
 
     source: LabelSource
     store: ObjectStore
@@ -72,31 +71,30 @@ class Exporter:
     stages: frozenset[str]
     start: Start
 
-    def __call__(self, change: LabelChange) -> list[Result]:
-        """Bring the change's labels up to date.
+    def labels(self, change: LabelChange) -> Sequence[str]:
+        """Return the hashes of the labels that a change names: one, or all of a data unit.
 
-        Raises RetryableError, PermanentError or TerminalError; what was stored before is then untouched. After an error
-        in one of several labels the others are exported when the message comes again.
+        Raises PermanentError for a project that is not exported, TerminalError for a data unit without labels, and as
+        LabelSource does.
         """
-        project_hash = change.project_hash
-        if self.projects and project_hash not in self.projects:
+        if self.projects and change.project_hash not in self.projects:
             raise PermanentError("project", "the project is not one that is exported (any more)")
         if change.label_hash is not None:
-            labels: Sequence[str] = [change.label_hash]
-        else:
-            labels = self.source.labels_of_data(project_hash, change.data_hash or "")
-            if not labels:
-                raise TerminalError("never_initialised", "the data unit has no label row: nobody has begun to label it")
-        return [self._export(project_hash, label_hash) for label_hash in labels]
+            return [change.label_hash]
+        labels = self.source.labels_of_data(change.project_hash, change.data_hash or "")
+        if not labels:
+            raise TerminalError("never_initialised", "the data unit has no label row: nobody has begun to label it")
+        return labels
 
-    def _export(self, project_hash: str, label_hash: str) -> Result:
+    def export(self, project_hash: str, label_hash: str) -> Result:
         """Bring one label's object up to what Encord serves.
 
         The first look at the store runs beside the fetch where the key is known before it: that saves one of three
         round trips, and no order depends on it (rule 3 fetches again).
+        Raises RetryableError, PermanentError or TerminalError; what was stored before is then untouched.
         """
         if self.stages and self.source.workflow_stage(project_hash, label_hash) not in self.stages:
-            return Result(label_hash, Outcome.FILTERED)
+            return Result(Outcome.FILTERED)
         early_key = self.keys.render_early(project_hash, label_hash)
         early_look = self.start(lambda: self.store.look(early_key)) if early_key is not None else None
         row = self.source.fetch(project_hash, label_hash)
@@ -111,9 +109,9 @@ class Exporter:
                     continue
                 standing = order(row, stored)
             if standing is Order.SAME:
-                return Result(label_hash, Outcome.UNCHANGED, key, row)
+                return Result(Outcome.UNCHANGED, key, row)
             if standing is Order.OLDER:
-                return Result(label_hash, Outcome.STALE, key, row)
+                return Result(Outcome.STALE, key, row)
             if self.store.write(key, project_hash, row, stored):
-                return Result(label_hash, Outcome.EXPORTED, key, row)
+                return Result(Outcome.EXPORTED, key, row)
         raise RetryableError("contended", f"lost {MAX_LOOKS} races for the same object")

@@ -41,7 +41,7 @@ class Exports:
         self._looks = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="look")
 
     def exporter(self, retry: Retry, telemetry: Telemetry) -> Exporter:
-        """Return what exports a change, within one invocation."""
+        """Return what exports labels, within one invocation."""
         return Exporter(
             source=EncordSource(self._account, retry, telemetry.measure),
             store=S3Store(self._aws, self._layout, retry, telemetry.measure),

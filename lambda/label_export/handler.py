@@ -21,5 +21,5 @@ def handle(event: object, context: LambdaContext) -> dict[str, Any]:
     return application().handle(event, context)
 
 
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # in Lambda: wrong settings fail at start, and connections are ready
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # in Lambda: wrong settings fail at start
     application()

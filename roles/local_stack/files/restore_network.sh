@@ -6,6 +6,15 @@ set -eu
 bridge="$1"
 ip_forward="$2"
 
+# Another engine in this network has the same bridge and chains: then they are not ours to take away.
+for process in /proc/[0-9]*; do
+  if [ "$(cat "$process/comm" 2>/dev/null)" = dockerd ] &&
+    [ "$(readlink "$process/ns/net")" = "$(readlink /proc/self/ns/net)" ]; then
+    echo "left as it is: dockerd runs as process ${process#/proc/}"
+    exit 0
+  fi
+done
+
 [ ! -e "/sys/class/net/$bridge" ] || ip link delete "$bridge" type bridge
 
 policy='s/^:FORWARD DROP/:FORWARD ACCEPT/'

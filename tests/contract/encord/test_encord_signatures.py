@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import public_key_text
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from encord import EncordUserClient
 from encord.exceptions import AuthenticationError, SshKeyNotFound
 from encord.http.v2 import request_signer
+from encord_harness import public_key_text
 
 LISTING = json.dumps({"query_type": "labelrowmetadata", "query_method": "GET", "values": {"uid": None, "payload": {}}})
 

@@ -7,6 +7,7 @@ import hmac
 import http.server
 import json
 import os
+import re
 import ssl
 import threading
 import time
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import make_files
+from encord_harness import make_files
 
 
 class Receiver:
@@ -73,6 +74,12 @@ def verifies(secret: str, headers: dict[str, str], body: bytes) -> bool:
     return hmac.compare_digest(headers.get("x-encord-signature", ""), expected)
 
 
+def first_box(row: dict[str, Any]) -> dict[str, float]:
+    (unit,) = row["data_units"].values()
+    box: dict[str, float] = unit["labels"]["0"]["objects"][0]["boundingBox"]
+    return box
+
+
 def complete(stand_in: Any, key: str = "video", **more: Any) -> dict[str, Any]:
     body = {"label_hash": stand_in.row(key)["label_hash"], **more}
     answer: dict[str, Any] = stand_in.control("POST", "complete-task", body)
@@ -112,7 +119,8 @@ def test_completing_a_task_moves_the_row_on_and_sends_a_signed_webhook(
     assert datetime.fromisoformat(after["last_edited_at"]) > datetime.fromisoformat(before["last_edited_at"])
     row, row_before = json.loads(stand_in.row_bytes(before["label_hash"])), json.loads(bytes_before)
     assert row["last_edited_at"] == after["last_edited_at"]
-    assert row["data_units"] != row_before["data_units"]
+    assert first_box(row)["x"] != first_box(row_before)["x"]
+    assert row["editorVersion"]["revision"] == 1
 
 
 @pytest.mark.parametrize("key", ["image", "image-group", "audio", "text", "html", "pdf", "dicom", "nifti",
@@ -280,6 +288,8 @@ def test_webhooks_that_must_be_refused_do_not_verify(
     complete(stand_in, **form)
     ((_, headers, body),) = receiver.received
     assert not verifies(registered["signing_secret"], headers, body)
+    well_formed = re.fullmatch("[0-9a-f]{64}", headers.get("x-encord-signature", "")) is not None
+    assert well_formed == (form.get("signature") not in {"missing", "malformed"})
 
 
 def test_a_successor_signature_may_stand_beside(stand_in: Any, receiver: Receiver, registered: dict[str, Any]) -> None:

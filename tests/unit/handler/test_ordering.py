@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,13 +15,12 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from label_export.errors import RetryableError, TerminalError
-from label_export.export import MAX_LOOKS, Exporter, Order, Outcome, order
+from label_export.export import MAX_LOOKS, Exporter, Order, Outcome, Result, order
 from label_export.keys import DEFAULT_TEMPLATE, KeyTemplate
 from label_export.messages import LabelChange
 from label_export.ports import LabelRow, StoredLabel
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
-CHANGE = LabelChange("project", "label")
 
 
 def make_row(version: int, edited: int | None, title: str = "title") -> LabelRow:
@@ -130,17 +130,21 @@ def exporter(world: World, *, eager: bool = True, template: str = DEFAULT_TEMPLA
     return Exporter(keys=KeyTemplate(template), start=start, **parts)  # type: ignore[arg-type]
 
 
-def naive(world: World) -> Callable[[LabelChange], object]:
+def export(made: Exporter) -> Result:
+    return made.export("project", "label")
+
+
+def naive(world: World) -> Callable[[], object]:
     """A writer that compares edit times but does not write conditionally."""
 
-    def export(_change: LabelChange) -> None:
+    def export_naively() -> None:
         row = world.fetch("project", "label")
         stored = world.look("key")
         if order(row, stored) in (Order.NEWER, Order.UNDECIDED):
             world.step()
             world.put("key", row)
 
-    return export
+    return export_naively
 
 
 # Edit times as Encord may serve them: later, equal (within a second), or missing; never earlier.
@@ -162,7 +166,7 @@ def play(
     turns = Turns()
     world = World(versions(steps), turns.step)
     picks = iter(choices)
-    works = [lambda eager=eager: make(world, eager)(CHANGE) for eager in writers]
+    works = [lambda eager=eager: make(world, eager)() for eager in writers]
     works.append(lambda: [world.edit() for _ in steps] and None)
     errors = turns.run(works, lambda ready: next(picks, 0) % ready)
     world.step = lambda: None
@@ -175,13 +179,13 @@ schedules = st.lists(st.integers(0, 5), min_size=10, max_size=60)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(edit_steps, st.lists(st.booleans(), min_size=2, max_size=3), schedules)
 def test_history_never_goes_back(steps: list[int | None], writers: list[bool], choices: list[int]) -> None:
-    world, errors = play(steps, writers, choices, lambda world, eager: exporter(world, eager=eager))
+    world, errors = play(steps, writers, choices, lambda world, eager: partial(export, exporter(world, eager=eager)))
     assert not errors
     assert world.history == sorted(set(world.history)), "an older version replaced a newer one, or was written twice"
-    exporter(world)(CHANGE)
+    export(exporter(world))
     assert world.history[-1] == len(world.versions) - 1, "the last export must leave the newest version"
     count = len(world.history)
-    assert exporter(world)(CHANGE)[0].outcome is Outcome.UNCHANGED
+    assert export(exporter(world)).outcome is Outcome.UNCHANGED
     assert len(world.history) == count, "a replay must write nothing"
 
 
@@ -221,15 +225,15 @@ def test_an_object_that_no_export_wrote_is_replaced_under_condition() -> None:
     world.look = lambda key: StoredLabel("foreign", None, None)  # type: ignore[method-assign]
     seen: list[StoredLabel | None] = []
     world.write = lambda key, project, row, replaces: bool(seen.append(replaces)) or True  # type: ignore[method-assign]
-    assert exporter(world)(CHANGE)[0].outcome is Outcome.EXPORTED
+    assert export(exporter(world)).outcome is Outcome.EXPORTED
     assert seen == [StoredLabel("foreign", None, None)]
 
 
 def test_stale_rows_are_not_written() -> None:
     world = World([make_row(0, 5), make_row(1, 1)])
-    exporter(world)(CHANGE)
+    export(exporter(world))
     world.edit()
-    assert exporter(world)(CHANGE)[0].outcome is Outcome.STALE
+    assert export(exporter(world)).outcome is Outcome.STALE
     assert world.history == [0]
 
 
@@ -238,7 +242,7 @@ def test_a_storm_of_races_is_left_to_the_queue() -> None:
     tries: list[str] = []
     world.write = lambda key, project, row, replaces: bool(tries.append(key))  # type: ignore[method-assign]
     with pytest.raises(RetryableError, match="races") as caught:
-        exporter(world)(CHANGE)
+        export(exporter(world))
     assert (caught.value.reason, len(tries)) == ("contended", MAX_LOOKS)
 
 
@@ -249,7 +253,7 @@ def test_a_title_that_changes_while_it_is_fetched_again_is_looked_up_again() -> 
     world.put("new/label", make_row(1, 0))
     fetches = iter([world.versions[0], world.versions[1], world.versions[1]])
     world.fetch = lambda project, label: next(fetches)  # type: ignore[method-assign]
-    result = exporter(world, template=template)(CHANGE)[0]
+    result = export(exporter(world, template=template))
     assert (result.outcome, result.key) == (Outcome.UNCHANGED, "new/label")
 
 
@@ -264,11 +268,11 @@ def test_the_look_runs_beside_the_fetch_only_where_the_key_is_known() -> None:
     for template, expected in ((DEFAULT_TEMPLATE, ["look"]), ("{data_title}/{label_hash}", [])):
         began.clear()
         nothing: frozenset[str] = frozenset()
-        Exporter(world, world, KeyTemplate(template), nothing, nothing, start)(CHANGE)
+        Exporter(world, world, KeyTemplate(template), nothing, nothing, start).export("project", "label")
         assert began == expected
 
 
 def test_a_data_unit_without_labels_is_terminal() -> None:
     with pytest.raises(TerminalError) as caught:
-        exporter(World([make_row(0, 0)]))(LabelChange("project", None, "data"))
+        exporter(World([make_row(0, 0)])).labels(LabelChange("project", None, "data"))
     assert caught.value.reason == "never_initialised"

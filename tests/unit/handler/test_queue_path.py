@@ -131,6 +131,9 @@ def test_no_access_is_counted_and_seen_in_the_dead_letter_queue(deployment: Depl
     assert deployment.encord.count("labelrow") == 1
 
 
+DELETED = b'{"status":404,"response":["RESOURCE_NOT_FOUND_ERROR"]}'
+
+
 def metadata(label_hash: str | None, data_hash: str, stage: object = "Complete") -> dict[str, Any]:
     node = {"uuid": str(uuid.UUID(int=5)), "title": stage} if isinstance(stage, str) else stage
     return {"label_hash": label_hash, "data_hash": data_hash, "workflow_graph_node": node}
@@ -144,6 +147,18 @@ def test_a_data_hash_is_resolved_to_all_its_labels(deployment: Deployment, outpu
     assert all(deployment.stored(label) for label in labels)
     assert len(deployment.aws.objects) == 2
     assert {line["label_hash"] for line in output().logged("label exported")} == set(labels)
+
+
+def test_one_branch_that_fails_does_not_hold_back_the_others(deployment: Deployment, output: Any) -> None:
+    labels = [deployment.row(number) for number in (1, 2, 3)]
+    data = str(uuid.UUID(int=77))
+    deployment.encord.metadata = [metadata(label, data) for label in labels]
+    deployment.encord.fail("labelrow", Fault(Answer(400, b"{}")), Fault(Answer(404, DELETED)))
+    assert deployment.call(batch(message(data_hash=data)))["batchItemFailures"] == [{"itemIdentifier": "0"}]
+    assert [deployment.stored(label) is not None for label in labels] == [False, False, True]
+    written = output()
+    assert written.logged("label failed")[0]["label_hash"] == labels[0]
+    assert written.metric("Terminal", "row_deleted") == 1
 
 
 def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(

@@ -145,7 +145,7 @@ def image_configuration(arguments: argparse.Namespace, diff_id: str) -> bytes:
 
 
 def main() -> None:
-    """Read the arguments and write the archive whole or not at all."""
+    """Write the archive whole or not at all; unfinished files lie beside the root file system."""
     parser = argparse.ArgumentParser(description="Make the stand-in base image.")
     for option in ("--rootfs", "--runtime", "--emulator", "--entrypoint", "--bootstrap", "--output"):
         parser.add_argument(option, type=Path, required=True)
@@ -154,13 +154,13 @@ def main() -> None:
     parser.add_argument("--tag", required=True, help="name:tag that the loaded image gets")
     arguments = parser.parse_args()
 
-    layer = arguments.output.with_suffix(".layer")
+    layer = arguments.rootfs.with_name("layer.tar")
     diff_id = write_layer(arguments, layer)
     configuration = image_configuration(arguments, diff_id)
     configuration_name = hashlib.sha256(configuration).hexdigest() + ".json"
     layer_name = diff_id.removeprefix("sha256:") + "/layer.tar"
     manifest = [{"Config": configuration_name, "RepoTags": [arguments.tag], "Layers": [layer_name]}]
-    partial = arguments.output.with_suffix(".partial")
+    partial = arguments.rootfs.with_name("archive.partial")
     with gzip.open(partial, "wb", compresslevel=6) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in ((configuration_name, configuration), ("manifest.json", json.dumps(manifest).encode())):
             info = member(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from encord_stand_in.rows.serialise import row_bytes
 from encord_stand_in.settings import Settings
 
 PATH = "/public"
+
+_NAME = re.compile(r"[a-z_]{1,40}/(GET|POST|PUT|DELETE)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,9 @@ class Query:
 
     @property
     def name(self) -> str:
-        """Name for counters and faults."""
-        return f"{self.query_type}/{self.query_method}"
+        """Name for counters, faults and the log: ``?`` for what is no name, since it comes unverified from the body."""
+        name = f"{self.query_type}/{self.query_method}"
+        return name if _NAME.fullmatch(name) else "?"
 
     @property
     def is_write(self) -> bool:

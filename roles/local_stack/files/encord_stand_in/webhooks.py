@@ -168,7 +168,7 @@ def signed_headers(body: bytes, secret: str, form: Form, *, now: float) -> dict[
     headers = {"Content-Type": "application/json", "User-Agent": "encord-stand-in", "X-Encord-Timestamp": timestamp}
     if form.signature == "missing":
         return headers
-    key = secret if form.signature == "valid" else f"not {secret}"
+    key = secret if form.signature != "wrong" else f"not {secret}"
     digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
     headers["X-Encord-Signature"] = digest if form.signature != "malformed" else digest[:-1] + "g"
     if form.successor_header:
