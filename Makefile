@@ -23,7 +23,9 @@ demo: ## From nothing to a label in S3, on this machine
 down: ## End everything that was started here
 	@if [ -x .venv/bin/ansible-playbook ]; then ansible-playbook playbooks/local_down.yml; fi
 
-clean: down ## ... and remove everything that was downloaded or built
+clean: ## ... and remove everything that was downloaded or built
+	@if [ -x .venv/bin/ansible-playbook ]; then \
+		ansible-playbook playbooks/local_down.yml -e local_stack_keep_cache=false; fi
 	@rm -rf .venv .local .ansible .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 lint: install ## Check style, types and good practice

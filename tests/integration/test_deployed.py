@@ -291,7 +291,7 @@ def test_iam_keeps_the_function_to_its_own_bucket(
         functions.update_function_configuration(FunctionName=NAME, Environment={"Variables": before})
         functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
         deployment.s3.delete_bucket(Bucket=other)
-    assert "AccessDenied" in deployment.log_text()
+    assert '"reason": "s3_access_denied"' in deployment.log_text()
 
 
 def test_no_secret_and_no_label_is_in_any_log(

@@ -33,7 +33,7 @@ def hosts_matched(step_output: str) -> int:
 
 def steps(output: str) -> dict[str, str]:
     """Split molecule's output by the steps that it announces; later runs of a step are added to its first."""
-    parts = re.split(r"^.*?INFO +\S+ ➜ (\w+): Executing$", output, flags=re.MULTILINE)
+    parts = re.split(r"^INFO +\[\S+ > (\w+)\] Executing$", output, flags=re.MULTILINE)
     found: dict[str, str] = {}
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
         found[name] = found.get(name, "") + text
@@ -59,7 +59,12 @@ def test_every_playbook_exists(scenario: str) -> None:
 def test_scenario_passes_and_each_step_matched_a_host(scenario: str) -> None:
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"molecule-{scenario}.log"
-    environment = {**os.environ, "MOLECULE_GLOB": "tests/molecule/*/molecule.yml", "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    environment = {
+        **os.environ,
+        "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
+        "NO_COLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
     with log.open("w") as file:
         result = subprocess.run(
             ["molecule", "test", "-s", scenario, "--no-command-borders"],

@@ -150,6 +150,17 @@ def test_a_refused_key_is_read_again_once_and_then_left_alone(deployment: Deploy
     assert deployment.aws.count("GetSecretValue") == 1
 
 
+def test_a_refused_key_that_did_not_change_is_not_tried_twice(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = deployment.row()
+    deployment.encord.public_keys.clear()
+    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    assert deployment.export(label) == [label]
+    assert deployment.aws.count("GetSecretValue") == 2
+    assert deployment.encord.count("labelrow") == 1
+
+
 def test_a_rotated_key_is_found_when_the_old_one_is_refused(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +278,7 @@ def test_s3_faults_that_pass_are_tried_again(deployment: Deployment, operation: 
     deployment.aws.fail(operation, fault, fault)
     assert deployment.export(label) == []
     assert deployment.aws.count(operation) == 3
+    assert operation == "HeadObject" or deployment.aws.count("HeadObject") == 1, "no look where no race was lost"
     assert len(deployment.aws.history) == 1
 
 

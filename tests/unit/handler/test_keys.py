@@ -81,6 +81,11 @@ def test_default_and_named_fields() -> None:
     assert every.render_early("p-1", "l-1") is None
 
 
+def test_long_titles_are_cut() -> None:
+    row = LabelRow("l-1", None, None, "t" * 5000, None, None, None, b"", "")
+    assert KeyTemplate("{data_title}/{label_hash}").render("p-1", row) == "t" * 128 + "/l-1"
+
+
 @pytest.mark.parametrize(
     ("template", "problem"),
     [

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import importlib
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -172,6 +173,14 @@ def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(
     assert deployment.aws.objects == {}
 
 
+def test_a_listing_that_ignores_the_filter_exports_no_other_label(deployment: Deployment) -> None:
+    wanted, other = deployment.row(1), deployment.row(2)
+    rows = [metadata(wanted, "d-1"), metadata(other, "d-2")]
+    deployment.encord.fail("labelrowmetadata", Fault(deployment.encord.envelope(rows)))
+    assert deployment.call(batch(message(data_hash="d-1"))) == {"batchItemFailures": []}
+    assert (deployment.stored(wanted) is not None, deployment.stored(other)) == (True, None)
+
+
 def test_a_listing_in_another_form_is_not_believed(deployment: Deployment) -> None:
     for response in ({"a": 1}, ["text"], None):
         deployment.encord.fail("labelrowmetadata", *[Fault(deployment.encord.envelope(response))] * 4)
@@ -247,6 +256,7 @@ def test_labels_of_a_batch_run_side_by_side_within_the_bound(deployment: Deploym
             if running == 3:
                 reached.set()
         reached.wait(5)
+        time.sleep(0.1)  # long enough for one too many to come in
         with lock:
             running -= 1
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Filter: what is wrong with an Encord private key, never with its text."""
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 name: private_key_problem
@@ -29,7 +31,9 @@ _value:
   type: str
 """
 
+import base64
 import re
+from collections.abc import Callable
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,9 +41,11 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
 END = "-----END OPENSSH PRIVATE KEY-----"
+# The name of the type behind its length, as OpenSSH's format begins a public key.
+ED25519_PUBLIC_KEY = b"\0\0\0\x0bssh-ed25519"
 
 
-def private_key_problem(text):
+def private_key_problem(text: str) -> str:
     """Return why ``text`` is no Encord private key, as a sentence without any of its text; empty when it is one."""
     text = text.strip()
     if not text:
@@ -49,21 +55,24 @@ def private_key_problem(text):
     if not (text.startswith(BEGIN) and text.endswith(END)):
         return f"It does not begin with {BEGIN} and end with {END}: it is not a private key in OpenSSH's format."
     # Environment variables and forms turn line ends into spaces or the two characters \n.
-    body = re.sub(r"\\r|\\n|\s", "", text[len(BEGIN) : -len(END)])
+    return body_problem(re.sub(r"\\r|\\n|\s", "", text[len(BEGIN) : -len(END)]))
+
+
+def body_problem(body: str) -> str:
+    """Return the same of what stands between a key's first and last line, given without white space."""
     lines = [body[start : start + 70] for start in range(0, len(body), 70)]
     canonical = "\n".join([BEGIN, *lines, END, ""]).encode()
     try:
-        key = load_ssh_private_key(canonical, password=None)
+        is_ed25519 = isinstance(load_ssh_private_key(canonical, password=None), Ed25519PrivateKey)
     # Each of these errors may hold the key's text, so nothing of them is passed on.
     except TypeError:
-        return ""  # Encrypted: the function opens it with its passphrase.
+        # Encrypted: the function opens it with its passphrase. Its public half, with its type, is in the clear.
+        is_ed25519 = ED25519_PUBLIC_KEY in base64.b64decode(body)
     except (ValueError, UnsupportedAlgorithm):
         return "It is damaged: what stands between its first and last line is not a key."
-    if not isinstance(key, Ed25519PrivateKey):
-        return "It is not an Ed25519 key; make one with: ssh-keygen -t ed25519"
-    return ""
+    return "" if is_ed25519 else "It is not an Ed25519 key; make one with: ssh-keygen -t ed25519"
 
 
 class FilterModule:
-    def filters(self):
+    def filters(self) -> dict[str, Callable[[str], str]]:
         return {"private_key_problem": private_key_problem}

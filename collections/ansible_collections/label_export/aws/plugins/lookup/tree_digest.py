@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lookup: one digest over everything in files and directories."""
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 name: tree_digest
@@ -31,13 +33,15 @@ _raw:
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 
-def files_below(path):
+def files_below(path: Path) -> list[tuple[str, Path]]:
     """Return the files that count below a path, sorted, as pairs of relative name and path."""
     if path.is_file():
         return [(path.name, path)]
@@ -49,7 +53,7 @@ def files_below(path):
     return sorted(found)
 
 
-def tree_digest(paths):
+def tree_digest(paths: Iterable[Path]) -> str:
     """Return the digest over all paths; raises FileNotFoundError for one that is not there."""
     digest = hashlib.sha256()
     for path in paths:
@@ -63,7 +67,7 @@ def tree_digest(paths):
 
 
 class LookupModule(LookupBase):
-    def run(self, terms, variables=None, **kwargs):
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
         try:
             return [tree_digest([Path(term) for term in terms])]

@@ -44,6 +44,34 @@ def tag_changes(current: Mapping[str, str], wanted: Mapping[str, str] | None) ->
     return to_set, to_remove
 
 
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags without those that AWS owns (``aws:``), which nobody can set or remove."""
+    return {key: value for key, value in tags.items() if not key.startswith("aws:")}
+
+
+def canonical_statement(value: Any) -> Any:
+    """Return a statement of a policy, or a part of one, in the one form that all its spellings share.
+
+    AWS gives back a list of one as its item, lists in another order, booleans and numbers as text, and ``"*"`` for everyone in the
+    longer form ``{"AWS": "*"}``. The result is itself a valid statement of the same meaning.
+    """
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        parts = {key: canonical_statement(part) for key, part in value.items()}
+        return {key: "*" if key.endswith("Principal") and part == {"AWS": "*"} else part for key, part in parts.items()}
+    if isinstance(value, list):
+        items = sorted((canonical_statement(item) for item in value), key=str)
+        return items[0] if len(items) == 1 else items
+    return value
+
+
+def statements(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a policy's statements in canonical form; a policy may hold a single one without a list."""
+    found = policy.get("Statement", [])
+    return [canonical_statement(statement) for statement in (found if isinstance(found, list) else [found])]
+
+
 def json_document(text: str | Mapping[str, Any] | None) -> Any:
     """Parse a JSON document that an API keeps as text, so that spacing and key order do not count as a difference."""
     if not text:

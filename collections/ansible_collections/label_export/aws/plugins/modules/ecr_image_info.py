@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: ecr_image_info
@@ -55,30 +57,43 @@ media_type:
   type: str
 """
 
+from typing import Any
+
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 
-def find(client, repository, tag):
+class LookupFailedError(Exception):
+    """ECR knows the tag but cannot say what it points to."""
+
+
+def find(client: Any, repository: str, tag: str) -> list[dict[str, Any]]:
     """Return the API's description of the image in a list; an empty list when repository or tag is not there."""
     try:
         answer = client.batch_get_image(aws_retry=True, repositoryName=repository, imageIds=[{"imageTag": tag}])
     except is_boto3_error_code("RepositoryNotFoundException"):
         return []
-    return answer["images"]
+    failures = [f for f in answer.get("failures", []) if f.get("failureCode") != "ImageNotFound"]
+    if failures:
+        raise LookupFailedError(f"{failures[0].get('failureCode')}: {failures[0].get('failureReason')}")
+    return list(answer["images"])
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={"repository": {"type": "str", "required": True}, "tag": {"type": "str", "required": True}},
         supports_check_mode=True,
     )
     client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
     repository, tag = module.params["repository"], module.params["tag"]
-    with reported(module, f"The image {repository}:{tag} could not be looked up"):
-        images = find(client, repository, tag)
+    failure = f"The image {repository}:{tag} could not be looked up"
+    with reported(module, failure):
+        try:
+            images = find(client, repository, tag)
+        except LookupFailedError as error:
+            module.fail_json(msg=f"{failure}: {error}")
     image = images[0] if images else {}
     module.exit_json(
         changed=False,

@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: ecr_login_info
@@ -48,7 +50,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec={}, supports_check_mode=True)
     client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
     with reported(module, "No login to the ECR registry was given"):

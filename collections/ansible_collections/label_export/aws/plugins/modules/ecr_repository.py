@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: ecr_repository
@@ -73,6 +75,7 @@ settings:
 """
 
 import json
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -85,23 +88,26 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     changed_values,
     difference,
     json_document,
+    own_tags,
     tag_changes,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 
-def wanted_settings(params):
+def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into comparable settings."""
     return {
         "image_tag_mutability": params["image_tag_mutability"],
         "scan_on_push": params["scan_on_push"],
         "kms_key_arn": params["kms_key_arn"] or "",
-        "lifecycle_policy": None if params["lifecycle_policy"] is None else json_document(params["lifecycle_policy"]),
+        "lifecycle_policy": (
+            None if params["lifecycle_policy"] is None else json_document(params["lifecycle_policy"]) or {}
+        ),
         "tags": params["tags"],
     }
 
 
-def find(client, name):
+def find(client: Any, name: str) -> tuple[str | None, dict[str, Any] | None]:
     """Return the repository's ARN and its settings in the form of wanted_settings, or None, None."""
     try:
         repository = client.describe_repositories(aws_retry=True, repositoryNames=[name])["repositories"][0]
@@ -117,12 +123,14 @@ def find(client, name):
         "image_tag_mutability": repository["imageTagMutability"],
         "scan_on_push": repository.get("imageScanningConfiguration", {}).get("scanOnPush", False),
         "kms_key_arn": encryption.get("kmsKey", "") if encryption.get("encryptionType", "AES256") != "AES256" else "",
-        "lifecycle_policy": json_document(lifecycle),
-        "tags": boto3_tag_list_to_ansible_dict(client.list_tags_for_resource(aws_retry=True, resourceArn=arn)["tags"]),
+        "lifecycle_policy": json_document(lifecycle) or {},
+        "tags": own_tags(
+            boto3_tag_list_to_ansible_dict(client.list_tags_for_resource(aws_retry=True, resourceArn=arn)["tags"])
+        ),
     }
 
 
-def create(client, name, wanted):
+def create(client: Any, name: str, wanted: dict[str, Any]) -> str:
     """Make the repository with everything that CreateRepository takes; return its ARN."""
     request = {
         "repositoryName": name,
@@ -132,10 +140,10 @@ def create(client, name, wanted):
     }
     if wanted["kms_key_arn"]:
         request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": wanted["kms_key_arn"]}
-    return client.create_repository(aws_retry=True, **request)["repository"]["repositoryArn"]
+    return str(client.create_repository(aws_retry=True, **request)["repository"]["repositoryArn"])
 
 
-def apply_changes(client, name, arn, current, changes):
+def apply_changes(client: Any, name: str, arn: str | None, current: dict[str, Any], changes: dict[str, Any]) -> None:
     """Bring an existing repository to the wanted settings."""
     if "image_tag_mutability" in changes:
         client.put_image_tag_mutability(
@@ -159,7 +167,7 @@ def apply_changes(client, name, arn, current, changes):
         client.untag_resource(aws_retry=True, resourceArn=arn, tagKeys=to_remove)
 
 
-def ensure_present(module, client):
+def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     name = module.params["name"]
     wanted = wanted_settings(module.params)
     arn, current = find(client, name)
@@ -173,12 +181,13 @@ def ensure_present(module, client):
     if changed and not module.check_mode:
         if current is None:
             arn = create(client, name, wanted)
-            current = {**wanted, "lifecycle_policy": None, "tags": wanted["tags"] or {}}
+            current = {**wanted, "lifecycle_policy": {}, "tags": wanted["tags"] or {}}
         apply_changes(client, name, arn, current, changed_values(current, wanted))
-    module.exit_json(changed=changed, diff=diff, settings={**(current or {}), **wanted})
+    settings = {**(current or {}), **{key: value for key, value in wanted.items() if value is not None}}
+    module.exit_json(changed=changed, diff=diff, settings=settings)
 
 
-def ensure_absent(module, client):
+def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     name = module.params["name"]
     _arn, current = find(client, name)
     if current is not None and not module.check_mode:
@@ -186,7 +195,7 @@ def ensure_absent(module, client):
     module.exit_json(changed=current is not None, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

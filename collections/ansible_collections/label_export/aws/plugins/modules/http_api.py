@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: http_api
@@ -88,28 +90,49 @@ api_id:
 """
 
 import json
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
-    json_document,
+    own_tags,
     tag_changes,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 STAGE = "$default"
+PAYLOAD_FORMAT = "2.0"
+OPEN = "NONE"
 
 
-def wanted_settings(params):
+def log_group(arn: str) -> str:
+    """Return a log group's ARN without the ``:*`` that CloudWatch Logs ends it with and API Gateway cuts off."""
+    return arn.removesuffix(":*")
+
+
+def log_fields(text: str | None) -> Any:
+    """Return the fields of an access log's format; the text itself when it is none of ours, which are JSON."""
+    try:
+        return json.loads(text or "{}")
+    except ValueError:
+        return text
+
+
+def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into comparable settings."""
-    group = params["access_log_group_arn"]
+    group = log_group(params["access_log_group_arn"])
     return {
         "description": params["description"],
-        "integration": {"uri": params["function_arn"], "timeout_ms": params["timeout"] * 1000},
+        "integration": {
+            "uri": params["function_arn"],
+            "timeout_ms": params["timeout"] * 1000,
+            "payload_format": PAYLOAD_FORMAT,
+        },
         "routes": sorted(params["route_keys"]),
         "stage": {
+            "auto_deploy": True,
             "rate_limit": params["throttling_rate_limit"],
             "burst_limit": params["throttling_burst_limit"],
             "access_log_group_arn": group,
@@ -119,16 +142,17 @@ def wanted_settings(params):
     }
 
 
-def current_stage(stage):
+def current_stage(stage: dict[str, Any] | None) -> dict[str, Any] | None:
     """Bring the API's description of a stage into the form of wanted_settings; None stays None."""
     if stage is None:
         return None
     throttling, log = stage.get("DefaultRouteSettings", {}), stage.get("AccessLogSettings") or {}
     return {
+        "auto_deploy": stage.get("AutoDeploy", False),
         "rate_limit": throttling.get("ThrottlingRateLimit"),
         "burst_limit": throttling.get("ThrottlingBurstLimit"),
-        "access_log_group_arn": log.get("DestinationArn", ""),
-        "access_log_fields": json_document(log.get("Format")) or {},
+        "access_log_group_arn": log_group(log.get("DestinationArn", "")),
+        "access_log_fields": log_fields(log.get("Format")),
     }
 
 
@@ -139,18 +163,22 @@ class AmbiguousNameError(Exception):
 class HttpApi:
     """The API as it is, and the calls that change its parts."""
 
-    def __init__(self, client, name):
+    def __init__(self, client: Any, name: str) -> None:
         self.client = client
         self.name = name
-        self.api = self.integration = self.stage = None
-        self.routes = {}
-        self.surplus_integrations = []
+        self.api: dict[str, Any] = {}
+        self.integration: dict[str, Any] = {}
+        self.stage: dict[str, Any] | None = None
+        self.routes: dict[str, dict[str, Any]] = {}
+        self.surplus_integrations: list[dict[str, Any]] = []
 
-    def load(self):
+    def read(self, operation: str, **arguments: str) -> list[dict[str, Any]]:
+        """Return the items of every page that a reading operation answers."""
+        return [item for page in self.client.get_paginator(operation).paginate(**arguments) for item in page["Items"]]
+
+    def load(self) -> None:
         """Read everything. Raises AmbiguousNameError when the name is not unique."""
-        pages = self.client.get_paginator("get_apis").paginate()
-        found = [api for page in pages for api in page["Items"] if api["Name"] == self.name]
-        found = [api for api in found if api.get("ProtocolType") == "HTTP"]
+        found = [api for api in self.read("get_apis") if api["Name"] == self.name and api.get("ProtocolType") == "HTTP"]
         if len(found) > 1:
             identifiers = ", ".join(sorted(api["ApiId"] for api in found))
             raise AmbiguousNameError(
@@ -159,34 +187,37 @@ class HttpApi:
         if not found:
             return
         self.api = found[0]
-        integrations = self.client.get_integrations(aws_retry=True, ApiId=self.id)["Items"]
-        self.integration, self.surplus_integrations = (integrations or [None])[0], integrations[1:]
-        self.routes = {r["RouteKey"]: r for r in self.client.get_routes(aws_retry=True, ApiId=self.id)["Items"]}
-        stages = self.client.get_stages(aws_retry=True, ApiId=self.id)["Items"]
+        integrations = self.read("get_integrations", ApiId=self.id)
+        self.integration, self.surplus_integrations = (integrations or [{}])[0], integrations[1:]
+        self.routes = {route["RouteKey"]: route for route in self.read("get_routes", ApiId=self.id)}
+        stages = self.read("get_stages", ApiId=self.id)
         self.stage = next((stage for stage in stages if stage["StageName"] == STAGE), None)
 
     @property
-    def id(self):
-        return self.api["ApiId"]
+    def id(self) -> str:
+        return str(self.api["ApiId"])
 
     @property
-    def target(self):
+    def target(self) -> str:
         return f"integrations/{self.integration['IntegrationId']}"
 
     @property
-    def tags(self):
-        return self.api.get("Tags", {})
+    def tags(self) -> dict[str, str]:
+        return own_tags(self.api.get("Tags", {}))
 
-    def leads_here(self, route):
-        return self.integration is not None and route.get("Target") == self.target
+    def leads_here(self, route: dict[str, Any]) -> bool:
+        """Tell whether a route hands every request to the integration, without asking who sent it."""
+        is_open = route.get("AuthorizationType", OPEN) == OPEN
+        return bool(self.integration) and is_open and route.get("Target") == self.target
 
-    def settings(self):
+    def settings(self) -> dict[str, Any] | None:
         """Return the settings in the form of wanted_settings; None when there is no such API."""
-        if self.api is None:
+        if not self.api:
             return None
         integration = self.integration and {
             "uri": self.integration.get("IntegrationUri"),
             "timeout_ms": self.integration.get("TimeoutInMillis"),
+            "payload_format": self.integration.get("PayloadFormatVersion"),
         }
         return {
             "description": self.api.get("Description", ""),
@@ -198,42 +229,48 @@ class HttpApi:
             "tags": self.tags,
         }
 
-    def ensure_api(self, wanted):
-        if self.api is None:
+    def ensure_api(self, wanted: dict[str, Any]) -> None:
+        if not self.api:
             self.api = self.client.create_api(
                 Name=self.name, ProtocolType="HTTP", Description=wanted["description"], Tags=wanted["tags"] or {}
             )
         elif self.api.get("Description", "") != wanted["description"]:
             self.client.update_api(aws_retry=True, ApiId=self.id, Description=wanted["description"])
 
-    def ensure_integration(self, wanted):
+    def ensure_integration(self, wanted: dict[str, Any]) -> None:
         request = {
             "ApiId": self.id,
             "IntegrationType": "AWS_PROXY",
             "IntegrationUri": wanted["uri"],
-            "PayloadFormatVersion": "2.0",
+            "PayloadFormatVersion": wanted["payload_format"],
             "TimeoutInMillis": wanted["timeout_ms"],
         }
-        if self.integration is None:
+        if not self.integration:
             self.integration = self.client.create_integration(aws_retry=True, **request)
         else:
             self.client.update_integration(aws_retry=True, IntegrationId=self.integration["IntegrationId"], **request)
 
-    def ensure_routes(self, wanted):
+    def ensure_routes(self, wanted: list[str]) -> None:
         for key in wanted:
             route = self.routes.get(key)
             if route is None:
                 self.client.create_route(aws_retry=True, ApiId=self.id, RouteKey=key, Target=self.target)
             elif not self.leads_here(route):
-                self.client.update_route(aws_retry=True, ApiId=self.id, RouteId=route["RouteId"], Target=self.target)
+                self.client.update_route(
+                    aws_retry=True,
+                    ApiId=self.id,
+                    RouteId=route["RouteId"],
+                    Target=self.target,
+                    AuthorizationType=OPEN,
+                )
         for key in self.routes.keys() - set(wanted):
             self.client.delete_route(aws_retry=True, ApiId=self.id, RouteId=self.routes[key]["RouteId"])
 
-    def remove_surplus_integrations(self):
+    def remove_surplus_integrations(self) -> None:
         for surplus in self.surplus_integrations:
             self.client.delete_integration(aws_retry=True, ApiId=self.id, IntegrationId=surplus["IntegrationId"])
 
-    def ensure_stage(self, wanted):
+    def ensure_stage(self, wanted: dict[str, Any]) -> None:
         request = {
             "ApiId": self.id,
             "StageName": STAGE,
@@ -255,7 +292,7 @@ class HttpApi:
         else:
             self.client.update_stage(aws_retry=True, **request)
 
-    def ensure_tags(self, arn, wanted):
+    def ensure_tags(self, arn: str, wanted: dict[str, str]) -> None:
         to_set, to_remove = tag_changes(self.tags, wanted)
         if to_set:
             self.client.tag_resource(aws_retry=True, ResourceArn=arn, Tags=to_set)
@@ -263,7 +300,7 @@ class HttpApi:
             self.client.untag_resource(aws_retry=True, ResourceArn=arn, TagKeys=to_remove)
 
 
-def ensure_present(module, api):
+def ensure_present(module: AnsibleAWSModule, api: HttpApi) -> None:
     wanted = wanted_settings(module.params)
     current = api.settings()
     changes = changed_values(current, wanted)
@@ -283,14 +320,14 @@ def ensure_present(module, api):
     module.exit_json(changed=changed, diff=diff, api_id=api.id if api.api else "")
 
 
-def ensure_absent(module, api):
+def ensure_absent(module: AnsibleAWSModule, api: HttpApi) -> None:
     current = api.settings()
     if current is not None and not module.check_mode:
         api.client.delete_api(aws_retry=True, ApiId=api.id)
     module.exit_json(changed=current is not None, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: lambda_event_source_mapping
@@ -73,17 +75,20 @@ uuid:
   type: str
 """
 
+from typing import Any
+
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
-# A mapping in one of these states refuses every change with this error.
-IN_TRANSITION = ["ResourceInUseException"]
+# A mapping that is still being made or changed refuses every change with the first of these; while the one before it is
+# still being deleted, a new one is refused with the second.
+IN_TRANSITION = ["ResourceInUseException", "ResourceConflictException"]
 
 
-def wanted_settings(params):
+def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into the API's settings."""
     concurrency = params["maximum_concurrency"]
     return {
@@ -95,7 +100,7 @@ def wanted_settings(params):
     }
 
 
-def current_settings(mapping):
+def current_settings(mapping: dict[str, Any]) -> dict[str, Any]:
     """Bring the API's description of a mapping into the form of wanted_settings."""
     return {
         "Enabled": mapping["State"] not in ("Disabled", "Disabling"),
@@ -106,7 +111,7 @@ def current_settings(mapping):
     }
 
 
-def find(client, params):
+def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
     """Return the API's description of the mapping, or None."""
     try:
         paginator = client.get_paginator("list_event_source_mappings")
@@ -115,12 +120,19 @@ def find(client, params):
     except is_boto3_error_code("ResourceNotFoundException"):
         return None
     # Asked by name, the API also answers with the mappings of the function's other aliases.
+    # One that is being deleted does not count: it is gone in a moment, and takes no changes.
     wanted = params["function_name"].split(":")
-    mappings = [m for m in mappings if m["FunctionArn"].split(":function:")[-1].split(":") == wanted]
-    return mappings[0] if mappings else None
+    return next(
+        (
+            mapping
+            for mapping in mappings
+            if mapping["FunctionArn"].split(":function:")[-1].split(":") == wanted and mapping["State"] != "Deleting"
+        ),
+        None,
+    )
 
 
-def ensure_present(module, client):
+def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     mapping = find(client, params)
     wanted = wanted_settings(params)
@@ -141,7 +153,7 @@ def ensure_present(module, client):
     module.exit_json(changed=bool(changes), diff=difference(current, wanted), uuid=mapping["UUID"] if mapping else "")
 
 
-def ensure_absent(module, client):
+def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     mapping = find(client, module.params)
     if mapping and not module.check_mode:
         client.delete_event_source_mapping(aws_retry=True, UUID=mapping["UUID"])
@@ -149,7 +161,7 @@ def ensure_absent(module, client):
     module.exit_json(changed=mapping is not None, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "function_name": {"type": "str", "required": True},

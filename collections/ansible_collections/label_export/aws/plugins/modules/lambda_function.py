@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: lambda_function
@@ -10,8 +12,7 @@ description:
   - Makes, changes or deletes a function whose code is a container image, and publishes a version when the code or a
     setting differs from the newest published version.
   - Unlike M(amazon.aws.lambda) it changes nothing when nothing differs, waits for a running update before it starts
-    one and until its own is through, and manages ephemeral storage, logging, image configuration and reserved
-    concurrency.
+    one and until its own is through, and manages ephemeral storage, logging and reserved concurrency.
   - A role that was just made cannot be assumed for some seconds. The module fails then; retry the task on the text
     C(cannot be assumed by Lambda).
 author: The label-export contributors
@@ -57,7 +58,9 @@ options:
     type: dict
     default: {}
   secret_environment:
-    description: Further environment variables whose values are kept out of every output.
+    description:
+      - Further environment variables whose values are kept out of every output.
+      - A variable that is in O(environment) as well counts as one of these.
     type: dict
     default: {}
   kms_key_arn:
@@ -73,7 +76,7 @@ options:
     description: The log group. Not managed when left out.
     type: str
   log_format:
-    description: The form of the platform's own log lines.
+    description: The form of the platform's own log lines. Not managed without O(log_group).
     type: str
     choices: [Text, JSON]
     default: Text
@@ -131,18 +134,31 @@ published:
   type: bool
 """
 
+from collections.abc import Collection
+from typing import Any
+
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference, tag_changes
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    changed_values,
+    difference,
+    own_tags,
+    tag_changes,
+)
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 # Everything but these two is a setting that UpdateFunctionConfiguration takes.
 CODE_SETTINGS = ("ImageUri", "Architectures")
 HIDDEN = "(hidden)"
+# What GetFunction says of a function that takes no changes now, and the waiter for the end of it.
+IN_TRANSITION = (
+    ("State", "Pending", "function_active_v2"),
+    ("LastUpdateStatus", "InProgress", "function_updated_v2"),
+)
 
 
-def wanted_settings(params):
+def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into the API's settings, None where not managed."""
     logging = {"LogFormat": params["log_format"], "LogGroup": params["log_group"]} if params["log_group"] else None
     return {
@@ -164,7 +180,7 @@ def wanted_settings(params):
     }
 
 
-def current_settings(function, wanted_image=None):
+def current_settings(function: dict[str, Any], wanted_image: str | None = None) -> dict[str, Any]:
     """Bring GetFunction's answer into the form of wanted_settings.
 
     The API may name the image by tag in ImageUri and by digest in ResolvedImageUri: it is the wanted one when either
@@ -195,14 +211,14 @@ def current_settings(function, wanted_image=None):
     }
 
 
-def same_version(latest, published):
+def same_version(latest: dict[str, Any], published: dict[str, Any]) -> bool:
     """Tell whether a published version is what the function is now; both are GetFunction's answers."""
     return current_settings(latest) == current_settings(published) and latest["Configuration"].get(
         "CodeSha256"
     ) == published["Configuration"].get("CodeSha256")
 
 
-def shown(settings, visible):
+def shown(settings: dict[str, Any], visible: Collection[str]) -> dict[str, Any]:
     """Return settings fit for an output: values of variables that are not among ``visible`` are hidden."""
     if "Environment" not in settings:
         return settings
@@ -214,19 +230,20 @@ def shown(settings, visible):
 class Function:
     """The thin layer over the API for one function."""
 
-    def __init__(self, module, client):
+    def __init__(self, module: AnsibleAWSModule, client: Any) -> None:
         self.module = module
         self.client = client
-        self.name = module.params["name"]
+        self.name: str = module.params["name"]
 
-    def get(self, **qualifier):
+    def get(self, **qualifier: str) -> dict[str, Any] | None:
         """Return GetFunction's answer, or None."""
         try:
-            return self.client.get_function(aws_retry=True, FunctionName=self.name, **qualifier)
+            function: dict[str, Any] = self.client.get_function(aws_retry=True, FunctionName=self.name, **qualifier)
         except is_boto3_error_code("ResourceNotFoundException"):
             return None
+        return function
 
-    def newest_published(self):
+    def newest_published(self) -> dict[str, Any] | None:
         """Return GetFunction's answer for the published version with the highest number, or None."""
         paginator = self.client.get_paginator("list_versions_by_function")
         numbers = [
@@ -237,15 +254,15 @@ class Function:
         ]
         return self.get(Qualifier=str(max(numbers))) if numbers else None
 
-    def reserved_concurrency(self):
+    def reserved_concurrency(self) -> int:
         """Return the reserved concurrent executions, -1 for none."""
         answer = self.client.get_function_concurrency(aws_retry=True, FunctionName=self.name)
-        return answer.get("ReservedConcurrentExecutions", -1)
+        return int(answer.get("ReservedConcurrentExecutions", -1))
 
-    def wait(self, waiter):
+    def wait(self, waiter: str) -> None:
         self.client.get_waiter(waiter).wait(FunctionName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
 
-    def create(self, settings, tags):
+    def create(self, settings: dict[str, Any], tags: dict[str, str] | None) -> None:
         configuration = {
             key: value for key, value in settings.items() if value not in (None, "") and key not in CODE_SETTINGS
         }
@@ -261,7 +278,7 @@ class Function:
         )
         self.wait("function_active_v2")
 
-    def update(self, changes, wanted):
+    def update(self, changes: dict[str, Any], wanted: dict[str, Any]) -> None:
         if any(key in changes for key in CODE_SETTINGS):
             self.client.update_function_code(
                 aws_retry=True,
@@ -275,7 +292,7 @@ class Function:
             self.client.update_function_configuration(aws_retry=True, FunctionName=self.name, **configuration)
             self.wait("function_updated_v2")
 
-    def reserve_concurrency(self, wanted):
+    def reserve_concurrency(self, wanted: int) -> None:
         if wanted < 0:
             self.client.delete_function_concurrency(aws_retry=True, FunctionName=self.name)
         else:
@@ -283,14 +300,14 @@ class Function:
                 aws_retry=True, FunctionName=self.name, ReservedConcurrentExecutions=wanted
             )
 
-    def tag(self, arn, to_set, to_remove):
+    def tag(self, arn: str, to_set: dict[str, str], to_remove: list[str]) -> None:
         if to_remove:
             self.client.untag_resource(aws_retry=True, Resource=arn, TagKeys=to_remove)
         if to_set:
             self.client.tag_resource(aws_retry=True, Resource=arn, Tags=to_set)
 
 
-def ensure_present(module, client):
+def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     function = Function(module, client)
     wanted = wanted_settings(params)
@@ -302,19 +319,22 @@ def ensure_present(module, client):
                 msg=f"The function {function.name} is made from a Zip archive, which AWS cannot turn into one made "
                 "from an image. Delete it, or choose another name."
             )
-        if found["Configuration"].get("LastUpdateStatus") == "InProgress" and not module.check_mode:
-            function.wait("function_updated_v2")
-            found = function.get()
+        # Somebody, or a run that was broken off, has begun to make or to change the function.
+        for status, value, waiter in IN_TRANSITION:
+            if found and found["Configuration"].get(status) == value and not module.check_mode:
+                function.wait(waiter)
+                found = function.get()
+    if found:
         published = function.newest_published()
     current = current_settings(found, wanted["ImageUri"]) if found else None
     changes = changed_values(current, wanted)
     concurrency = max(params["reserved_concurrency"], -1)
     concurrency_changed = (function.reserved_concurrency() if found else -1) != concurrency
-    current_tags = found.get("Tags", {}) if found else {}
+    current_tags = own_tags(found.get("Tags", {})) if found else {}
     to_set, to_remove = tag_changes(current_tags, params["tags"])
-    to_publish = bool(changes) or published is None or not same_version(found, published)
+    to_publish = bool(changes) or not (found and published and same_version(found, published))
 
-    visible = params["environment"]
+    visible = params["environment"].keys() - params["secret_environment"].keys()
     before = shown({**current, "Tags": current_tags}, visible) if current else None
     after = shown({**wanted, "Tags": params["tags"]}, visible)
     diff = difference(before, after)
@@ -341,7 +361,7 @@ def ensure_present(module, client):
     module.exit_json(changed=changed, diff=diff, version=version, published=to_publish)
 
 
-def ensure_absent(module, client):
+def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     function = Function(module, client)
     found = function.get()
     if found and not module.check_mode:
@@ -350,7 +370,7 @@ def ensure_absent(module, client):
     module.exit_json(changed=found is not None, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: lambda_permission
@@ -71,6 +73,8 @@ statement:
 """
 
 import json
+import re
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -79,17 +83,23 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 
-def wanted_statement(params):
+def short_principal(principal: str) -> str:
+    """Return an account's number for its root's ARN: AWS takes either and gives back the ARN."""
+    return re.sub(r"^arn:[^:]+:iam::([0-9]{12}):root$", r"\1", principal)
+
+
+def wanted_statement(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into a comparable statement."""
     return {
         "action": params["action"],
-        "principal": params["principal"],
+        "principal": short_principal(params["principal"]),
         "source_arn": params["source_arn"] or "",
         "source_account": params["source_account"] or "",
+        "other_conditions": {},
     }
 
 
-def comparable(statement):
+def comparable(statement: dict[str, Any]) -> dict[str, Any]:
     """Bring a statement of a policy document into the form of wanted_statement."""
     principal = statement["Principal"]
     if isinstance(principal, dict):
@@ -100,19 +110,21 @@ def comparable(statement):
     }
     return {
         "action": statement["Action"],
-        "principal": principal,
-        "source_arn": conditions.get("aws:sourcearn", ""),
-        "source_account": conditions.get("aws:sourceaccount", ""),
+        "principal": short_principal(principal),
+        "source_arn": conditions.pop("aws:sourcearn", ""),
+        "source_account": conditions.pop("aws:sourceaccount", ""),
+        # The module sets none, so that whatever is left was set by somebody else.
+        "other_conditions": conditions,
     }
 
 
-def target(params):
+def target(params: dict[str, Any]) -> dict[str, str]:
     """Return the arguments that name the function or its alias."""
     qualifier = {"Qualifier": params["qualifier"]} if params["qualifier"] else {}
     return {"FunctionName": params["function_name"], **qualifier}
 
 
-def find(client, params):
+def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
     """Return the statement in comparable form, or None."""
     try:
         policy = json.loads(client.get_policy(aws_retry=True, **target(params))["Policy"])
@@ -122,7 +134,7 @@ def find(client, params):
     return comparable(found[0]) if found else None
 
 
-def ensure_present(module, client):
+def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     current, wanted = find(client, params), wanted_statement(params)
     if current != wanted and not module.check_mode:
@@ -140,7 +152,7 @@ def ensure_present(module, client):
     module.exit_json(changed=current != wanted, diff=difference(current, wanted), statement=wanted)
 
 
-def ensure_absent(module, client):
+def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     current = find(client, params)
     if current is not None and not module.check_mode:
@@ -148,7 +160,7 @@ def ensure_absent(module, client):
     module.exit_json(changed=current is not None, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "function_name": {"type": "str", "required": True},

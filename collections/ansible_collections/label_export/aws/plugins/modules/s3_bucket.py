@@ -2,14 +2,16 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: s3_bucket
 short_description: Ensure a private S3 bucket and its settings
 description:
   - Makes a bucket that is private, owner-enforced, versioned and encrypted, or brings one that exists to that state.
-  - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it leaves statements of the
-    bucket's policy and rules of its lifecycle alone that are not among the wanted ones.
+  - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it leaves statements
+    of the bucket's policy and rules of its lifecycle alone that are not among the wanted ones.
 author: The label-export contributors
 options:
   name:
@@ -83,6 +85,7 @@ settings:
 """
 
 import json
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -91,7 +94,12 @@ from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    canonical_statement,
+    changed_values,
+    difference,
+    statements,
+)
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 NOTHING_SET = [
@@ -110,13 +118,25 @@ ALL_BLOCKED = {
 }
 
 
-def merged(current, wanted, key):
+def merged(current: list[dict[str, Any]], wanted: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     """Return the items of ``current`` with those of ``wanted`` in place of the ones that share their ``key``."""
     replaced = {item[key] for item in wanted}
-    return sorted([item for item in current if item.get(key) not in replaced] + wanted, key=lambda item: item.get(key, ""))
+    kept = [item for item in current if item.get(key) not in replaced]
+    return sorted(kept + wanted, key=lambda item: str(item.get(key, "")))
 
 
-def wanted_settings(params, current):
+def with_filter(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a lifecycle rule with its prefix in its filter.
+
+    A rule may still name its prefix outside the filter, as all did once, or name none. S3 refuses a lifecycle in which
+    some rules do and others do not.
+    """
+    rule = {"Filter": {"Prefix": rule.get("Prefix", "")}, **rule}
+    rule.pop("Prefix", None)
+    return {**rule, "Filter": rule["Filter"] or {"Prefix": ""}}
+
+
+def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into comparable settings, keeping what others have set on the bucket."""
     key = params["kms_key_arn"]
     log_bucket = params["access_log_bucket"]
@@ -125,8 +145,12 @@ def wanted_settings(params, current):
         "public_access_block": ALL_BLOCKED,
         "versioning": "Enabled",
         "encryption": {"algorithm": "aws:kms" if key else "AES256", "kms_key_arn": key, "bucket_key": bool(key)},
-        "policy": merged(current.get("policy", []), params["policy_statements"], "Sid"),
-        "lifecycle": merged(current.get("lifecycle", []), params["lifecycle_rules"], "ID"),
+        "policy": merged(
+            current.get("policy", []), [canonical_statement(s) for s in params["policy_statements"]], "Sid"
+        ),
+        "lifecycle": merged(
+            current.get("lifecycle", []), [with_filter(rule) for rule in params["lifecycle_rules"]], "ID"
+        ),
         "access_log": {"bucket": log_bucket, "prefix": params["access_log_prefix"]} if log_bucket else {},
         "tags": {**current.get("tags", {}), **params["tags"]},
     }
@@ -135,33 +159,34 @@ def wanted_settings(params, current):
 class Bucket:
     """The thin layer over the API for one bucket: a reader and a writer for each setting."""
 
-    def __init__(self, client, name, region):
+    def __init__(self, client: Any, name: str, region: str) -> None:
         self.client = client
         self.name = name
         self.region = region
 
-    def exists(self):
+    def exists(self) -> bool:
         try:
             self.client.head_bucket(aws_retry=True, Bucket=self.name)
         except is_boto3_error_code(["404", "NoSuchBucket"]):
             return False
         return True
 
-    def create(self):
+    def create(self) -> None:
         # us-east-1 is the one region that must not be named.
         location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
         configuration = {"CreateBucketConfiguration": location} if location else {}
         self.client.create_bucket(aws_retry=True, Bucket=self.name, **configuration)
         self.client.get_waiter("bucket_exists").wait(Bucket=self.name)
 
-    def read(self, operation):
+    def read(self, operation: str) -> dict[str, Any]:
         """Call a reading operation; return its answer, {} where nothing is set."""
         try:
-            return getattr(self.client, operation)(aws_retry=True, Bucket=self.name)
+            answer: dict[str, Any] = getattr(self.client, operation)(aws_retry=True, Bucket=self.name)
         except is_boto3_error_code(NOTHING_SET):
             return {}
+        return answer
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return the bucket's settings in the form of wanted_settings."""
         ownership = self.read("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [{}])
         encryption = self.read("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
@@ -177,45 +202,51 @@ class Bucket:
                 "kms_key_arn": default.get("KMSMasterKeyID", ""),
                 "bucket_key": rule.get("BucketKeyEnabled", False),
             },
-            "policy": json.loads(self.read("get_bucket_policy").get("Policy", '{"Statement": []}'))["Statement"],
-            "lifecycle": self.read("get_bucket_lifecycle_configuration").get("Rules", []),
+            "policy": sorted(
+                statements(json.loads(self.read("get_bucket_policy").get("Policy", "{}"))),
+                key=lambda statement: str(statement.get("Sid", "")),
+            ),
+            "lifecycle": sorted(
+                (with_filter(rule) for rule in self.read("get_bucket_lifecycle_configuration").get("Rules", [])),
+                key=lambda rule: str(rule.get("ID", "")),
+            ),
             "access_log": {"bucket": logging["TargetBucket"], "prefix": logging["TargetPrefix"]} if logging else {},
             "tags": boto3_tag_list_to_ansible_dict(self.read("get_bucket_tagging").get("TagSet", [])),
         }
 
-    def write(self, operation, **arguments):
+    def write(self, operation: str, **arguments: Any) -> None:
         getattr(self.client, operation)(aws_retry=True, Bucket=self.name, **arguments)
 
-    def set_object_ownership(self, value):
+    def set_object_ownership(self, value: str) -> None:
         self.write("put_bucket_ownership_controls", OwnershipControls={"Rules": [{"ObjectOwnership": value}]})
 
-    def set_public_access_block(self, value):
+    def set_public_access_block(self, value: dict[str, bool]) -> None:
         self.write("put_public_access_block", PublicAccessBlockConfiguration=value)
 
-    def set_versioning(self, value):
+    def set_versioning(self, value: str) -> None:
         self.write("put_bucket_versioning", VersioningConfiguration={"Status": value})
 
-    def set_encryption(self, value):
+    def set_encryption(self, value: dict[str, Any]) -> None:
         default = {"SSEAlgorithm": value["algorithm"]}
         if value["kms_key_arn"]:
             default["KMSMasterKeyID"] = value["kms_key_arn"]
         rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": value["bucket_key"]}
         self.write("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
 
-    def set_policy(self, value):
+    def set_policy(self, value: list[dict[str, Any]]) -> None:
         self.write("put_bucket_policy", Policy=json.dumps({"Version": "2012-10-17", "Statement": value}))
 
-    def set_lifecycle(self, value):
+    def set_lifecycle(self, value: list[dict[str, Any]]) -> None:
         self.write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": value})
 
-    def set_access_log(self, value):
+    def set_access_log(self, value: dict[str, str]) -> None:
         target = {"TargetBucket": value["bucket"], "TargetPrefix": value["prefix"]} if value else None
         self.write("put_bucket_logging", BucketLoggingStatus={"LoggingEnabled": target} if target else {})
 
-    def set_tags(self, value):
+    def set_tags(self, value: dict[str, str]) -> None:
         self.write("put_bucket_tagging", Tagging={"TagSet": ansible_dict_to_boto3_tag_list(value)})
 
-    def empty(self):
+    def empty(self) -> None:
         """Delete every version of every object, and every upload that was begun."""
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name)
         for page in pages:
@@ -227,11 +258,11 @@ class Bucket:
             for upload in page.get("Uploads", []):
                 self.write("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
 
-    def delete(self):
+    def delete(self) -> None:
         self.write("delete_bucket")
 
 
-def ensure_present(module, bucket):
+def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
     existed = bucket.exists()
     current = bucket.settings() if existed else None
     wanted = wanted_settings(module.params, current or {})
@@ -247,7 +278,7 @@ def ensure_present(module, bucket):
     module.exit_json(changed=changed, diff=difference(current, wanted), settings=wanted)
 
 
-def ensure_absent(module, bucket):
+def ensure_absent(module: AnsibleAWSModule, bucket: Bucket) -> None:
     existed = bucket.exists()
     current = bucket.settings() if existed else None
     if existed and not module.check_mode:
@@ -257,7 +288,7 @@ def ensure_absent(module, bucket):
     module.exit_json(changed=existed, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -272,7 +303,9 @@ def main():
         },
         supports_check_mode=True,
     )
-    client = module.client("s3", retry_decorator=AWSRetry.jittered_backoff())
+    # S3 is still at work on the last change of this bucket, such as its deletion.
+    retry = AWSRetry.jittered_backoff(catch_extra_error_codes=["OperationAborted"])
+    client = module.client("s3", retry_decorator=retry)
     bucket = Bucket(client, module.params["name"], module.region)
     ensure = ensure_present if module.params["state"] == "present" else ensure_absent
     with reported(module, f"The bucket {bucket.name} could not be ensured"):

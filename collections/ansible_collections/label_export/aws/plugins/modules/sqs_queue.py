@@ -2,6 +2,8 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: sqs_queue
@@ -34,7 +36,9 @@ options:
     description: Seconds for which a receive call waits for a message.
     type: int
   redrive_policy:
-    description: Where a message goes after too many receives. An empty dictionary removes the policy.
+    description:
+      - Where a message goes after too many receives. Both parts are given, or neither.
+      - An empty dictionary removes the policy. Not managed when left out.
     type: dict
     suboptions:
       dead_letter_target_arn:
@@ -91,6 +95,7 @@ attributes:
 """
 
 import json
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -99,15 +104,25 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     changed_values,
     difference,
     json_document,
+    own_tags,
+    statements,
     tag_changes,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 DOCUMENTS = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
 NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
+# For a minute after a queue is deleted, SQS refuses to make one of its name.
+DELETED_RECENTLY = ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"]
 
 
-def wanted_attributes(params):
+def comparable_policy(policy: str | dict[str, Any] | None) -> dict[str, Any]:
+    """Return a policy document with its statements in canonical form; {} for none."""
+    document = json_document(policy)
+    return {**document, "Statement": statements(document)} if document else {}
+
+
+def wanted_attributes(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into the API's attributes, JSON documents as objects."""
     attributes = {
         "VisibilityTimeout": params["visibility_timeout"],
@@ -130,20 +145,24 @@ def wanted_attributes(params):
             else {"redrivePermission": "denyAll"}
         )
     if params["policy"] is not None:
-        attributes["Policy"] = json_document(params["policy"]) or {}
-    # One of the two ways of encryption is always on: setting either on the API switches the other off.
+        attributes["Policy"] = comparable_policy(params["policy"])
+    # One of the two ways of encryption is always on. A key switches SQS's own encryption off; the other way around, the
+    # key is taken away as well, since SQS takes only one of the two.
     if params["kms_master_key_id"]:
         attributes["KmsMasterKeyId"] = params["kms_master_key_id"]
     else:
         attributes["SqsManagedSseEnabled"] = "true"
+        attributes["KmsMasterKeyId"] = ""
     return attributes
 
 
-def comparable(attributes):
+def comparable(attributes: dict[str, Any]) -> dict[str, Any]:
     """Bring attributes as the API gives them into the form of wanted_attributes."""
     result = dict(attributes)
     for name in DOCUMENTS:
         result[name] = json_document(result.get(name)) or {}
+    result["Policy"] = comparable_policy(result["Policy"])
+    result.setdefault("KmsMasterKeyId", "")
     if "maxReceiveCount" in result["RedrivePolicy"]:
         result["RedrivePolicy"]["maxReceiveCount"] = int(result["RedrivePolicy"]["maxReceiveCount"])
     if "sourceQueueArns" in result["RedriveAllowPolicy"]:
@@ -151,14 +170,14 @@ def comparable(attributes):
     return result
 
 
-def as_text(attributes):
+def as_text(attributes: dict[str, Any]) -> dict[str, str]:
     """Bring attributes into the API's form: JSON documents as text, an empty document as an empty string."""
     return {
         key: (json.dumps(value) if value else "") if key in DOCUMENTS else value for key, value in attributes.items()
     }
 
 
-def find(client, name):
+def find(client: Any, name: str) -> tuple[str | None, dict[str, Any] | None, dict[str, str]]:
     """Return the queue's URL, attributes and tags; None, None, {} when there is no such queue."""
     try:
         url = client.get_queue_url(aws_retry=True, QueueName=name)["QueueUrl"]
@@ -166,10 +185,10 @@ def find(client, name):
         tags = client.list_queue_tags(aws_retry=True, QueueUrl=url).get("Tags", {})
     except is_boto3_error_code(NOT_FOUND):
         return None, None, {}
-    return url, comparable(attributes), tags
+    return url, comparable(attributes), own_tags(tags)
 
 
-def ensure_present(module, client):
+def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     url, current, current_tags = find(client, params["name"])
     wanted = wanted_attributes(params)
@@ -179,7 +198,7 @@ def ensure_present(module, client):
     changed = current is None or bool(changes or to_set or to_remove)
     if changed and not module.check_mode:
         if current is None:
-            # A document that is empty is the default, and CreateQueue refuses to be told so.
+            # A document or key that is empty is the default, and CreateQueue refuses to be told so.
             attributes = {key: value for key, value in as_text(wanted).items() if value != ""}
             url = client.create_queue(
                 aws_retry=True, QueueName=params["name"], Attributes=attributes, tags=params["tags"] or {}
@@ -194,14 +213,14 @@ def ensure_present(module, client):
     module.exit_json(changed=changed, diff=diff, queue_url=url or "", attributes={**(current or {}), **wanted})
 
 
-def ensure_absent(module, client):
+def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     url, current, _tags = find(client, module.params["name"])
     if url and not module.check_mode:
         client.delete_queue(aws_retry=True, QueueUrl=url)
     module.exit_json(changed=url is not None, diff=difference(current, {}))
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -213,6 +232,7 @@ def main():
             "redrive_policy": {
                 "type": "dict",
                 "options": {"dead_letter_target_arn": {"type": "str"}, "max_receive_count": {"type": "int"}},
+                "required_together": [("dead_letter_target_arn", "max_receive_count")],
             },
             "redrive_allow_source_queue_arns": {"type": "list", "elements": "str"},
             "kms_master_key_id": {"type": "str", "no_log": False},
@@ -221,7 +241,8 @@ def main():
         },
         supports_check_mode=True,
     )
-    client = module.client("sqs", retry_decorator=AWSRetry.jittered_backoff())
+    retry = AWSRetry.jittered_backoff(catch_extra_error_codes=DELETED_RECENTLY)
+    client = module.client("sqs", retry_decorator=retry)
     ensure = ensure_present if module.params["state"] == "present" else ensure_absent
     with reported(module, f"The queue {module.params['name']} could not be ensured"):
         ensure(module, client)
