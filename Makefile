@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help install local demo down clean lint unit integration molecule test bench
+.PHONY: help install local demo down clean lint unit integration molecule test
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,5 +42,3 @@ molecule: install ## Test whole deployments on a local AWS
 
 test: lint unit molecule ## Everything that is tested
 
-bench: install ## Measure, and write docs/benchmarks.md
-	@python -m tests.benchmarks

@@ -52,8 +52,8 @@ def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
 def canonical_statement(value: Any) -> Any:
     """Return a statement of a policy, or a part of one, in the one form that all its spellings share.
 
-    AWS gives back a list of one as its item, lists in another order, booleans and numbers as text, and ``"*"`` for everyone in the
-    longer form ``{"AWS": "*"}``. The result is itself a valid statement of the same meaning.
+    AWS gives back a list of one as its item, lists in another order, booleans and numbers as text, and ``"*"`` for
+    everyone in the longer form ``{"AWS": "*"}``. The result is itself a valid statement of the same meaning.
     """
     if isinstance(value, bool | int | float):
         return json.dumps(value)

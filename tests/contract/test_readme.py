@@ -1,0 +1,66 @@
+"""The README promises only what is there: its commands exist, and an inventory that is not filled in is refused by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+]
+PLAYBOOK_COMMANDS = [command for command in COMMANDS if command.startswith("ansible-playbook ")]
+# Tools that come with ansible-core, or with the shell.
+OTHER_COMMANDS = {"source .venv/bin/activate", "ansible-vault encrypt_string --stdin-name signing_secret"}
+AWS_ENVIRONMENTS = ["dev", "staging", "prod"]
+
+
+def ansible(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "AWS_EC2_METADATA_DISABLED": "true"}
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_the_readme_has_the_two_commands_and_the_deploy() -> None:
+    assert {"make demo", "make test", "ansible-playbook deploy.yml -i inventory/dev"} <= set(COMMANDS)
+
+
+def test_every_command_is_of_a_kind_that_is_tested() -> None:
+    makes = {command for command in COMMANDS if command.startswith("make ")}
+    assert set(COMMANDS) == makes | set(PLAYBOOK_COMMANDS) | OTHER_COMMANDS
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {command.removeprefix("make ") for command in makes} <= targets
+
+
+@pytest.mark.parametrize("command", [c for c in PLAYBOOK_COMMANDS if "--ask-vault-pass" not in c])
+def test_every_playbook_command_is_well_formed(command: str) -> None:
+    result = ansible(*command.split(), "--syntax-check")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("environment", AWS_ENVIRONMENTS)
+def test_a_sample_inventory_says_what_is_missing_and_where(environment: str) -> None:
+    result = ansible("ansible-playbook", "deploy.yml", "-i", f"inventory/{environment}")
+    said = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "label_export_account_id is ''" in said
+    assert f"inventory/{environment}/group_vars/label_export/label_export.yml" in said
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    handler = re.search(r'__version__ = "(.+)"', (ROOT / "lambda/label_export/__init__.py").read_text())
+    deploy = re.search(r"^label_export_version: (.+)$", (ROOT / "roles/label_export/vars/main.yml").read_text(), re.MULTILINE)
+    assert handler
+    assert deploy
+    assert handler[1] == deploy[1]
+    assert f"## {handler[1]}" in (ROOT / "CHANGELOG.md").read_text()

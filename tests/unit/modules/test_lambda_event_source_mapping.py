@@ -1,0 +1,175 @@
+"""The mapping of the queue to the function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.label_export.aws.plugins.modules.lambda_event_source_mapping import (
+    current_settings,
+    wanted_settings,
+)
+from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done
+
+QUEUE = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:queue"
+FUNCTION = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:function"
+MINIMAL: Values = {"function_name": "function:live", "event_source_arn": QUEUE}
+EVERYTHING: Values = {
+    **MINIMAL,
+    "batch_size": 5,
+    "maximum_batching_window": 3,
+    "maximum_concurrency": 7,
+}
+
+
+class FakeLambda(Fake):
+    """Lambda, which keeps mappings and gives them back a page for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = []
+
+    def list_event_source_mappings(self, p: Values) -> Values:
+        if p["FunctionName"].startswith("gone"):
+            raise RefusedError("ResourceNotFoundException")
+        page = int(p.get("Marker", "0"))
+        marker = {"NextMarker": str(page + 1)} if page + 1 < len(self.state) else {}
+        return {"EventSourceMappings": self.state[page : page + 1], **marker}
+
+    def create_event_source_mapping(self, p: Values) -> Values:
+        mapping = {
+            "UUID": str(len(self.state)),
+            "FunctionArn": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{p.pop('FunctionName')}",
+            "State": "Enabled" if p.pop("Enabled") else "Disabled",
+            **p,
+        }
+        self.state.append(mapping)
+        return mapping
+
+    def update_event_source_mapping(self, p: Values) -> None:
+        mapping = next(m for m in self.state if m["UUID"] == p["UUID"])
+        if "Enabled" in p:
+            mapping["State"] = "Enabled" if p.pop("Enabled") else "Disabled"
+        del p["FunctionName"]
+        mapping.update(p)
+
+    def delete_event_source_mapping(self, p: Values) -> None:
+        self.state = [m for m in self.state if m["UUID"] != p["UUID"]]
+
+
+def params(**given: Any) -> Values:
+    defaults = {
+        "enabled": True,
+        "batch_size": 10,
+        "maximum_batching_window": 0,
+        "maximum_concurrency": 0,
+        "report_batch_item_failures": True,
+    }
+    return {**defaults, **given}
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ({}, "Enabled", True),
+        ({}, "BatchSize", 10),
+        ({}, "MaximumBatchingWindowInSeconds", 0),
+        ({}, "ScalingConfig", {}),
+        ({"maximum_concurrency": 5}, "ScalingConfig", {"MaximumConcurrency": 5}),
+        ({}, "FunctionResponseTypes", ["ReportBatchItemFailures"]),
+        ({"report_batch_item_failures": False}, "FunctionResponseTypes", []),
+    ],
+)
+def test_wanted_settings(given: Values, name: str, value: Any) -> None:
+    assert wanted_settings(params(**given))[name] == value
+
+
+@pytest.mark.parametrize(
+    ("mapping", "name", "value"),
+    [
+        ({"State": "Enabled"}, "Enabled", True),
+        ({"State": "Enabling"}, "Enabled", True),
+        ({"State": "Creating"}, "Enabled", True),
+        ({"State": "Updating"}, "Enabled", True),
+        ({"State": "Disabled"}, "Enabled", False),
+        ({"State": "Disabling"}, "Enabled", False),
+        ({}, "MaximumBatchingWindowInSeconds", 0),
+        ({}, "ScalingConfig", {}),
+        ({"ScalingConfig": None}, "ScalingConfig", {}),
+        ({"ScalingConfig": {"MaximumConcurrency": 5}}, "ScalingConfig", {"MaximumConcurrency": 5}),
+        ({"FunctionResponseTypes": None}, "FunctionResponseTypes", []),
+    ],
+)
+def test_current_settings(mapping: Values, name: str, value: Any) -> None:
+    assert current_settings({"State": "Enabled", **mapping})[name] == value
+
+
+@pytest.mark.parametrize("given", [MINIMAL, EVERYTHING, {**MINIMAL, "enabled": False}])
+def test_a_mapping_is_made_kept_and_deleted(given: Values) -> None:
+    fake = FakeLambda()
+    assert_converges("lambda_event_source_mapping", fake, **given)
+    assert done("lambda_event_source_mapping", fake, **given)["uuid"] == "0"
+    assert_gone("lambda_event_source_mapping", fake, **MINIMAL)
+    assert fake.state == []
+
+
+@pytest.mark.parametrize(
+    ("drift", "setting"),
+    [
+        ({"State": "Disabled"}, "Enabled"),
+        ({"BatchSize": 10}, "BatchSize"),
+        ({"MaximumBatchingWindowInSeconds": 0}, "MaximumBatchingWindowInSeconds"),
+        ({"ScalingConfig": {}}, "ScalingConfig"),
+        ({"FunctionResponseTypes": []}, "FunctionResponseTypes"),
+    ],
+)
+def test_drift_is_healed(drift: Values, setting: str) -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **EVERYTHING)
+    before = dict(fake.state[0])
+    fake.state[0].update(drift)
+    result = assert_converges("lambda_event_source_mapping", fake, **EVERYTHING)
+    assert list(result["diff"]["after"]) == [setting]
+    assert fake.state == [before]
+
+
+def test_a_limit_is_taken_away_again() -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **EVERYTHING)
+    assert_converges("lambda_event_source_mapping", fake, **MINIMAL, report_batch_item_failures=False)
+    assert (fake.state[0]["ScalingConfig"], fake.state[0]["FunctionResponseTypes"]) == ({}, [])
+
+
+def test_mappings_to_other_aliases_are_left_alone() -> None:
+    fake = FakeLambda()
+    for name in ("function", "function:other", "function:live-2"):
+        done("lambda_event_source_mapping", fake, function_name=name, event_source_arn=QUEUE)
+    assert_converges("lambda_event_source_mapping", fake, **MINIMAL)
+    assert len(fake.state) == 4
+    assert_gone("lambda_event_source_mapping", fake, **MINIMAL)
+    assert len(fake.state) == 3
+
+
+def test_a_mapping_in_transition_is_waited_for() -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **MINIMAL)
+    fake.refusals["update_event_source_mapping"] = ("ResourceInUseException", 3)
+    assert done("lambda_event_source_mapping", fake, **EVERYTHING)["changed"]
+    assert fake.state[0]["BatchSize"] == 5
+
+
+def test_a_mapping_that_is_being_deleted_is_none() -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **MINIMAL)
+    fake.state[0]["State"] = "Deleting"
+    assert not done("lambda_event_source_mapping", fake, **MINIMAL, state="absent")["changed"]
+    # AWS takes no second one before the first is gone.
+    fake.refusals["create_event_source_mapping"] = ("ResourceConflictException", 3)
+    assert done("lambda_event_source_mapping", fake, **MINIMAL)["uuid"] == "1"
+
+
+def test_a_function_that_is_gone_has_no_mapping() -> None:
+    result = done(
+        "lambda_event_source_mapping", FakeLambda(), function_name="gone:live", event_source_arn=QUEUE, state="absent"
+    )
+    assert not result["changed"]

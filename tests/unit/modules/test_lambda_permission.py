@@ -1,0 +1,152 @@
+"""The statement that lets a service invoke the function."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.label_export.aws.plugins.modules.lambda_permission import comparable, wanted_statement
+from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done
+
+API = f"arn:aws:execute-api:eu-west-1:{ACCOUNT}:abc/*/POST/webhook"
+ROOT = f"arn:aws:iam::{ACCOUNT}:root"
+MINIMAL: Values = {"function_name": "function", "statement_id": "http-api", "principal": "apigateway.amazonaws.com"}
+EVERYTHING: Values = {**MINIMAL, "qualifier": "live", "source_arn": API, "source_account": ACCOUNT}
+PLAIN = {
+    "action": "lambda:InvokeFunction",
+    "principal": "apigateway.amazonaws.com",
+    "source_arn": "",
+    "source_account": "",
+    "other_conditions": {},
+}
+
+
+class FakeLambda(Fake):
+    """Lambda, which keeps a policy for the function and each alias."""
+
+    def statements(self, p: Values) -> list[Values]:
+        found: list[Values] = self.state.setdefault(p.get("Qualifier", ""), [])
+        return found
+
+    def get_policy(self, p: Values) -> Values:
+        if not self.statements(p):
+            raise RefusedError("ResourceNotFoundException")
+        return {"Policy": json.dumps({"Version": "2012-10-17", "Statement": self.statements(p)})}
+
+    def add_permission(self, p: Values) -> None:
+        if any(statement["Sid"] == p["StatementId"] for statement in self.statements(p)):
+            raise RefusedError("ResourceConflictException")
+        principal = p["Principal"]
+        conditions: Values = {}
+        if "SourceArn" in p:
+            conditions["ArnLike"] = {"AWS:SourceArn": p["SourceArn"]}
+        if "SourceAccount" in p:
+            conditions["StringEquals"] = {"AWS:SourceAccount": p["SourceAccount"]}
+        statement = {
+            "Sid": p["StatementId"],
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{principal}:root"} if principal.isdigit() else {"Service": principal},
+            "Action": p["Action"],
+            "Resource": "arn",
+        }
+        if principal == "*":
+            statement["Principal"] = "*"
+        self.statements(p).append({**statement, "Condition": conditions} if conditions else statement)
+
+    def remove_permission(self, p: Values) -> None:
+        statements = self.statements(p)
+        statements[:] = [statement for statement in statements if statement["Sid"] != p["StatementId"]]
+
+
+@pytest.mark.parametrize(
+    ("principal", "expected"),
+    [
+        ({"Service": "apigateway.amazonaws.com"}, "apigateway.amazonaws.com"),
+        ({"AWS": ROOT}, ACCOUNT),
+        ({"AWS": ACCOUNT}, ACCOUNT),
+        ({"AWS": f"arn:aws-cn:iam::{ACCOUNT}:root"}, ACCOUNT),
+        ({"AWS": f"arn:aws:iam::{ACCOUNT}:role/root"}, f"arn:aws:iam::{ACCOUNT}:role/root"),
+        ({"AWS": "*"}, "*"),
+        ("*", "*"),
+    ],
+)
+def test_comparable_principals(principal: Any, expected: str) -> None:
+    assert comparable({"Principal": principal, "Action": "a"})["principal"] == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "differing"),
+    [
+        ({}, {}),
+        ({"ArnLike": {"AWS:SourceArn": API}}, {"source_arn": API}),
+        ({"ArnLike": {"aws:SourceArn": API}}, {"source_arn": API}),
+        ({"StringEquals": {"AWS:SourceAccount": ACCOUNT}}, {"source_account": ACCOUNT}),
+        (
+            {"StringEquals": {"aws:sourceaccount": ACCOUNT}, "ArnLike": {"AWS:SOURCEARN": API}},
+            {"source_account": ACCOUNT, "source_arn": API},
+        ),
+        (
+            {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+            {"other_conditions": {"lambda:functionurlauthtype": "NONE"}},
+        ),
+    ],
+)
+def test_comparable_conditions(condition: Values, differing: Values) -> None:
+    statement = {"Principal": {"Service": PLAIN["principal"]}, "Action": PLAIN["action"], "Condition": condition}
+    assert comparable(statement) == {**PLAIN, **differing}
+
+
+@pytest.mark.parametrize(
+    ("given", "differing"),
+    [
+        ({}, {}),
+        ({"source_arn": API, "source_account": ACCOUNT}, {"source_arn": API, "source_account": ACCOUNT}),
+        ({"principal": ROOT}, {"principal": ACCOUNT}),
+    ],
+)
+def test_wanted_statement(given: Values, differing: Values) -> None:
+    unset = {"action": PLAIN["action"], "source_arn": None, "source_account": None}
+    assert wanted_statement({**unset, **MINIMAL, **given}) == {**PLAIN, **differing}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        EVERYTHING,
+        MINIMAL,
+        {**MINIMAL, "principal": "*"},
+        {**MINIMAL, "principal": ACCOUNT},
+        {**MINIMAL, "principal": ROOT} | {"principal": ACCOUNT},
+    ],
+)
+def test_a_statement_is_added_kept_and_removed(given: Values) -> None:
+    fake = FakeLambda()
+    assert_converges("lambda_permission", fake, **given)
+    assert_gone("lambda_permission", fake, **given)
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        {"Action": "lambda:GetFunction"},
+        {"Principal": "*"},
+        {"Condition": {}},
+        {"Condition": {"ArnLike": {"AWS:SourceArn": API}, "StringEquals": {"aws:PrincipalOrgID": "o-1"}}},
+    ],
+)
+def test_drift_is_healed(drift: Values) -> None:
+    fake = FakeLambda()
+    done("lambda_permission", fake, **EVERYTHING)
+    before = dict(fake.state["live"][0])
+    theirs = {**before, "Sid": "theirs"}
+    fake.state["live"] = [theirs, {**before, **drift}]
+    assert_converges("lambda_permission", fake, **EVERYTHING)
+    assert fake.state["live"] == [theirs, before]
+
+
+def test_a_statement_of_the_function_is_none_of_the_aliass() -> None:
+    fake = FakeLambda()
+    done("lambda_permission", fake, **MINIMAL)
+    assert_converges("lambda_permission", fake, **EVERYTHING)
+    assert {qualifier: len(statements) for qualifier, statements in fake.state.items()} == {"": 1, "live": 1}

@@ -1,0 +1,291 @@
+"""The bucket: its own settings are made, kept and healed, and what others have set on it stays."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from ansible_collections.label_export.aws.plugins.modules.s3_bucket import merged, wanted_settings, with_filter
+from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done, run
+
+KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
+REFUSE_PLAIN = {
+    "Sid": "RefusePlainHttp",
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "s3:*",
+    "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"],
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+TIDY = {
+    "ID": "tidy",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
+THEIR_STATEMENT = {"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:GetObject"}
+THEIR_RULE = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 3}}
+UNSET: Values = {
+    "kms_key_arn": "",
+    "policy_statements": [],
+    "lifecycle_rules": [],
+    "access_log_bucket": "",
+    "access_log_prefix": "",
+    "tags": {},
+}
+EVERYTHING: Values = {
+    "name": "bucket",
+    "kms_key_arn": KEY,
+    "policy_statements": [REFUSE_PLAIN],
+    "lifecycle_rules": [TIDY],
+    "access_log_bucket": "logs",
+    "access_log_prefix": "labels/",
+    "tags": {"owner": "us"},
+}
+
+
+def setting(name: str, member: str, refusal: str | None) -> tuple[Any, Any]:
+    """Return the methods that read and write one setting, which the API calls ``member``."""
+
+    def read(self: FakeS3, _p: Values) -> Values:
+        if name not in self.bucket() and refusal:
+            raise RefusedError(refusal)
+        return {member: self.bucket()[name]} if name in self.bucket() else {}
+
+    def write(self: FakeS3, p: Values) -> None:
+        self.bucket()[name] = p[member]
+
+    return read, write
+
+
+class FakeS3(Fake):
+    """S3, which keeps one bucket's settings in the API's form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.versions: list[str] = []
+        self.uploads: list[str] = []
+
+    def bucket(self) -> Values:
+        if not self.state:
+            raise RefusedError("NoSuchBucket")
+        found: Values = self.state
+        return found
+
+    def head_bucket(self, _p: Values) -> None:
+        if not self.state:
+            raise RefusedError("404")
+
+    def create_bucket(self, p: Values) -> None:
+        assert p["CreateBucketConfiguration"] == {"LocationConstraint": "eu-west-1"}
+        self.state = {
+            "ownership": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+            "block": dict.fromkeys(
+                ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+            ),
+            "encryption": {
+                "Rules": [
+                    {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+                ]
+            },
+        }
+
+    get_bucket_ownership_controls, put_bucket_ownership_controls = setting(
+        "ownership", "OwnershipControls", "OwnershipControlsNotFoundError"
+    )
+    get_public_access_block, put_public_access_block = setting(
+        "block", "PublicAccessBlockConfiguration", "NoSuchPublicAccessBlockConfiguration"
+    )
+    get_bucket_encryption, put_bucket_encryption = setting(
+        "encryption", "ServerSideEncryptionConfiguration", "ServerSideEncryptionConfigurationNotFoundError"
+    )
+    get_bucket_tagging, _put_tags = setting("tags", "TagSet", "NoSuchTagSet")
+    get_bucket_policy, put_bucket_policy = setting("policy", "Policy", "NoSuchBucketPolicy")
+    get_bucket_lifecycle_configuration, _put_rules = setting("rules", "Rules", "NoSuchLifecycleConfiguration")
+
+    def put_bucket_tagging(self, p: Values) -> None:
+        self._put_tags(p["Tagging"])
+
+    def put_bucket_lifecycle_configuration(self, p: Values) -> None:
+        rules = p["LifecycleConfiguration"]["Rules"]
+        if len({"Filter" in rule for rule in rules}) != 1:
+            raise RefusedError("InvalidRequest")  # Base level prefix cannot be used in Lifecycle V2.
+        self._put_rules({"Rules": rules})
+
+    def get_bucket_versioning(self, _p: Values) -> Values:
+        return {"Status": self.bucket()["versioning"]} if "versioning" in self.bucket() else {}
+
+    def put_bucket_versioning(self, p: Values) -> None:
+        self.bucket()["versioning"] = p["VersioningConfiguration"]["Status"]
+
+    def get_bucket_logging(self, _p: Values) -> Values:
+        found: Values = self.bucket().get("logging", {})
+        return found
+
+    def put_bucket_logging(self, p: Values) -> None:
+        self.bucket()["logging"] = p["BucketLoggingStatus"]
+
+    def list_object_versions(self, _p: Values) -> Values:
+        found = [{"Key": "a", "VersionId": version} for version in self.versions]
+        return {"Versions": found[:1], "DeleteMarkers": found[1:]} if found else {}
+
+    def delete_objects(self, p: Values) -> None:
+        for item in p["Delete"]["Objects"]:
+            self.versions.remove(item["VersionId"])
+
+    def list_multipart_uploads(self, _p: Values) -> Values:
+        return {"Uploads": [{"Key": "a", "UploadId": upload} for upload in self.uploads]}
+
+    def abort_multipart_upload(self, p: Values) -> None:
+        self.uploads.remove(p["UploadId"])
+
+    def delete_bucket(self, _p: Values) -> None:
+        if self.versions or self.uploads:
+            raise RefusedError("BucketNotEmpty")
+        self.state = {}
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "result"),
+    [
+        ([], [], []),
+        ([], [{"Sid": "b"}, {"Sid": "a"}], [{"Sid": "a"}, {"Sid": "b"}]),
+        ([{"Sid": "a", "x": 1}], [{"Sid": "a", "x": 2}], [{"Sid": "a", "x": 2}]),
+        ([{"Sid": "b"}], [{"Sid": "a"}], [{"Sid": "a"}, {"Sid": "b"}]),
+        # AWS asks for no Sid.
+        ([{"x": 1}], [{"Sid": "a"}], [{"x": 1}, {"Sid": "a"}]),
+        ([{"x": 1}], [], [{"x": 1}]),
+    ],
+)
+def test_merged(current: list[Values], wanted: list[Values], result: list[Values]) -> None:
+    assert merged(current, wanted, "Sid") == result
+
+
+@pytest.mark.parametrize(
+    ("rule", "result"),
+    [
+        ({"ID": "a", "Filter": {"Prefix": "x/"}}, {"ID": "a", "Filter": {"Prefix": "x/"}}),
+        ({"ID": "a", "Prefix": "x/"}, {"ID": "a", "Filter": {"Prefix": "x/"}}),
+        ({"ID": "a", "Prefix": ""}, {"ID": "a", "Filter": {"Prefix": ""}}),
+        ({"ID": "a", "Filter": {}}, {"ID": "a", "Filter": {"Prefix": ""}}),
+        ({"ID": "a"}, {"ID": "a", "Filter": {"Prefix": ""}}),
+        ({"ID": "a", "Filter": {"Tag": {"Key": "k"}}}, {"ID": "a", "Filter": {"Tag": {"Key": "k"}}}),
+    ],
+)
+def test_with_filter(rule: Values, result: Values) -> None:
+    given = deepcopy(rule)
+    assert with_filter(rule) == result
+    assert rule == given
+
+
+@pytest.mark.parametrize(
+    ("options", "current", "name", "value"),
+    [
+        ({}, {}, "encryption", {"algorithm": "AES256", "kms_key_arn": "", "bucket_key": False}),
+        ({"kms_key_arn": KEY}, {}, "encryption", {"algorithm": "aws:kms", "kms_key_arn": KEY, "bucket_key": True}),
+        ({}, {}, "access_log", {}),
+        ({"access_log_prefix": "x/"}, {}, "access_log", {}),
+        ({"access_log_bucket": "logs"}, {}, "access_log", {"bucket": "logs", "prefix": ""}),
+        ({"tags": {"a": "1"}}, {"tags": {"a": "0", "b": "0"}}, "tags", {"a": "1", "b": "0"}),
+        ({"policy_statements": [REFUSE_PLAIN]}, {"policy": [THEIR_STATEMENT]}, "policy", [REFUSE_PLAIN, THEIR_STATEMENT]),
+        ({}, {"policy": [THEIR_STATEMENT]}, "policy", [THEIR_STATEMENT]),
+        ({"lifecycle_rules": [TIDY]}, {"lifecycle": [THEIR_RULE]}, "lifecycle", [THEIR_RULE, TIDY]),
+    ],
+)
+def test_wanted_settings(options: Values, current: Values, name: str, value: Any) -> None:
+    assert wanted_settings({**UNSET, **options}, current)[name] == value
+
+
+@pytest.mark.parametrize("options", [EVERYTHING, {"name": "bucket"}])
+def test_a_bucket_is_made_kept_and_deleted(options: Values) -> None:
+    fake = FakeS3()
+    assert_converges("s3_bucket", fake, **options)
+    assert fake.state["versioning"] == "Enabled"
+    assert_gone("s3_bucket", fake, name="bucket")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "changed"),
+    [
+        ("ownership", {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}, "object_ownership"),
+        ("block", {"BlockPublicAcls": False}, "public_access_block"),
+        ("versioning", "Suspended", "versioning"),
+        ("encryption", {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}, "encryption"),
+        ("policy", json.dumps({"Statement": [{**REFUSE_PLAIN, "Effect": "Allow"}]}), "policy"),
+        ("policy", None, "policy"),
+        ("rules", [{**TIDY, "Status": "Disabled"}], "lifecycle"),
+        ("rules", None, "lifecycle"),
+        ("logging", None, "access_log"),
+        ("tags", [{"Key": "owner", "Value": "they"}], "tags"),
+    ],
+)
+def test_drift_is_healed(name: str, value: Any, changed: str) -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, **EVERYTHING)
+    before = deepcopy(fake.state)
+    fake.state[name] = value
+    if value is None:
+        del fake.state[name]
+    result = assert_converges("s3_bucket", fake, **EVERYTHING)
+    assert list(result["diff"]["after"]) == [changed]
+    assert fake.state == before
+
+
+def test_what_others_have_set_stays() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.state["policy"] = json.dumps({"Version": "2012-10-17", "Statement": [THEIR_STATEMENT]})
+    fake.state["rules"] = [THEIR_RULE]
+    fake.state["tags"] = [{"Key": "theirs", "Value": "1"}]
+    assert not done("s3_bucket", fake, name="bucket")["changed"]
+    assert_converges("s3_bucket", fake, **EVERYTHING)
+    assert json.loads(fake.state["policy"])["Statement"] == [REFUSE_PLAIN, THEIR_STATEMENT]
+    assert fake.state["rules"] == [THEIR_RULE, TIDY]
+    assert fake.state["tags"] == [{"Key": "theirs", "Value": "1"}, {"Key": "owner", "Value": "us"}]
+
+
+def test_rules_of_the_old_form_stay_beside_ours() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.state["rules"] = [{"ID": "theirs", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 3}}]
+    assert_converges("s3_bucket", fake, name="bucket", lifecycle_rules=[TIDY])
+    assert fake.state["rules"] == [THEIR_RULE, TIDY]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {**REFUSE_PLAIN, "Principal": {"AWS": "*"}},
+        {**REFUSE_PLAIN, "Action": ["s3:*"], "Resource": REFUSE_PLAIN["Resource"][::-1]},  # type: ignore[index]
+    ],
+)
+def test_a_policy_in_another_spelling_is_the_same(statement: Values) -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, **EVERYTHING)
+    for statements in ([statement], statement):
+        fake.state["policy"] = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        assert not done("s3_bucket", fake, **EVERYTHING)["changed"]
+
+
+def test_only_force_empties_a_bucket() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.versions, fake.uploads = ["1", "2", "3"], ["u"]
+    assert "BucketNotEmpty" in run("s3_bucket", fake, name="bucket", state="absent")["msg"]
+    assert len(fake.versions) == 3
+    assert_gone("s3_bucket", fake, name="bucket", force=True)
+    assert (fake.versions, fake.uploads) == ([], [])
+
+
+def test_a_bucket_that_s3_is_still_at_work_on_is_waited_for() -> None:
+    fake = FakeS3()
+    fake.refusals["create_bucket"] = ("OperationAborted", 2)
+    assert done("s3_bucket", fake, name="bucket")["changed"]
+
+
+def test_a_bucket_of_somebody_else_is_refused() -> None:
+    fake = FakeS3()
+    fake.refusals["head_bucket"] = ("403", 1)
+    assert "The bucket bucket could not be ensured" in run("s3_bucket", fake, name="bucket")["msg"]
