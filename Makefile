@@ -22,6 +22,7 @@ demo: ## From nothing to a label in S3, on this machine
 
 down: ## End everything that was started here
 	@if [ -x .venv/bin/ansible-playbook ]; then ansible-playbook playbooks/local_down.yml; fi
+	@rm -rf .local/logs
 
 clean: ## ... and remove everything that was downloaded or built
 	@if [ -x .venv/bin/ansible-playbook ]; then \

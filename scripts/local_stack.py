@@ -33,9 +33,7 @@ class LocalStack:
         """Return a client for a service as ``root``, the account's owner, or ``deployer``."""
         os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
         session = boto3.Session(profile_name=profile, region_name=self.facts["region"])
-        return session.client(
-            service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"]
-        )
+        return session.client(service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"])
 
     def request(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send a request to a server of the stack; return status and body, whatever the status."""
@@ -47,7 +45,7 @@ class LocalStack:
             return error.code, error.read()
 
     def encord(self, method: str, path: str, body: Any = None) -> bytes:
-        """Call the control interface of the Encord stand-in; return the answer's body. Raises RuntimeError if refused."""
+        """Call the control interface of the Encord stand-in; return the answer's body. Raises RuntimeError."""
         data = None if body is None else json.dumps(body).encode()
         url = f"{self.facts['encord_control_url']}/_stand_in/{path}"
         status, answer = self.request(url, method, data, **{"Content-Type": "application/json"})

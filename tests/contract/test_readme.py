@@ -1,4 +1,4 @@
-"""The README promises only what is there: its commands exist, and an inventory that is not filled in is refused by name."""
+"""The README promises only what is there: its commands exist, and an inventory that is not filled in is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
-    line.strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+    line.strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
 ]
 PLAYBOOK_COMMANDS = [command for command in COMMANDS if command.startswith("ansible-playbook ")]
 # Tools that come with ansible-core, or with the shell.
@@ -59,7 +62,9 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     handler = re.search(r'__version__ = "(.+)"', (ROOT / "lambda/label_export/__init__.py").read_text())
-    deploy = re.search(r"^label_export_version: (.+)$", (ROOT / "roles/label_export/vars/main.yml").read_text(), re.MULTILINE)
+    deploy = re.search(
+        r"^label_export_version: (.+)$", (ROOT / "roles/label_export/vars/main.yml").read_text(), re.MULTILINE
+    )
     assert handler
     assert deploy
     assert handler[1] == deploy[1]

@@ -68,7 +68,12 @@ def test_scenario_passes_and_each_step_matched_a_host(scenario: str) -> None:
     with log.open("w") as file:
         result = subprocess.run(
             ["molecule", "test", "-s", scenario, "--no-command-borders"],
-            cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
     output = log.read_text()
     tail = "\n".join(output.splitlines()[-80:])

@@ -58,28 +58,22 @@ def function_arn(name: str) -> str:
     return f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{name}"
 
 
-def action(
-    service: str, method: str, path: str, headers: dict[str, str], body: bytes, params: dict[str, Any]
-) -> str | None:
-    """Name the action as AWS does."""
+def action(service: str, *request: Any) -> str | None:
+    """Name the action as AWS does. ``request`` is method, path, headers, body and parameters."""
+    method, path, _headers, _body, params = request
     if service == "lambda" and (operation := iam_actions._match_rest_action(service, method, path, params)):
         return f"lambda:{INVOKING.get(operation, operation)}"
-    name = original_action(service, method, path, headers, body, params)
+    name = original_action(service, *request)
     return name.removesuffix(BATCH_SUFFIX) if name and service == "sqs" else name
 
 
-def resource(
-    service: str,
-    method: str,
-    path: str,
-    headers: dict[str, str],
-    body: bytes,
-    params: dict[str, Any],
-    region: str,
-    account: str,
-) -> str:
-    """Name the resource as AWS does, where the emulator says ``*``."""
-    found = original_resource(service, method, path, headers, body, params, region, account)
+def resource(service: str, *request: Any) -> str:
+    """Name the resource as AWS does, where the emulator says ``*``.
+
+    ``request`` is method, path, headers, body, parameters, region and account.
+    """
+    _method, path, _headers, body, params, region, account = request
+    found = original_resource(service, *request)
     named_mapping.set(found.partition(":event-source-mapping:")[2])
     if found != "*":
         return found

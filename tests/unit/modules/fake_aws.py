@@ -65,9 +65,8 @@ class Fake:
 @cache
 def client_of(service: str) -> Any:
     """Return a real client whose requests end in ``client.fake``."""
-    client = boto3.session.Session().client(
-        service, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
-    )
+    session = boto3.session.Session("test", "test", region_name=REGION)
+    client = session.client(service)
 
     def keep(params: Values, context: Values, **_: Any) -> None:
         context["fake_params"] = dict(params)
@@ -79,7 +78,9 @@ def client_of(service: str) -> Any:
             error = {"Error": {"Code": str(refusal), "Message": f"refused: {refusal}"}}
             return SimpleNamespace(status_code=400), {**error, "ResponseMetadata": {"HTTPStatusCode": 400}}
         known = model.output_shape.members if model.output_shape else {}
-        assert parsed.keys() <= known.keys(), f"{model.name} answers with no such thing as {parsed.keys() - known.keys()}"
+        assert parsed.keys() <= known.keys(), (
+            f"{model.name} answers with no such thing as {parsed.keys() - known.keys()}"
+        )
         return SimpleNamespace(status_code=200), {**parsed, "ResponseMetadata": {"HTTPStatusCode": 200}}
 
     client.meta.events.register_first("provide-client-params", keep)
@@ -122,7 +123,10 @@ def done(module: str, fake: Fake, **options: Any) -> Values:
 
 
 def assert_converges(module: str, fake: Fake, **options: Any) -> Values:
-    """Check, do, do again: nothing is written in check mode, and nothing is left to do. Returns the result of the do."""
+    """Check, do, do again: nothing is written in check mode, and nothing is left to do.
+
+    Returns the result of the run that does it.
+    """
     fake.writes()
     checked = done(module, fake, check=True, **options)
     assert checked["changed"]

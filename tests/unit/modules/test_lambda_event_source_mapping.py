@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from ansible_collections.label_export.aws.plugins.modules.lambda_event_source_mapping import (
@@ -38,7 +39,7 @@ class FakeLambda(Fake):
 
     def create_event_source_mapping(self, p: Values) -> Values:
         mapping = {
-            "UUID": str(len(self.state)),
+            "UUID": str(UUID(int=len(self.state))),
             "FunctionArn": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{p.pop('FunctionName')}",
             "State": "Enabled" if p.pop("Enabled") else "Disabled",
             **p,
@@ -108,7 +109,7 @@ def test_current_settings(mapping: Values, name: str, value: Any) -> None:
 def test_a_mapping_is_made_kept_and_deleted(given: Values) -> None:
     fake = FakeLambda()
     assert_converges("lambda_event_source_mapping", fake, **given)
-    assert done("lambda_event_source_mapping", fake, **given)["uuid"] == "0"
+    assert done("lambda_event_source_mapping", fake, **given)["uuid"] == str(UUID(int=0))
     assert_gone("lambda_event_source_mapping", fake, **MINIMAL)
     assert fake.state == []
 
@@ -165,7 +166,7 @@ def test_a_mapping_that_is_being_deleted_is_none() -> None:
     assert not done("lambda_event_source_mapping", fake, **MINIMAL, state="absent")["changed"]
     # AWS takes no second one before the first is gone.
     fake.refusals["create_event_source_mapping"] = ("ResourceConflictException", 3)
-    assert done("lambda_event_source_mapping", fake, **MINIMAL)["uuid"] == "1"
+    assert done("lambda_event_source_mapping", fake, **MINIMAL)["uuid"] == str(UUID(int=1))
 
 
 def test_a_function_that_is_gone_has_no_mapping() -> None:

@@ -353,9 +353,7 @@ def test_reserved_concurrency(reserved: int | None, wanted: int, left: int | Non
     assert fake.state["concurrency"] == left
 
 
-@pytest.mark.parametrize(
-    ("wanted", "left"), [({"a": "1"}, {"a": "1"}), ({}, {}), (None, {"a": "2", "b": "2"})]
-)
+@pytest.mark.parametrize(("wanted", "left"), [({"a": "1"}, {"a": "1"}), ({}, {}), (None, {"a": "2", "b": "2"})])
 def test_tags_are_those_that_are_wanted_and_awss_own(wanted: dict[str, str] | None, left: dict[str, str]) -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)

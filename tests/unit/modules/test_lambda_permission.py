@@ -46,7 +46,7 @@ class FakeLambda(Fake):
         statement = {
             "Sid": p["StatementId"],
             "Effect": "Allow",
-            "Principal": {"AWS": f"arn:aws:iam::{principal}:root"} if principal.isdigit() else {"Service": principal},
+            "Principal": {"AWS": ROOT} if principal in (ACCOUNT, ROOT) else {"Service": principal},
             "Action": p["Action"],
             "Resource": "arn",
         }
@@ -117,7 +117,7 @@ def test_wanted_statement(given: Values, differing: Values) -> None:
         MINIMAL,
         {**MINIMAL, "principal": "*"},
         {**MINIMAL, "principal": ACCOUNT},
-        {**MINIMAL, "principal": ROOT} | {"principal": ACCOUNT},
+        {**MINIMAL, "principal": ROOT},
     ],
 )
 def test_a_statement_is_added_kept_and_removed(given: Values) -> None:

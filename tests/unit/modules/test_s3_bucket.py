@@ -86,9 +86,7 @@ class FakeS3(Fake):
                 ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
             ),
             "encryption": {
-                "Rules": [
-                    {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
-                ]
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]
             },
         }
 
@@ -189,7 +187,12 @@ def test_with_filter(rule: Values, result: Values) -> None:
         ({"access_log_prefix": "x/"}, {}, "access_log", {}),
         ({"access_log_bucket": "logs"}, {}, "access_log", {"bucket": "logs", "prefix": ""}),
         ({"tags": {"a": "1"}}, {"tags": {"a": "0", "b": "0"}}, "tags", {"a": "1", "b": "0"}),
-        ({"policy_statements": [REFUSE_PLAIN]}, {"policy": [THEIR_STATEMENT]}, "policy", [REFUSE_PLAIN, THEIR_STATEMENT]),
+        (
+            {"policy_statements": [REFUSE_PLAIN]},
+            {"policy": [THEIR_STATEMENT]},
+            "policy",
+            [REFUSE_PLAIN, THEIR_STATEMENT],
+        ),
         ({}, {"policy": [THEIR_STATEMENT]}, "policy", [THEIR_STATEMENT]),
         ({"lifecycle_rules": [TIDY]}, {"lifecycle": [THEIR_RULE]}, "lifecycle", [THEIR_RULE, TIDY]),
     ],

@@ -41,21 +41,23 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
 END = "-----END OPENSSH PRIVATE KEY-----"
+# As the function reads it, so that both take the same texts.
+OPENSSH_KEY = re.compile(f"{BEGIN}(.*?){END}", re.DOTALL)
 # The name of the type behind its length, as OpenSSH's format begins a public key.
 ED25519_PUBLIC_KEY = b"\0\0\0\x0bssh-ed25519"
 
 
 def private_key_problem(text: str) -> str:
     """Return why ``text`` is no Encord private key, as a sentence without any of its text; empty when it is one."""
-    text = text.strip()
-    if not text:
+    if not text.strip():
         return "It is empty."
-    if text.startswith(("ssh-", "ecdsa-")):
+    if text.lstrip().startswith(("ssh-", "ecdsa-")):
         return "It is a public key; give the private key, the file without .pub at its end."
-    if not (text.startswith(BEGIN) and text.endswith(END)):
+    found = OPENSSH_KEY.search(text)
+    if found is None:
         return f"It does not begin with {BEGIN} and end with {END}: it is not a private key in OpenSSH's format."
     # Environment variables and forms turn line ends into spaces or the two characters \n.
-    return body_problem(re.sub(r"\\r|\\n|\s", "", text[len(BEGIN) : -len(END)]))
+    return body_problem(re.sub(r"\\r|\\n|\s", "", found[1]))
 
 
 def body_problem(body: str) -> str:

@@ -1,0 +1,90 @@
+"""The digest of a tree: it tells what matters to an image, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleLookupError
+from ansible_collections.label_export.aws.plugins.lookup.tree_digest import LookupModule, tree_digest
+
+
+@pytest.fixture(name="tree")
+def a_tree(tmp_path: Path) -> Path:
+    tree = tmp_path / "one" / "tree"
+    (tree / "package").mkdir(parents=True)
+    (tree / "b.py").write_text("b")
+    (tree / "a.py").write_text("a")
+    (tree / "package" / "c.py").write_text("c")
+    return tree
+
+
+def hide(tree: Path, name: str) -> None:
+    path = tree / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("anything")
+
+
+def test_a_copy_has_the_same_digest(tree: Path, tmp_path: Path) -> None:
+    digest = tree_digest([tree])
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+    assert tree_digest([shutil.copytree(tree, tmp_path / "other" / "tree")]) == digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda tree: (tree / "a.py").write_text("A"), id="content"),
+        pytest.param(lambda tree: (tree / "a.py").rename(tree / "d.py"), id="name"),
+        pytest.param(lambda tree: (tree / "a.py").rename(tree / "package" / "a.py"), id="directory"),
+        pytest.param(lambda tree: (tree / "a.py").chmod(0o755), id="executable"),
+        pytest.param(lambda tree: (tree / "a.py").unlink(), id="gone"),
+        pytest.param(lambda tree: (tree / "package" / "empty").write_text(""), id="an empty file"),
+        pytest.param(
+            lambda tree: ((tree / "a.py").write_text("b"), (tree / "b.py").write_text("a")), id="contents swapped"
+        ),
+    ],
+)
+def test_what_matters_changes_the_digest(tree: Path, change: Callable[[Path], object]) -> None:
+    before = tree_digest([tree])
+    change(tree)
+    assert tree_digest([tree]) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda tree: hide(tree, "package/c.pyc"), id="byte code"),
+        pytest.param(lambda tree: hide(tree, "__pycache__/c.cpython-311.pyc"), id="byte code in its directory"),
+        pytest.param(lambda tree: hide(tree, ".DS_Store"), id="a hidden file"),
+        pytest.param(lambda tree: hide(tree, ".cache/file"), id="a hidden directory"),
+        pytest.param(lambda tree: (tree / "empty").mkdir(), id="an empty directory"),
+        pytest.param(lambda tree: (tree / "a.py").chmod(0o600), id="other permissions"),
+    ],
+)
+def test_what_does_not_matter_leaves_the_digest(tree: Path, change: Callable[[Path], object]) -> None:
+    before = tree_digest([tree])
+    change(tree)
+    assert tree_digest([tree]) == before
+
+
+def test_files_and_several_paths(tree: Path) -> None:
+    digests = [tree_digest(paths) for paths in ([tree / "a.py"], [tree / "b.py"], [tree / "a.py", tree / "b.py"])]
+    assert len(set(digests)) == 3
+
+
+def test_a_hidden_directory_above_the_tree_does_not_empty_it(tree: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tree, tmp_path / ".hidden" / "tree")
+    assert tree_digest([copy]) == tree_digest([tree])
+
+
+def test_the_lookup_gives_one_digest(tree: Path) -> None:
+    assert LookupModule().run([str(tree), str(tree / "a.py")]) == [tree_digest([tree, tree / "a.py"])]
+
+
+def test_a_path_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleLookupError, match=f"cannot read {tmp_path}/missing"):
+        LookupModule().run([str(tmp_path / "missing")])
