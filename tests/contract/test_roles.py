@@ -20,7 +20,7 @@ ENVIRONMENTS = ("local", "dev", "staging", "prod")
 # What a user copies and fills in. `local` is filled in by the stack that it describes.
 SAMPLES = ("dev", "staging", "prod")
 # What `playbooks/local.yml` wrote down; only the other variables of `inventory/local` read it.
-OF_THE_INVENTORY_ITSELF = {"label_export_local_stack"}
+OF_THE_INVENTORY_ITSELF = {"label_export_local_stack", "label_export_local_stack_file"}
 # label_export makes nothing of its own: it checks, and names.
 MAKES_NOTHING = {"label_export"}
 
