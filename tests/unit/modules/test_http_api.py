@@ -249,6 +249,14 @@ def test_routes_and_integrations_of_others_are_removed() -> None:
     assert len(fake.state["integrations"]) == 1
 
 
+def test_an_integration_that_no_route_leads_to_is_removed() -> None:
+    fake = FakeApiGateway()
+    api_id = done("http_api", fake, **EVERYTHING)["api_id"]
+    fake.create_integration({"ApiId": api_id, "IntegrationType": "HTTP_PROXY"})
+    assert_converges("http_api", fake, **EVERYTHING)
+    assert [integration["IntegrationUri"] for integration in fake.state["integrations"]] == [FUNCTION]
+
+
 def test_the_access_log_is_switched_off() -> None:
     fake = FakeApiGateway()
     done("http_api", fake, **EVERYTHING)

@@ -78,8 +78,9 @@ class FakeLambda(Fake):
         return self.get_function(p)["Configuration"]  # type: ignore[no-any-return]
 
     def list_versions_by_function(self, p: Values) -> Values:
-        # A page for each version, the newest not last.
-        numbers = ["$LATEST", *(version["Configuration"]["Version"] for version in self.function()["versions"])][::-1]
+        # A page for each version, the newest neither first nor last.
+        numbers = ["$LATEST", *(version["Configuration"]["Version"] for version in self.function()["versions"])]
+        numbers.sort(reverse=True)
         page = int(p.get("Marker", "0"))
         marker = {"NextMarker": str(page + 1)} if page + 1 < len(numbers) else {}
         return {"Versions": [{"Version": numbers[page]}], **marker}
@@ -311,6 +312,14 @@ def test_a_run_that_was_broken_off_before_it_published_is_completed() -> None:
     fake.state["versions"].clear()
     result = assert_converges("lambda_function", fake, **MINIMAL)
     assert (result["version"], len(fake.state["versions"])) == ("1", 1)
+
+
+def test_a_change_that_was_never_published_is_published() -> None:
+    fake = FakeLambda()
+    done("lambda_function", fake, **MINIMAL)
+    fake.state["latest"]["Configuration"]["Timeout"] = 5
+    result = assert_converges("lambda_function", fake, **MINIMAL, timeout=5)
+    assert (result["version"], result["diff"]) == ("2", {"before": {"Version": "1"}, "after": {"Version": "2"}})
 
 
 def test_the_newest_version_is_that_of_the_highest_number_on_any_page() -> None:

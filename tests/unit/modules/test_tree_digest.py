@@ -34,11 +34,21 @@ def test_a_copy_has_the_same_digest(tree: Path, tmp_path: Path) -> None:
     assert tree_digest([shutil.copytree(tree, tmp_path / "other" / "tree")]) == digest
 
 
+def test_the_order_in_which_a_file_system_lists_files_does_not_matter(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree_digest([tree])
+    listed = sorted(tree.rglob("*"))
+    for order in (listed, listed[::-1]):
+        monkeypatch.setattr(Path, "rglob", lambda _self, _pattern, order=order: order)
+        assert tree_digest([tree]) == before
+
+
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param(lambda tree: (tree / "a.py").write_text("A"), id="content"),
-        pytest.param(lambda tree: (tree / "a.py").rename(tree / "d.py"), id="name"),
+        pytest.param(lambda tree: (tree / "a.py").rename(tree / "a2.py"), id="name"),
         pytest.param(lambda tree: (tree / "a.py").rename(tree / "package" / "a.py"), id="directory"),
         pytest.param(lambda tree: (tree / "a.py").chmod(0o755), id="executable"),
         pytest.param(lambda tree: (tree / "a.py").unlink(), id="gone"),
