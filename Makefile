@@ -38,8 +38,8 @@ unit: install ## Test the parts: handler, modules, Encord stand-in
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/integration
 
-molecule: install ## Test whole deployments on a local AWS
-	@python -m pytest tests/molecule
+molecule: install ## Test the demo, and whole deployments, on a local AWS
+	@python -m pytest tests/demo tests/molecule
 
 test: lint unit molecule ## Everything that is tested
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ COMMANDS = [
     if line.strip()
 ]
 PLAYBOOK_COMMANDS = [command for command in COMMANDS if command.startswith("ansible-playbook ")]
-# Tools that come with ansible-core, or with the shell.
-OTHER_COMMANDS = {"source .venv/bin/activate", "ansible-vault encrypt_string --stdin-name signing_secret"}
+ENCRYPT = "ansible-vault encrypt_string --stdin-name signing_secret"
+# The first is the shell's; the second has a test below.
+OTHER_COMMANDS = {"source .venv/bin/activate", ENCRYPT}
 AWS_ENVIRONMENTS = ["dev", "staging", "prod"]
 
 
@@ -52,6 +54,27 @@ def test_a_sample_inventory_says_what_is_missing_and_where(environment: str) -> 
     assert result.returncode != 0
     assert "label_export_account_id is ''" in said
     assert f"inventory/{environment}/group_vars/label_export/label_export.yml" in said
+
+
+def test_an_encrypted_signing_secret_is_used_as_the_readme_says(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(str(uuid.uuid4()))
+    secret = str(uuid.uuid4())
+    environment = {**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(tmp_path / "password")}
+    encrypted = subprocess.run(
+        ENCRYPT.split(), cwd=ROOT, input=secret, capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    assert secret not in encrypted
+    variables = tmp_path / "vars.yml"
+    variables.write_text(encrypted + "\nencord_secrets_signing_secrets:\n  - '{{ signing_secret }}'\n")
+    shown = subprocess.run(
+        ["ansible", "localhost", "-m", "debug", "-a", "var=encord_secrets_signing_secrets", "-e", f"@{variables}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout
+    assert secret in shown
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -65,6 +65,7 @@ class FakeS3(Fake):
 
     def __init__(self) -> None:
         super().__init__()
+        self.region = "eu-west-1"
         self.versions: list[str] = []
         self.uploads: list[str] = []
 
@@ -74,9 +75,10 @@ class FakeS3(Fake):
         found: Values = self.state
         return found
 
-    def head_bucket(self, _p: Values) -> None:
+    def head_bucket(self, _p: Values) -> Values:
         if not self.state:
             raise RefusedError("404")
+        return {"BucketRegion": self.region}
 
     def create_bucket(self, p: Values) -> None:
         assert p["CreateBucketConfiguration"] == {"LocationConstraint": "eu-west-1"}
@@ -291,4 +293,11 @@ def test_a_bucket_that_s3_is_still_at_work_on_is_waited_for() -> None:
 def test_a_bucket_of_somebody_else_is_refused() -> None:
     fake = FakeS3()
     fake.refusals["head_bucket"] = ("403", 1)
-    assert "The bucket bucket could not be ensured" in run("s3_bucket", fake, name="bucket")["msg"]
+    assert "belongs to another account" in run("s3_bucket", fake, name="bucket")["msg"]
+
+
+def test_a_bucket_in_another_region_is_refused() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.region = "us-west-2"
+    assert "is in us-west-2, wanted is eu-west-1" in run("s3_bucket", fake, name="bucket")["msg"]

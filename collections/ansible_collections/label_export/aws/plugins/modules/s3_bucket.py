@@ -156,6 +156,10 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
     }
 
 
+class UnusableBucketError(Exception):
+    """There is a bucket of that name, but not one to be used."""
+
+
 class Bucket:
     """The thin layer over the API for one bucket: a reader and a writer for each setting."""
 
@@ -165,10 +169,22 @@ class Bucket:
         self.region = region
 
     def exists(self) -> bool:
+        """Tell whether there is such a bucket. Raises UnusableBucketError for one elsewhere or of somebody else."""
         try:
-            self.client.head_bucket(aws_retry=True, Bucket=self.name)
+            answer = self.client.head_bucket(aws_retry=True, Bucket=self.name)
         except is_boto3_error_code(["404", "NoSuchBucket"]):
             return False
+        except is_boto3_error_code("403"):
+            raise UnusableBucketError(
+                f"There is a bucket {self.name}, but not for these credentials: it belongs to another account, or they "
+                "lack s3:ListBucket. Choose another name, or give them the permission."
+            ) from None
+        # The SDK follows a bucket to its region, so that it answers from there.
+        region = answer.get("BucketRegion") or self.region
+        if region != self.region:
+            raise UnusableBucketError(
+                f"The bucket {self.name} is in {region}, wanted is {self.region}. Choose another name, or that region."
+            )
         return True
 
     def create(self) -> None:
@@ -309,7 +325,10 @@ def main() -> None:
     bucket = Bucket(client, module.params["name"], module.region)
     ensure = ensure_present if module.params["state"] == "present" else ensure_absent
     with reported(module, f"The bucket {bucket.name} could not be ensured"):
-        ensure(module, bucket)
+        try:
+            ensure(module, bucket)
+        except UnusableBucketError as error:
+            module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""The README's first commands, as a newcomer types them: `make demo`, again, `make down`, again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".local" / "state"
+
+
+def make(target: str) -> str:
+    """Run a target of the Makefile; return its output. Fails with the output when it fails."""
+    result = subprocess.run(
+        ["make", target], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    assert result.returncode == 0, f"make {target}:\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def first() -> Iterator[str]:
+    """The output of the first demo, from nothing but what was downloaded before."""
+    make("down")
+    yield make("demo")
+    make("down")
+
+
+def test_the_demo_shows_the_saved_label(first: str) -> None:
+    assert re.search(r"^Saved: s3://label-export-local-\S+/encord/\S+/labels/\S+\.json$", first, re.MULTILINE)
+    assert "the same bytes that Encord serves" in first
+    assert re.search(r"last-edited-at: \S+", first)
+
+
+def test_a_second_demo_changes_nothing_and_saves_the_next_edit(first: str) -> None:
+    second = make("demo")
+    assert re.findall(r"changed=(\d+)", second) == ["0", "0"]
+    digest = re.compile(r"sha256: (\w+)")
+    assert digest.findall(first) != digest.findall(second)
+
+
+def test_down_leaves_no_process_and_no_state_and_works_twice(first: str) -> None:
+    assert "Saved:" in first
+    records = list(STATE.glob("*.process.json"))
+    assert records, "the processes that were started are written down"
+    processes = [int(re.findall(r'"pid": (\d+)', record.read_text())[0]) for record in records]
+    assert all(Path(f"/proc/{process}").exists() for process in processes)
+    make("down")
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)
+    assert not STATE.exists()
+    make("down")
