@@ -5,6 +5,7 @@ Runs with any Python 3.11, since the first step is what makes the environment.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".local" / "logs"
 VENV = ROOT / ".venv" / "bin"
 SHOWN_LINES_OF_A_FAILURE = 40
+# What is put on the user's system, and not into this directory, is said; the role's tasks name it.
+INSTALLED_ON_THE_SYSTEM = re.compile(
+    r"^TASK \[local_stack : \S+ \w* ?\| (.* on this system .*)\] \**\nchanged", re.MULTILINE
+)
 
 STEPS = (
     ("Install what the playbooks need", "install", [str(ROOT / "scripts" / "install")]),
@@ -37,9 +42,14 @@ def run(number: int, title: str, name: str, command: list[str]) -> str:
     print(f"{number}. {title} ... ", end="", flush=True)
     began = time.monotonic()
     with log.open("w") as file:
-        # What the user set for Ansible elsewhere stays; the configuration is this repository's.
         result = subprocess.run(  # noqa: S603 - the commands are those above
-            command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
     seconds = time.monotonic() - began
     output = log.read_text()
@@ -51,6 +61,8 @@ def run(number: int, title: str, name: str, command: list[str]) -> str:
     recap = re.findall(r": ok=(\d+) +changed=(\d+)", output)
     detail = f" ({recap[-1][0]} tasks, changed={recap[-1][1]})" if recap else ""
     print(f"{seconds:.1f} s{detail}")
+    for installed in re.findall(INSTALLED_ON_THE_SYSTEM, output):
+        print(f"   {installed}")
     return output
 
 

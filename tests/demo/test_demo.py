@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,16 @@ STATE = ROOT / ".local" / "state"
 
 def make(target: str) -> str:
     """Run a target of the Makefile; return its output. Fails with the output when it fails."""
+    # What a user's shell has for the real AWS must not matter.
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": str(uuid.uuid4())}
     result = subprocess.run(
-        ["make", target], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        ["make", target],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     assert result.returncode == 0, f"make {target}:\n{result.stdout}\n{result.stderr}"
     return result.stdout
