@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from encord_stand_in.rows import build
 
 
 def query(label_hash: Any, *, several: bool = False) -> str:
@@ -28,13 +27,6 @@ def served(stand_in: Any) -> dict[str, bytes]:
     return {label_hash: stand_in.row_bytes(label_hash) for label_hash in hashes}
 
 
-def test_the_committed_rows_are_what_the_sdk_makes() -> None:
-    for name in build.PROJECT_NAMES:
-        committed = (build.DATA_FOLDER / f"{name}.json").read_text(encoding="utf-8")
-        made = build.render(build.build_project(name))
-        assert made == committed, "run: python -m encord_stand_in.rows.build"
-
-
 def test_two_starts_serve_the_same_bytes(stand_in: Any, new_stand_in: Callable[..., Any]) -> None:
     other = new_stand_in()
     assert served(other) == served(stand_in)
@@ -48,7 +40,7 @@ def test_two_starts_serve_the_same_bytes(stand_in: Any, new_stand_in: Callable[.
 
 
 def test_a_start_is_quick(running: Any) -> None:
-    assert running.start_seconds < 5  # about 0.5 on an idle machine: the SDK is not imported
+    assert running.start_seconds < 5  # about 1.3 on an idle machine, most of it the SDK's import
 
 
 ENVELOPES = list(itertools.product(["status-first", "response-first"], ["compact", "spaced", "indented"]))

@@ -7,18 +7,16 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from encord_stand_in import times
 from encord_stand_in.rows import edits, giant
+from encord_stand_in.rows.build import build_project
 from encord_stand_in.rows.giant import GiantSpec
 from encord_stand_in.rows.names import PROJECT_NAMES, identifier
 from encord_stand_in.rows.serialise import row_bytes
 from encord_stand_in.settings import Settings
 from encord_stand_in.times import TimeForm
-
-DATA_FOLDER = Path(__file__).resolve().parent / "data"
 
 _STAGE_AFTER = {"task_submitted_event": ("Review", "IN_REVIEW"), "task_completed_event": ("Complete", "COMPLETED")}
 
@@ -132,9 +130,8 @@ class Projects:
     """All projects."""
 
     def __init__(self) -> None:
-        self._originals = [
-            json.loads((DATA_FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in PROJECT_NAMES
-        ]
+        # By way of JSON, so that nothing of the SDK's own types is left.
+        self._originals = [json.loads(json.dumps(build_project(name))) for name in PROJECT_NAMES]
         self.reset()
 
     def reset(self) -> None:

@@ -1,15 +1,12 @@
-"""Make the label rows with the SDK's own classes and write them to ``data/``: ``python -m encord_stand_in.rows.build``.
+"""Make the label rows with the SDK's own classes.
 
-The server reads the result as plain JSON, so that it starts without the 0.9 s and 54 MB of importing ``encord``; a
-test makes the rows again and compares. Everything is derived from names and fixed times: no clock, no randomness.
+Everything is derived from names and fixed times, with no clock and no randomness, so that every start serves the same
+bytes.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from encord.objects import LabelRowV2
@@ -20,11 +17,9 @@ from encord.orm.ontology import Ontology as OrmOntology
 from encord_stand_in import times
 from encord_stand_in.rows import extras
 from encord_stand_in.rows.labeller import AUTHOR, Labeller
-from encord_stand_in.rows.names import PROJECT_NAMES, identifier
+from encord_stand_in.rows.names import identifier
 from encord_stand_in.rows.ontology import build_structure, editor
 from encord_stand_in.rows.units import UNITS, Unit
-
-DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
 
 _START = datetime(2025, 3, 4, 8, 0, 0, 123456, tzinfo=UTC)
 _STAGES = ("Annotate", "Review", "Complete")
@@ -284,20 +279,3 @@ def _data_units(project: str, unit: Unit, metadata: dict[str, Any]) -> list[dict
     if unit.data_type == "video":
         data_unit.update(data_duration=unit.duration, data_fps=unit.fps)
     return [data_unit]
-
-
-def render(project: dict[str, Any]) -> str:
-    """Return the text of a data file."""
-    return json.dumps(project, ensure_ascii=False, indent=1) + "\n"
-
-
-def main() -> int:
-    """Write the data files."""
-    DATA_FOLDER.mkdir(exist_ok=True)
-    for name in PROJECT_NAMES:
-        (DATA_FOLDER / f"{name}.json").write_text(render(build_project(name)), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
