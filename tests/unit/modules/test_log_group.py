@@ -1,0 +1,92 @@
+"""The log group: made, kept and healed, and never touched in check mode."""
+
+from __future__ import annotations
+
+from fake_aws import ACCOUNT, Fake, Values, assert_converges, assert_gone, done, run
+
+NAME = "/aws/lambda/label-export-dev"
+ARN = f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:{NAME}"
+KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
+EVERYTHING: Values = {"name": NAME, "retention": 30, "kms_key_arn": KEY, "tags": {"owner": "us"}}
+
+
+class FakeLogs(Fake):
+    """CloudWatch Logs, which keeps groups in the API's form."""
+
+    def describe_log_groups(self, p: Values) -> Values:
+        groups = [{k: v for k, v in group.items() if k != "tags"} for group in self.state.values()]
+        return {"logGroups": [group for group in groups if group["logGroupName"].startswith(p["logGroupNamePrefix"])]}
+
+    def create_log_group(self, p: Values) -> None:
+        group = {"logGroupName": p["logGroupName"], "arn": f"{ARN}:*", "tags": p.get("tags", {})}
+        self.state[p["logGroupName"]] = {**group, **({"kmsKeyId": p["kmsKeyId"]} if "kmsKeyId" in p else {})}
+
+    def put_retention_policy(self, p: Values) -> None:
+        self.state[p["logGroupName"]]["retentionInDays"] = p["retentionInDays"]
+
+    def associate_kms_key(self, p: Values) -> None:
+        self.state[p["logGroupName"]]["kmsKeyId"] = p["kmsKeyId"]
+
+    def disassociate_kms_key(self, p: Values) -> None:
+        del self.state[p["logGroupName"]]["kmsKeyId"]
+
+    def list_tags_for_resource(self, p: Values) -> Values:
+        assert p["resourceArn"] == ARN
+        return {"tags": self.state[NAME]["tags"]}
+
+    def tag_resource(self, p: Values) -> None:
+        self.state[NAME]["tags"] = {**self.state[NAME]["tags"], **p["tags"]}
+
+    def untag_resource(self, p: Values) -> None:
+        self.state[NAME]["tags"] = {k: v for k, v in self.state[NAME]["tags"].items() if k not in p["tagKeys"]}
+
+    def delete_log_group(self, p: Values) -> None:
+        del self.state[p["logGroupName"]]
+
+
+def test_it_is_made_and_kept() -> None:
+    fake = FakeLogs()
+    assert_converges("log_group", fake, **EVERYTHING)
+    assert fake.state[NAME]["retentionInDays"] == 30
+    assert fake.state[NAME]["kmsKeyId"] == KEY
+    assert fake.state[NAME]["tags"] == {"owner": "us"}
+
+
+def test_every_drift_is_healed() -> None:
+    fake = FakeLogs()
+    done("log_group", fake, **EVERYTHING)
+    fake.state[NAME].update(retentionInDays=7, kmsKeyId="another", tags={"owner": "them", "extra": "1"})
+    assert_converges("log_group", fake, **EVERYTHING)
+    assert fake.state[NAME]["retentionInDays"] == 30
+    assert fake.state[NAME]["kmsKeyId"] == KEY
+    assert fake.state[NAME]["tags"] == {"owner": "us"}
+
+
+def test_the_key_is_taken_away_again() -> None:
+    fake = FakeLogs()
+    done("log_group", fake, **EVERYTHING)
+    assert_converges("log_group", fake, **{**EVERYTHING, "kms_key_arn": ""})
+    assert "kmsKeyId" not in fake.state[NAME]
+
+
+def test_a_check_changes_no_retention() -> None:
+    """What the upstream module does."""
+    fake = FakeLogs()
+    done("log_group", fake, **EVERYTHING)
+    fake.state[NAME]["retentionInDays"] = 7
+    result = run("log_group", fake, check=True, **EVERYTHING)
+    assert result["changed"]
+    assert result["diff"] == {"before": {"retention": 7}, "after": {"retention": 30}}
+    assert fake.state[NAME]["retentionInDays"] == 7
+
+
+def test_a_group_whose_name_only_begins_alike_is_another() -> None:
+    fake = FakeLogs()
+    fake.state[f"{NAME}-2"] = {"logGroupName": f"{NAME}-2", "arn": f"{ARN}-2:*", "tags": {}}
+    assert done("log_group", fake, name=NAME)["changed"]
+
+
+def test_it_is_removed() -> None:
+    fake = FakeLogs()
+    done("log_group", fake, **EVERYTHING)
+    assert_gone("log_group", fake, name=NAME)
