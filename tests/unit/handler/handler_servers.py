@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography.exceptions import InvalidSignature
@@ -58,11 +58,16 @@ class Call:
 
 
 class LoopbackServer:
-    """An HTTPS server with kept connections that records calls and carries out faults, by operation, in order."""
+    """An HTTPS server with kept connections that records calls and carries out faults, by operation, in order.
+
+    Each answer waits for `request_seconds`, a connection's first one for `connection_seconds` more.
+    """
 
     def __init__(self, certificate: Path) -> None:
         self.calls: list[Call] = []
         self.connections = 0
+        self.request_seconds = 0.0
+        self.connection_seconds = 0.0
         self.lock = threading.RLock()
         self._faults: dict[str, deque[Fault]] = {}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -103,6 +108,7 @@ class LoopbackServer:
 
             def setup(self) -> None:
                 super().setup()
+                self.pause = outer.connection_seconds
                 with outer.lock:
                     outer.connections += 1
 
@@ -112,7 +118,10 @@ class LoopbackServer:
             def serve(self) -> None:
                 parts = urlsplit(self.path)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                body = self.rfile.read(int(headers.get("content-length", 0)))
+                chunked = headers.get("transfer-encoding") == "chunked"
+                body = read_chunked(self.rfile) if chunked else self.rfile.read(int(headers.get("content-length", 0)))
+                pause, self.pause = outer.request_seconds + self.pause, 0.0
+                time.sleep(pause)
                 query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
                 operation = outer.operation(self.command, parts.path, query, headers, body)
                 call = Call(operation, unquote(parts.path), query, headers, body)
@@ -149,6 +158,17 @@ class LoopbackServer:
             do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve  # noqa: N815  (names that http.server looks for)
 
         return Handler
+
+
+def read_chunked(stream: BinaryIO) -> bytes:
+    """Read a body in chunks (RFC 9112, section 7.1), trailers included, and return what it holds."""
+    whole = bytearray()
+    while size := int(stream.readline().partition(b";")[0], 16):
+        whole += stream.read(size)
+        stream.readline()
+    while stream.readline().strip():
+        pass
+    return bytes(whole)
 
 
 @dataclass
