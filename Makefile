@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help install local demo down clean lint unit integration molecule test
+.PHONY: help install local demo down clean lint unit integration molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ integration: install ## Test what `make demo` has left running
 
 molecule: install ## Test the demo, and whole deployments, on a local AWS
 	@python -m pytest tests/demo tests/molecule
+
+bench: install ## Measure the exporter beside a doc-style handler
+	@python tests/benchmarks/run.py --write docs/benchmarks.md
 
 test: lint unit molecule ## Everything that is tested
 

@@ -141,8 +141,8 @@ def lay_out_compiled(task_root: Path, python: Path) -> Path:
     compiled = task_root.with_name(f"{task_root.name}-compiled")
     shutil.rmtree(compiled, ignore_errors=True)
     shutil.copytree(task_root, compiled)
-    command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", compiled]
-    subprocess.run(command, check=True)
+    options = ["-q", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([python, "-m", "compileall", *options, compiled], check=True)
     return compiled
 
 

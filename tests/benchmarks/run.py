@@ -231,7 +231,8 @@ def setting(python: Path, plan: Plan) -> str:
         f"Measured on {datetime.datetime.now(datetime.UTC).date().isoformat()}: {cores.get(count, f'{count} cores')}, "
         f"{system}, {platform.machine()}, Python {version} for the function; medians of {plan.cold} cold starts, "
         f"{plan.warm} warm events, {plan.batch} batches, {plan.large} videos; injected: {REQUEST_MS} ms a request, "
-        f"{CONNECTION_MS} ms more a new connection, at Encord and at AWS."
+        f"{CONNECTION_MS} ms more a new connection, at Encord and at AWS. Processes that wanted a core meanwhile: "
+        f"{os.getloadavg()[1]:.1f} (ours are about one)."
     )
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contenders import MeasurementError
 from encord_harness import StandInProcess, make_files, private_key_text
 from handler_servers import Answer, AwsServer, Call, read_chunked
-
-from contenders import MeasurementError
 
 REQUEST_MS = 30
 CONNECTION_MS = 60

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography.exceptions import InvalidSignature
@@ -160,7 +161,7 @@ class LoopbackServer:
         return Handler
 
 
-def read_chunked(stream: BinaryIO) -> bytes:
+def read_chunked(stream: BufferedIOBase) -> bytes:
     """Read a body in chunks (RFC 9112, section 7.1), trailers included, and return what it holds."""
     whole = bytearray()
     while size := int(stream.readline().partition(b";")[0], 16):
