@@ -2,7 +2,9 @@
 
 The emulator enforces IAM policies, but names some actions, resources and condition keys otherwise than AWS's Service
 Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
-to be widened. Each correction below is one of those places; nothing is ever allowed here that AWS would refuse.
+to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
+dashboards take no tags. Each correction below is one of those places; nothing is ever allowed here that AWS would
+refuse.
 
 Served as ``emulated_aws:app`` with the pinned MiniStack (ministack-requirements.txt): its internals are patched.
 """
@@ -16,8 +18,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ministack.core import iam_actions
+from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import iam, lambda_svc
+from ministack.services import cloudwatch, iam, kms, lambda_svc, sns
 
 # Lambda's actions are its operations, but for these.
 INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
@@ -31,12 +34,19 @@ MAPPING_ACTIONS = {
     "lambda:UpdateEventSourceMapping",
 }
 
+ALARMS = "cloudwatch.amazonaws.com"
+# What publishing to a topic with a key takes: docs.aws.amazon.com/sns/latest/dg/sns-key-management.html.
+KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
+
 # The mapping that the request at hand names in its path; its function is a condition key.
 named_mapping: ContextVar[str] = ContextVar("named_mapping", default="")
 
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
 original_resource: Callable[..., str] = iam_actions.extract_resource_arn
 original_context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
+original_evaluate: Callable[..., None] = cloudwatch._evaluate_alarm
+original_dispatch: Callable[..., None] = cloudwatch._dispatch_alarm_actions
+original_tag_check: Callable[..., Any] = cloudwatch._validate_alarm_tag_arn
 
 
 def json_body(body: bytes) -> dict[str, Any]:
@@ -77,9 +87,13 @@ def resource(service: str, *request: Any) -> str:
     named_mapping.set(found.partition(":event-source-mapping:")[2])
     if found != "*":
         return found
-    if service == "iam":
+    if service == "monitoring":
+        found = metric_resource(json_body(body), region, account)
+    if service in ("iam", "sns"):
         form = params or parse_qs(body.decode(errors="replace"))
-        if name := parameter(form, "PolicyName"):
+        if service == "sns":
+            found = parameter(form, "ResourceArn") or found
+        elif name := parameter(form, "PolicyName"):
             return f"arn:aws:iam::{account}:policy{parameter(form, 'Path') or '/'}{name}"
     if service == "lambda" and (name := json_body(body).get("FunctionName")) and path.endswith("/functions"):
         return function_arn(str(name))
@@ -90,6 +104,88 @@ def resource(service: str, *request: Any) -> str:
         if len(content.get("repositoryNames") or []) == 1:
             return f"arn:aws:ecr:{region}:{account}:repository/{content['repositoryNames'][0]}"
     return found
+
+
+def metric_resource(request: dict[str, Any], region: str, account: str) -> str:
+    """Name the alarm or dashboard that a request to CloudWatch is about; ``*`` for one that names none."""
+    if arn := request.get("ResourceARN"):
+        return str(arn)
+    for kind, place in (("Alarm", f"{region}:{account}:alarm:"), ("Dashboard", f":{account}:dashboard/")):
+        # AWS asks for each of several; here one stands for all, so that no wider permission is needed.
+        names = request.get(f"{kind}Names") or [request.get(f"{kind}Name")]
+        if names[0]:
+            return f"arn:aws:cloudwatch:{place}{names[0]}"
+    return "*"
+
+
+def evaluate_alarm(alarm: dict[str, Any]) -> None:
+    """Look at the alarm's own metric, which its dimensions are part of, and not at all of that name."""
+    everything = cloudwatch._metrics
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions") or []}
+    key = (alarm.get("Namespace"), alarm.get("MetricName"), cloudwatch._dims_key(dimensions))
+    cloudwatch._metrics = {key: everything.get(key) or []}
+    try:
+        original_evaluate(alarm)
+    finally:
+        cloudwatch._metrics = everything
+
+
+def lets_alarm(policy: str, alarm_arn: str, wanted: str, on: str) -> bool:
+    """Return whether a resource's policy lets CloudWatch act for an alarm."""
+    request = EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action=wanted,
+        resource_arn=on,
+        region=get_region(),
+        service_context={"aws:sourcearn": alarm_arn, "aws:sourceaccount": get_account_id()},
+    )
+    return bool(evaluate_resource_policy(policy, request, service=ALARMS).decision == "Allow")
+
+
+def may_publish(alarm_arn: str, topic_arn: str) -> bool:
+    """Return whether an alarm may publish to a topic: both the topic's policy and its key's have a say."""
+    topic = sns._topics.get(topic_arn)
+    if topic is None or not lets_alarm(topic["attributes"].get("Policy", ""), alarm_arn, "sns:Publish", topic_arn):
+        return False
+    key_id = topic["attributes"].get("KmsMasterKeyId")
+    if not key_id:
+        return True
+    key = kms._resolve_key(key_id) or {}
+    policy, arn = key.get("Policy", ""), key.get("Arn", "*")
+    return all(lets_alarm(policy, alarm_arn, wanted, arn) for wanted in KEY_ACTIONS)
+
+
+def dispatch_alarm_actions(alarm: dict[str, Any], *change: Any) -> None:
+    """Tell of an alarm only the topics that let it publish."""
+    arn = alarm["AlarmArn"]
+    allowed = {
+        kind: [action for action in alarm.get(kind) or [] if ":sns:" not in action or may_publish(arn, action)]
+        for kind in ("AlarmActions", "OKActions", "InsufficientDataActions")
+    }
+    original_dispatch({**alarm, **allowed}, *change)
+
+
+def check_tagged(arn: str, **protocol: Any) -> Any:
+    """Let dashboards have tags, as alarms do."""
+    dashboard = arn.partition(":dashboard/")[2]
+    return None if dashboard in cloudwatch._dashboards else original_tag_check(arn, **protocol)
+
+
+def tagged_dashboard(put: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the tags that a dashboard is made with."""
+
+    def put_dashboard(params: dict[str, Any], data: dict[str, Any], *protocol: Any) -> Any:
+        name = data.get("DashboardName", "")
+        is_new = name not in cloudwatch._dashboards
+        answer = put(params, data, *protocol)
+        if is_new and data.get("Tags"):
+            arn = cloudwatch._dashboards[name]["DashboardArn"]
+            cloudwatch._resource_tags[arn] = {tag["Key"]: tag["Value"] for tag in data["Tags"]}
+        return answer
+
+    return put_dashboard
 
 
 def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +216,10 @@ iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
 iam_actions.extract_iam_action = action
 iam_actions.extract_resource_arn = resource
 iam_actions.request_tag_context = context
+cloudwatch._evaluate_alarm = evaluate_alarm
+cloudwatch._dispatch_alarm_actions = dispatch_alarm_actions
+cloudwatch._validate_alarm_tag_arn = check_tagged
+cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
 from ministack.app import app  # noqa: E402 - it must find the corrected functions
