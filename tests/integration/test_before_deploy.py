@@ -19,6 +19,9 @@ def everything_made(stack: LocalStack) -> list[str]:
     found += [repository["repositoryName"] for repository in stack.aws("ecr").describe_repositories()["repositories"]]
     found += [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"]]
     found += [group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]]
+    found += [alarm["AlarmName"] for alarm in stack.aws("cloudwatch").describe_alarms()["MetricAlarms"]]
+    found += [entry["DashboardName"] for entry in stack.aws("cloudwatch").list_dashboards()["DashboardEntries"]]
+    found += [topic["TopicArn"] for topic in stack.aws("sns").list_topics()["Topics"]]
     return found
 
 
@@ -27,6 +30,8 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     assert check.returncode == 0, check.output
     assert everything_made(stack) == []
     announced = {task.partition(" : ")[0] for task in check.changed}
+    for alarm in ("dead-letters", "oldest-message", "errors", "throttles", "refused", "unavailable", "failed"):
+        assert f"{NAME}/{alarm}:" in check.output, "each alarm is named"
     assert announced == {
         "label_bucket",
         "export_queue",
@@ -36,6 +41,7 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
         "handler_image",
         "export_function",
         "front_door",
+        "monitoring",
     }
 
 
@@ -48,6 +54,8 @@ REFUSED = {
     "a missing private key": (["-e", "encord_secrets_private_key_file=/nowhere"], "It is empty."),
     "a short visibility": (["-e", "export_queue_visibility_timeout=10"], "export_queue_visibility_timeout is 10 s"),
     "a shared key": (["-e", "export_function_key_template=a/b.json"], "export_function_key_template is 'a/b.json'"),
+    "AWS's key for SNS": (["-e", "monitoring_topic_kms_key_arn=alias/aws/sns"], "key for SNS no alarm can publish"),
+    "a threshold of nothing": (["-e", "monitoring_errors_threshold=0"], "monitoring_errors_threshold is 0"),
 }
 
 

@@ -27,6 +27,9 @@ def test_destroy_removes_everything_but_labels_and_secrets(stack: LocalStack, de
     assert stack.aws("ecr").describe_repositories()["repositories"] == []
     assert stack.aws("apigatewayv2").get_apis()["Items"] == []
     assert stack.aws("logs").describe_log_groups()["logGroups"] == []
+    assert stack.aws("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    assert stack.aws("cloudwatch").list_dashboards()["DashboardEntries"] == []
+    assert stack.aws("sns").list_topics()["Topics"] == []
     iam = stack.aws("iam")
     assert [role for role in iam.list_roles()["Roles"] if role["RoleName"] == NAME] == []
     assert [policy for policy in iam.list_policies(Scope="Local")["Policies"] if policy["PolicyName"] == NAME] == []

@@ -20,6 +20,7 @@ EVERYTHING: Values = {
     "batch_size": 5,
     "maximum_batching_window": 3,
     "maximum_concurrency": 7,
+    "tags": {"owner": "us"},
 }
 
 
@@ -29,6 +30,7 @@ class FakeLambda(Fake):
     def __init__(self) -> None:
         super().__init__()
         self.state = []
+        self.tags: dict[str, dict[str, str]] = {}
 
     def list_event_source_mappings(self, p: Values) -> Values:
         if p["FunctionName"].startswith("gone"):
@@ -38,14 +40,28 @@ class FakeLambda(Fake):
         return {"EventSourceMappings": self.state[page : page + 1], **marker}
 
     def create_event_source_mapping(self, p: Values) -> Values:
+        identifier = str(UUID(int=len(self.state)))
         mapping = {
-            "UUID": str(UUID(int=len(self.state))),
+            "UUID": identifier,
+            "EventSourceMappingArn": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:event-source-mapping:{identifier}",
             "FunctionArn": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{p.pop('FunctionName')}",
             "State": "Enabled" if p.pop("Enabled") else "Disabled",
             **p,
         }
+        self.tags[mapping["EventSourceMappingArn"]] = p.pop("Tags", {})
+        mapping.pop("Tags", None)
         self.state.append(mapping)
         return mapping
+
+    def list_tags(self, p: Values) -> Values:
+        return {"Tags": self.tags[p["Resource"]]}
+
+    def tag_resource(self, p: Values) -> None:
+        self.tags[p["Resource"]].update(p["Tags"])
+
+    def untag_resource(self, p: Values) -> None:
+        for key in p["TagKeys"]:
+            del self.tags[p["Resource"]][key]
 
     def update_event_source_mapping(self, p: Values) -> None:
         mapping = next(m for m in self.state if m["UUID"] == p["UUID"])
@@ -65,6 +81,7 @@ def params(**given: Any) -> Values:
         "maximum_batching_window": 0,
         "maximum_concurrency": 0,
         "report_batch_item_failures": True,
+        "tags": None,
     }
     return {**defaults, **given}
 
@@ -132,6 +149,16 @@ def test_drift_is_healed(drift: Values, setting: str) -> None:
     result = assert_converges("lambda_event_source_mapping", fake, **EVERYTHING)
     assert list(result["diff"]["after"]) == [setting]
     assert fake.state == [before]
+
+
+def test_tags_are_healed_without_touching_the_mapping() -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **EVERYTHING)
+    (arn,) = fake.tags
+    fake.tags[arn] = {"owner": "them", "extra": "1", "aws:ours": "not"}
+    result = assert_converges("lambda_event_source_mapping", fake, **EVERYTHING)
+    assert list(result["diff"]["after"]) == ["Tags"]
+    assert fake.tags[arn] == {"owner": "us", "aws:ours": "not"}
 
 
 def test_a_limit_is_taken_away_again() -> None:

@@ -47,6 +47,9 @@ options:
     description: Whether the function's answer names the messages that failed.
     type: bool
     default: true
+  tags:
+    description: The mapping's tags. Others are removed. Not managed when left out.
+    type: dict
 attributes:
   check_mode:
     description: Nothing is changed.
@@ -80,7 +83,12 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    changed_values,
+    difference,
+    own_tags,
+    tag_changes,
+)
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 # A mapping that is still being made or changed refuses every change with the first of these; while the one before it is
@@ -97,6 +105,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
         "MaximumBatchingWindowInSeconds": params["maximum_batching_window"],
         "ScalingConfig": {"MaximumConcurrency": concurrency} if concurrency else {},
         "FunctionResponseTypes": ["ReportBatchItemFailures"] if params["report_batch_item_failures"] else [],
+        "Tags": params["tags"],
     }
 
 
@@ -132,23 +141,37 @@ def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
     )
 
 
+def update(
+    client: Any, mapping: dict[str, Any], current: dict[str, Any], changes: dict[str, Any], function_name: str
+) -> None:
+    settings = {key: value for key, value in changes.items() if key != "Tags"}
+    if settings:
+        client.update_event_source_mapping(aws_retry=True, UUID=mapping["UUID"], FunctionName=function_name, **settings)
+    to_set, to_remove = tag_changes(current.get("Tags", {}), changes.get("Tags"))
+    if to_remove:
+        client.untag_resource(aws_retry=True, Resource=mapping["EventSourceMappingArn"], TagKeys=to_remove)
+    if to_set:
+        client.tag_resource(aws_retry=True, Resource=mapping["EventSourceMappingArn"], Tags=to_set)
+
+
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     mapping = find(client, params)
     wanted = wanted_settings(params)
     current = current_settings(mapping) if mapping else None
+    if mapping and current and wanted["Tags"] is not None:
+        tags = client.list_tags(aws_retry=True, Resource=mapping["EventSourceMappingArn"]).get("Tags", {})
+        current["Tags"] = own_tags(tags)
     changes = changed_values(current, wanted)
     if changes and not module.check_mode:
-        if mapping:
-            client.update_event_source_mapping(
-                aws_retry=True, UUID=mapping["UUID"], FunctionName=params["function_name"], **changes
-            )
+        if mapping and current:
+            update(client, mapping, current, changes, params["function_name"])
         else:
             mapping = client.create_event_source_mapping(
                 aws_retry=True,
                 FunctionName=params["function_name"],
                 EventSourceArn=params["event_source_arn"],
-                **{key: value for key, value in wanted.items() if value not in ({}, [])},
+                **{key: value for key, value in wanted.items() if value not in ({}, [], None)},
             )
     module.exit_json(changed=bool(changes), diff=difference(current, wanted), uuid=mapping["UUID"] if mapping else "")
 
@@ -172,6 +195,7 @@ def main() -> None:
             "maximum_batching_window": {"type": "int", "default": 0},
             "maximum_concurrency": {"type": "int", "default": 0},
             "report_batch_item_failures": {"type": "bool", "default": True},
+            "tags": {"type": "dict"},
         },
         supports_check_mode=True,
     )

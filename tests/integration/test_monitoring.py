@@ -1,0 +1,215 @@
+"""Alarms that fire and arrive, drift of them healed, and tags on everything that takes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment, eventually, run_playbook
+from local_stack import LocalStack
+
+ALARMS = ["dead-letters", "errors", "failed", "oldest-message", "refused", "throttles", "unavailable"]
+
+
+@pytest.fixture(scope="module")
+def cloudwatch(stack: LocalStack) -> Any:
+    return stack.aws("cloudwatch")
+
+
+@pytest.fixture(scope="module")
+def topic_arn(stack: LocalStack) -> str:
+    return f"arn:aws:sns:{stack.facts['region']}:{stack.facts['account_id']}:{NAME}-alarms"
+
+
+@pytest.fixture(scope="module")
+def inbox(stack: LocalStack, deployment: Deployment, topic_arn: str) -> Iterator[str]:
+    """The URL of a queue that gets what the topic is told."""
+    url = deployment.sqs.create_queue(QueueName="what-alarms-say")["QueueUrl"]
+    arn = f"arn:aws:sqs:{stack.facts['region']}:{stack.facts['account_id']}:what-alarms-say"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    deployment.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    sns = stack.aws("sns")
+    subscription = sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    yield url
+    sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+    deployment.sqs.delete_queue(QueueUrl=url)
+
+
+def alarm_of(cloudwatch: Any, name: str) -> dict[str, Any]:
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[f"{NAME}/{name}"])["MetricAlarms"]
+    return dict(alarm)
+
+
+def publish(cloudwatch: Any, alarm: dict[str, Any], dimensions: list[dict[str, str]], value: float) -> None:
+    datum = {"MetricName": alarm["MetricName"], "Dimensions": dimensions, "Value": value}
+    cloudwatch.put_metric_data(Namespace=alarm["Namespace"], MetricData=[datum])
+
+
+def arrived(deployment: Deployment, inbox: str) -> list[dict[str, Any]]:
+    """Return what the topic was told since the last time, as CloudWatch words it."""
+    found = []
+    while messages := deployment.sqs.receive_message(QueueUrl=inbox, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            found.append(json.loads(json.loads(message["Body"])["Message"]))
+            deployment.sqs.delete_message(QueueUrl=inbox, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def test_there_are_these_alarms_and_each_says_what_to_do(cloudwatch: Any, topic_arn: str) -> None:
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix=NAME)["MetricAlarms"]
+    assert [alarm["AlarmName"] for alarm in alarms] == [f"{NAME}/{name}" for name in ALARMS]
+    for alarm in alarms:
+        assert " Next: " in alarm["AlarmDescription"]
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic_arn]
+        assert alarm["ActionsEnabled"]
+        without_data = "ignore" if alarm["AlarmName"].endswith("/dead-letters") else "notBreaching"
+        assert alarm["TreatMissingData"] == without_data
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_is_raised_at_its_threshold_and_arrives(
+    name: str, cloudwatch: Any, deployment: Deployment, inbox: str
+) -> None:
+    alarm = alarm_of(cloudwatch, name)
+    cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="a test begins")
+    arrived(deployment, inbox)
+    elsewhere = [{**dimension, "Value": "another"} for dimension in alarm["Dimensions"]]
+    publish(cloudwatch, alarm, elsewhere, alarm["Threshold"])
+    assert alarm_of(cloudwatch, name)["StateValue"] == "OK", "another environment's numbers are none of ours"
+    publish(cloudwatch, alarm, alarm["Dimensions"], alarm["Threshold"])
+    (told,) = eventually(lambda: arrived(deployment, inbox), f"a message of the alarm {name}")
+    assert (told["AlarmName"], told["NewStateValue"]) == (alarm["AlarmName"], "ALARM")
+    assert " Next: " in told["AlarmDescription"]
+
+
+def test_the_handlers_alarms_watch_what_the_handler_writes(
+    cloudwatch: Any, deployment: Deployment, stack: LocalStack
+) -> None:
+    """The dimensions of a metric are part of its name: one more or fewer, and an alarm waits for ever."""
+    unsigned = {"Content-Type": "application/json"}
+    assert stack.request(deployment.webhook_url, "POST", b"{}", **unsigned)[0] == 401
+
+    def written() -> list[list[str]]:
+        lines = [json.loads(line) for line in deployment.log_text().splitlines() if '"Refused"' in line]
+        metrics = [line for line in lines if "_aws" in line and "Refused" in line]
+        sets = [(line, metric["Dimensions"][0]) for line in metrics for metric in line["_aws"]["CloudWatchMetrics"]]
+        return [[f"{name}={line[name]}" for name in sorted(names)] for line, names in sets]
+
+    sets = eventually(written, "a line of the handler that counts a refused webhook")
+    for name in ("refused", "failed", "unavailable"):
+        watched = sorted(f"{part['Name']}={part['Value']}" for part in alarm_of(cloudwatch, name)["Dimensions"])
+        assert watched in sets
+
+
+def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: LocalStack, topic_arn: str) -> None:
+    account, region = stack.facts["account_id"], stack.facts["region"]
+    attributes = stack.aws("sns").get_topic_attributes(TopicArn=topic_arn)["Attributes"]
+    allow, deny = json.loads(attributes["Policy"])["Statement"]
+    assert allow["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allow["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": account},
+        "ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{region}:{account}:alarm:{NAME}/*"},
+    }
+    assert (deny["Effect"], deny["Principal"]) == ("Deny", "*")
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert attributes.get("KmsMasterKeyId", "") == "", "with no key, and not with AWS's own, an alarm can publish"
+
+
+def test_the_dashboard_shows_metrics_that_exist(cloudwatch: Any) -> None:
+    widgets = json.loads(cloudwatch.get_dashboard(DashboardName=NAME)["DashboardBody"])["widgets"]
+    (alarms,) = [widget for widget in widgets if widget["type"] == "alarm"]
+    assert sorted(arn.rpartition("/")[2] for arn in alarms["properties"]["alarms"]) == ALARMS
+    places = [(widget["x"], widget["y"]) for widget in widgets]
+    assert len(set(places)) == len(places)
+    shown = {tuple(metric[:2]) for widget in widgets for metric in widget["properties"].get("metrics", [])}
+    assert {
+        ("LabelExport", "Exported"),
+        ("LabelExport", "EditToObjectSeconds"),
+        ("LabelExport", "EncordMilliseconds"),
+        ("LabelExport", "S3Milliseconds"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        ("AWS/Lambda", "ConcurrentExecutions"),
+    } <= shown
+
+
+def test_what_was_changed_elsewhere_is_named_and_healed(cloudwatch: Any, stack: LocalStack, topic_arn: str) -> None:
+    sns = stack.aws("sns")
+    before = cloudwatch.describe_alarms(AlarmNamePrefix=NAME)["MetricAlarms"]
+    cloudwatch.disable_alarm_actions(AlarmNames=[f"{NAME}/errors"])
+    kept = ("Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold", "ComparisonOperator")
+    leftover = {name: before[0][name] for name in kept}
+    cloudwatch.put_metric_alarm(AlarmName=f"{NAME}/of-yesterday", **leftover)
+    cloudwatch.put_metric_alarm(AlarmName=f"{NAME}-2/of-another", **leftover)
+    cloudwatch.put_dashboard(DashboardName=NAME, DashboardBody='{"widgets": []}')
+    sns.set_topic_attributes(TopicArn=topic_arn, AttributeName="KmsMasterKeyId", AttributeValue="alias/aws/sns")
+    healed = run_playbook("deploy", "--diff", "--tags", "monitoring")
+    assert healed.returncode == 0, healed.output
+    assert {task.partition(" : ")[0] for task in healed.changed} == {"monitoring"}
+    assert len(healed.changed) == 3
+    for named in ("ActionsEnabled", f"{NAME}/of-yesterday", "KmsMasterKeyId", "body"):
+        assert named in healed.output
+    after = cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}/")["MetricAlarms"]
+    assert [alarm["AlarmName"] for alarm in after] == [alarm["AlarmName"] for alarm in before]
+    assert all(alarm["ActionsEnabled"] for alarm in after)
+    assert json.loads(cloudwatch.get_dashboard(DashboardName=NAME)["DashboardBody"])["widgets"]
+    others = cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}-2/")["MetricAlarms"]
+    assert len(others) == 1, "another environment's alarms are left alone"
+    cloudwatch.delete_alarms(AlarmNames=[others[0]["AlarmName"]])
+
+
+def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str) -> dict[str, dict[str, str]]:
+    """Return the tags of each resource of the environment that takes some."""
+
+    def pairs(tags: list[dict[str, str]]) -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in tags}
+
+    found: dict[str, dict[str, str]] = {}
+    found["bucket"] = pairs(deployment.s3.get_bucket_tagging(Bucket=deployment.bucket)["TagSet"])
+    for name in (NAME, f"{NAME}-dead-letters"):
+        url = deployment.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        found[f"queue {name}"] = deployment.sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+    for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]:
+        found[f"secret {secret['Name']}"] = pairs(secret.get("Tags", []))
+    iam = stack.aws("iam")
+    found["role"] = pairs(iam.list_role_tags(RoleName=NAME)["Tags"])
+    for policy in iam.list_policies(Scope="Local")["Policies"]:
+        if policy["PolicyName"] == NAME:
+            found["policy"] = pairs(iam.list_policy_tags(PolicyArn=policy["Arn"])["Tags"])
+    ecr = stack.aws("ecr")
+    (repository,) = ecr.describe_repositories(repositoryNames=[NAME])["repositories"]
+    found["repository"] = pairs(ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"])
+    functions = deployment.functions
+    function = functions.get_function_configuration(FunctionName=NAME)["FunctionArn"]
+    found["function"] = functions.list_tags(Resource=function)["Tags"]
+    (mapping,) = functions.list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
+    found["mapping"] = functions.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"]
+    for group in deployment.logs.describe_log_groups()["logGroups"]:
+        arn = group["arn"].removesuffix(":*")
+        found[f"log group {group['logGroupName']}"] = deployment.logs.list_tags_for_resource(resourceArn=arn)["tags"]
+    for api in stack.aws("apigatewayv2").get_apis()["Items"]:
+        found[f"API {api['Name']}"] = api.get("Tags", {})
+    found["topic"] = pairs(stack.aws("sns").list_tags_for_resource(ResourceArn=topic_arn)["Tags"])
+    cloudwatch = stack.aws("cloudwatch")
+    arns = [alarm["AlarmArn"] for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}/")["MetricAlarms"]]
+    for arn in [*arns, cloudwatch.get_dashboard(DashboardName=NAME)["DashboardArn"]]:
+        found[arn.split(":", 5)[5]] = pairs(cloudwatch.list_tags_for_resource(ResourceARN=arn)["Tags"])
+    return found
+
+
+def test_everything_says_what_it_belongs_to(stack: LocalStack, deployment: Deployment, topic_arn: str) -> None:
+    found = tags_of_everything(stack, deployment, topic_arn)
+    assert len(found) >= 20
+    wanted = {"application": "label-export", "environment": "local", "managed-by": "ansible"}
+    for resource, tags in found.items():
+        assert {**tags, **wanted} == tags, resource
+        assert tags.get("version"), resource
+    assert len({tags["version"] for tags in found.values()}) == 1
