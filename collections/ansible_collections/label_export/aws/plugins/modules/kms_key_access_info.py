@@ -82,7 +82,7 @@ def names(principal: Any, service: str) -> bool:
     """Return whether a statement's Principal is the service, or everyone."""
     if isinstance(principal, dict):
         return service in as_list(principal.get("Service", [])) or "*" in as_list(principal.get("AWS", []))
-    return principal == "*"
+    return bool(principal == "*")
 
 
 def covers(patterns: Any, action: str) -> bool:
