@@ -33,7 +33,7 @@ lint: install ## Check style, types and good practice
 	@scripts/lint
 
 unit: install ## Test the parts: handler, modules, Encord stand-in
-	@python -m pytest tests/unit tests/contract
+	@python -m pytest tests/unit tests/contract --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/integration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -15,8 +15,9 @@ from label_export.messages import LabelChange, decode
 from label_export.observability import Telemetry
 
 START_RESERVE = 5.0  # seconds that must be left for an item to be begun
+ANSWER_RESERVE = 0.5  # seconds kept for the answer, whatever an item hangs at
 
-RunAll = Callable[[Callable[["_Item"], bool], Sequence["_Item"]], Iterable[bool]]
+RunAll = Callable[[Callable[["_Item"], bool], Sequence["_Item"], float], Sequence[bool | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ class BatchProcessor:
         telemetry: Telemetry,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`run_all` maps a function over items, in their order; `remaining` gives the seconds that are left."""
+        """`run_all` maps a function over items, in their order, and gives None for those that take too many seconds;
+        `remaining` gives the seconds that are left.
+        """
         self._exporter = exporter
         self._run_all = run_all
         self._remaining = remaining
@@ -64,8 +67,10 @@ class BatchProcessor:
         hands them to its dead-letter queue, where a person sees them.
         """
         items, failed = self._read(records)
-        done = self._run_all(self._process_item, items)
+        done = self._run_all(self._process_item, items, self._remaining() - ANSWER_RESERVE)
         for item, succeeded in zip(items, done, strict=True):
+            if succeeded is None:
+                self._hand_back(_about(item), "overdue")
             failed += () if succeeded else item.message_ids
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
@@ -90,20 +95,15 @@ class BatchProcessor:
 
     def _process_item(self, item: _Item) -> bool:
         """Export an item's labels and log one line for each; False if its messages must come again."""
-        change = item.change
-        about = {
-            "project_hash": change.project_hash,
-            "label_hash": change.label_hash,
-            "data_hash": change.data_hash,
-            "event_uid": change.event_uid or None,
-            "message_ids": list(item.message_ids),
-            "receive_count": item.receive_count,
-        }
+        about = _about(item)
         if self._remaining() < START_RESERVE:
-            self._telemetry.count("HandedBack")
-            self._telemetry.log("WARNING", "label handed back", reason="no_time", **about)
+            self._hand_back(about, "no_time")
             return False
-        return self._judged(about, lambda: self._process_labels(change, about))
+        return self._judged(about, lambda: self._process_labels(item.change, about))
+
+    def _hand_back(self, about: Mapping[str, object], reason: str) -> None:
+        self._telemetry.count("HandedBack", reason)
+        self._telemetry.log("WARNING", "label handed back", reason=reason, **about)
 
     def _process_labels(self, change: LabelChange, about: Mapping[str, object]) -> bool:
         done = []
@@ -157,6 +157,18 @@ class BatchProcessor:
             sha256=row.sha256,
             edited_at=row.edited_at_text,
         )
+
+
+def _about(item: _Item) -> dict[str, object]:
+    change = item.change
+    return {
+        "project_hash": change.project_hash,
+        "label_hash": change.label_hash,
+        "data_hash": change.data_hash,
+        "event_uid": change.event_uid or None,
+        "message_ids": list(item.message_ids),
+        "receive_count": item.receive_count,
+    }
 
 
 def where(error: BaseException) -> str:

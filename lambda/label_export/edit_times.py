@@ -22,6 +22,11 @@ def parse_edit_time(text: object) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text) if _LONG_FORMAT.fullmatch(text) else datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return in_utc(moment)
     except (ValueError, OverflowError):
         return None
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return the same moment in UTC; one without a zone is taken as UTC. Raises OverflowError at the ends of time."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

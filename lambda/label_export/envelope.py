@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+import threading
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from label_export.ports import Buffer, LabelRow
 Way = Literal["spliced", "parsed"]
 
 _SLICE = 1 << 20
+_PARSING = threading.Lock()  # one at a time: parsing is what costs memory
 
 
 class _Envelope(msgspec.Struct):
@@ -45,8 +47,8 @@ def open_envelope(body: Buffer, *, parse_limit: int, retry_after: float | None =
     """Return the JSON text of the envelope's `response`, and the way it was taken.
 
     `parse_limit` is the size in bytes up to which a body may be parsed where splicing it fails (memory: about nine
-    times as much). Raises what `encord_failure` says for an error envelope, RetryableError("malformed_answer") for
-    anything that is not a whole envelope.
+    times as much, for one at a time). Raises what `encord_failure` says for an error envelope,
+    RetryableError("malformed_answer") for anything that is not a whole envelope.
     """
     way: Way = "spliced"
     try:
@@ -113,8 +115,9 @@ def _parse_and_dump(body: Buffer, parse_limit: int) -> tuple[object, bytes]:
     if len(body) > parse_limit:
         raise PermanentError("unusual_answer", f"an answer of {len(body)} bytes is not in a form that can be spliced")
     try:
-        envelope = json.loads(bytes(body))
-        response = json.dumps(envelope["response"], allow_nan=False, separators=(",", ":")).encode()
+        with _PARSING:
+            envelope = json.loads(bytes(body))
+            response = json.dumps(envelope["response"], allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError, TypeError, KeyError):
         raise _malformed("it is not a whole JSON envelope") from None
     return envelope.get("status"), response

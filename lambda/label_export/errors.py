@@ -40,7 +40,10 @@ class KeyRefusedError(PermanentError):
 
 
 class TerminalError(ExportError):
-    """There is nothing to export and there never will be: counted, logged, the message is done with."""
+    """Encord's own word that there is nothing for us to export: counted, logged, the message is done with.
+
+    What an earlier export stored stays as it is.
+    """
 
 
 class RefusedRequestError(ExportError):
@@ -102,16 +105,17 @@ def encord_failure(status: int, code: str | None, retry_after: float | None = No
     """Sort a failed answer of Encord.
 
     `status` is the HTTP status, or the envelope's where HTTP said 200; `code` the envelope's error name, if it has one.
+    Terminal is only what Encord says by name: a bare 403 or 404 can as well come from what stands between.
     """
     if code == "RESOURCE_NOT_FOUND_ERROR":
-        return TerminalError("row_deleted", "Encord no longer has this label row")
+        return TerminalError("row_deleted", "Encord has no such label row (any more)")
     if code in _ENCORD_KEY_REFUSED or (code is None and status == HTTPStatus.UNAUTHORIZED):
         return KeyRefusedError(
             "key_refused",
             f"Encord refuses the private key ({code or 'HTTP 401'}): wrong key, or a key of another region",
         )
-    if code == "AUTHORISATION_ERROR" or (code is None and status == HTTPStatus.FORBIDDEN):
-        return PermanentError("no_access", "Encord's user of this key has no access to the project")
+    if code == "AUTHORISATION_ERROR":
+        return TerminalError("no_access", "Encord knows our key, and does not let it read this project's labels")
     named = code or f"HTTP {status}"
     if code in _ENCORD_RETRYABLE or _may_pass(status):
         return RetryableError("encord_unavailable", f"Encord answered {named}", retry_after)

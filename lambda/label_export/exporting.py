@@ -5,8 +5,8 @@ A module of its own so that a webhook's cold start does not wait for what only t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,8 +33,8 @@ class Exports:
     def __init__(self, settings: Settings, transport: Transport, aws: AwsClient) -> None:
         self._settings = settings
         self._aws = aws
-        spool = Spool(settings.memory_limit, settings.spool_limit)
-        self._account = EncordAccount(transport, settings.encord_domain, encord_keys(settings, aws), spool)
+        self._spool = Spool(settings.memory_limit, settings.spool_limit)
+        self._account = EncordAccount(transport, settings.encord_domain, encord_keys(settings, aws), self._spool)
         self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
         self._items = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="item")
@@ -44,16 +44,22 @@ class Exports:
         """Return what exports labels, within one invocation."""
         return Exporter(
             source=EncordSource(self._account, retry, telemetry.measure),
-            store=S3Store(self._aws, self._layout, retry, telemetry.measure),
+            store=S3Store(self._aws, self._layout, self._spool.collect, retry, telemetry.measure),
             keys=self._settings.keys,
             projects=self._settings.projects,
             stages=self._settings.workflow_stages,
             start=self._start,
         )
 
-    def side_by_side(self, work: Callable[[A], T], items: Sequence[A]) -> Iterable[T]:
-        """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order."""
-        return map(work, items) if len(items) == 1 else self._items.map(work, items)
+    def side_by_side(self, work: Callable[[A], T], items: Sequence[A], seconds: float) -> list[T | None]:
+        """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order.
+
+        None for those that have not ended after `seconds`. Such a one ends by itself later: it has no time left, and
+        what it may still write is written under its condition.
+        """
+        begun = [self._items.submit(work, item) for item in items]
+        wait(begun, timeout=seconds)
+        return [future.result() if not future.cancel() and future.done() else None for future in begun]
 
     def _start(self, work: Callable[[], T]) -> Callable[[], T]:
         return self._looks.submit(work).result

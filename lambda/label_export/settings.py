@@ -23,6 +23,8 @@ DEFAULT_KEY_FILE = "/var/task/encord_private_key"
 MAX_CONCURRENCY = 50
 MEBIBYTE = 1 << 20
 
+_BASE_MEMORY = 64 * MEBIBYTE  # what the process takes without any label row
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _QUEUE_URL = re.compile(r"https?://[^\s/]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+")
@@ -52,6 +54,7 @@ INVENTORY_VARIABLES = {
     "LABEL_EXPORT_LOG_LEVEL": "export_function_log_level",
     "LABEL_EXPORT_NAME": "label_export_name",
     "LABEL_EXPORT_ENVIRONMENT": "label_export_environment",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "export_function_memory_size",
 }
 
 
@@ -81,6 +84,11 @@ class Settings:
     name: str
     environment: str
 
+    @property
+    def memory_needed(self) -> int:
+        """Bytes that a batch of the largest rows may take: each in memory, and one of them parsed (about nine times)."""
+        return _BASE_MEMORY + self.memory_limit * (self.concurrency + 8)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read and check all settings; raises SettingsError for the first that is missing or malformed."""
@@ -90,7 +98,7 @@ class Settings:
             read.one_of("LABEL_EXPORT_PRIVATE_KEY_SOURCE", ("secretsmanager", "environment", "file"), "secretsmanager"),
         )
         arn_name, text_name = "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN", "LABEL_EXPORT_PRIVATE_KEY"
-        return cls(
+        settings = cls(
             bucket=read.matching("LABEL_EXPORT_BUCKET", _BUCKET, "a bucket's name"),
             queue_url=read.matching("LABEL_EXPORT_QUEUE_URL", _QUEUE_URL, "a queue's URL"),
             keys=read.checked("LABEL_EXPORT_KEY_TEMPLATE", KeyTemplate, DEFAULT_TEMPLATE),
@@ -118,6 +126,12 @@ class Settings:
             name=read.text("LABEL_EXPORT_NAME", "label-export"),
             environment=read.text("LABEL_EXPORT_ENVIRONMENT", "default"),
         )
+        memory = read.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 10240, 128, 10240) * MEBIBYTE  # set by Lambda
+        if settings.memory_needed > memory:
+            most = (memory - _BASE_MEMORY) // (settings.concurrency + 8)
+            problem = f"is not within the function's memory: with LABEL_EXPORT_CONCURRENCY={settings.concurrency}"
+            raise _wrong("LABEL_EXPORT_MEMORY_LIMIT_BYTES", f"{problem} it can be at most {most}")
+        return settings
 
 
 class _Reader:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from label_export import __version__
 from label_export.adapters.aws import AwsClient, xml_code
 from label_export.adapters.sigv4 import quote_path
-from label_export.adapters.transport import Request, Response
+from label_export.adapters.transport import Collect, Request, Response
 from label_export.edit_times import parse_edit_time
 from label_export.errors import ExportError, RetryableError, aws_failure
 from label_export.ports import Buffer, LabelRow, StoredLabel
@@ -24,6 +24,8 @@ from label_export.retry import Retry
 
 EXPORTED_BY = f"encord-label-export/{__version__}"
 PART_BYTES = 16 << 20
+_SLICE = 1 << 20
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to be told gzip's format; it writes no time into it: the same bytes each time
 _S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _LOST = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}  # another write is under way, or came first
 _UPLOAD_ID = re.compile(r"<UploadId>([^<]{1,2000})</UploadId>")
@@ -48,9 +50,11 @@ class Layout:
 class S3Store:
     """The bucket, within one invocation."""
 
-    def __init__(self, aws: AwsClient, layout: Layout, retry: Retry, observe: Observe) -> None:
+    def __init__(self, aws: AwsClient, layout: Layout, collect: Collect, retry: Retry, observe: Observe) -> None:
+        """`collect` keeps a compressed body within the bounds, `observe` takes the name of a measure and a number."""
         self._aws = aws
         self._layout = layout
+        self._collect = collect
         self._retry = retry
         self._observe = observe
         # A dot in the bucket's name does not fit the wildcard certificate of its host name.
@@ -77,7 +81,7 @@ class S3Store:
         body, digest = row.body, row.sha256
         headers = self._object_headers(project_hash, row)
         if self._layout.gzip:
-            body = gzip.compress(body, compresslevel=6, mtime=0)
+            body = self._collect(_compressed(body))
             digest = hashlib.sha256(body).hexdigest()
         condition = {"If-None-Match": "*"} if replaces is None else {"If-Match": replaces.etag}
         if len(body) > self._layout.single_limit:
@@ -115,7 +119,8 @@ class S3Store:
             parts = []
             for number, begin in enumerate(range(0, len(body), PART_BYTES), start=1):
                 parts.append(self._retry(partial(self._part, key, upload_id, number, body[begin : begin + PART_BYTES])))
-            written = self._retry(partial(self._complete, key, upload_id, "".join(parts), condition))
+            whole = {"x-amz-mp-object-size": str(len(body)), **condition}
+            written = self._retry(partial(self._complete, key, upload_id, "".join(parts), whole))
         except BaseException:
             self._abort(key, upload_id)
             raise
@@ -144,9 +149,10 @@ class S3Store:
             f"<ChecksumSHA256>{checksum}</ChecksumSHA256></Part>"
         )
 
-    def _complete(self, key: str, upload_id: str, parts: str, condition: Mapping[str, str], timeout: float) -> bool:
+    def _complete(self, key: str, upload_id: str, parts: str, whole: Mapping[str, str], timeout: float) -> bool:
+        """Make the object appear, if all parts are there (`whole` holds their size) and the condition in it holds."""
         document = f'<CompleteMultipartUpload xmlns="{_S3_NAMESPACE}">{parts}</CompleteMultipartUpload>'
-        headers = {"Content-Type": "application/xml", **condition}
+        headers = {"Content-Type": "application/xml", **whole}
         response = self._send(Request("POST", self._url(key, uploadId=upload_id), headers, document.encode()), timeout)
         code = xml_code(response.body)
         if (
@@ -192,6 +198,13 @@ def _written(response: Response) -> bool:
 def _require_ok(response: Response) -> None:
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         raise aws_failure("s3", response.status, xml_code(response.body), response.retry_after)
+
+
+def _compressed(body: Buffer) -> Iterator[bytes]:
+    compressor = zlib.compressobj(level=6, wbits=_GZIP)
+    for begin in range(0, len(body), _SLICE):
+        yield compressor.compress(body[begin : begin + _SLICE])
+    yield compressor.flush()
 
 
 def _checksum(hex_digest: str) -> str:

@@ -7,11 +7,14 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import cast
 
 import urllib3
 
 from label_export import __version__
+from label_export.edit_times import in_utc
 from label_export.errors import ExportError, PermanentError, RetryableError
 from label_export.ports import Buffer
 
@@ -45,9 +48,26 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """The pause that the server asks for, in seconds; None when it asks for none (dates are not read)."""
-        text = self.headers.get("Retry-After", "")
-        return float(text) if re.fullmatch(r"\d{1,6}", text) else None
+        """The pause that the server asks for, in seconds; None when it asks for none that can be read.
+
+        It is seconds or a date (RFC 9110, 10.2.3). A date counts from the answer's own Date: from the server's clock.
+        """
+        text = self.headers.get("Retry-After", "").strip()
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            return float(text)
+        moment = _http_date(text)
+        if moment is None:
+            return None
+        answered = _http_date(self.headers.get("Date", "")) or datetime.now(UTC)
+        return max(0.0, (moment - answered).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    """Return the moment that an HTTP date names, in any of RFC 9110's three forms; None for anything else."""
+    try:
+        return in_utc(parsedate_to_datetime(text))
+    except (ValueError, OverflowError):
+        return None
 
 
 def trust_store(environment: Mapping[str, str]) -> ssl.SSLContext:

@@ -138,6 +138,6 @@ def test_addresses_on_aws(region: str, bucket: str, url: str) -> None:
             return Response(404, {}, b"")
 
     aws = AwsClient(Recorder(), {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": region})
-    assert S3Store(aws, Layout(bucket), Retry(lambda: 9), lambda name, value: None).look("k") is None
+    assert S3Store(aws, Layout(bucket), b"".join, Retry(lambda: 9), lambda name, value: None).look("k") is None
     assert seen[0].url == url
     assert "X-Amz-Security-Token" not in seen[0].headers
