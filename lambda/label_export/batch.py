@@ -155,7 +155,7 @@ class BatchProcessor:
             key=result.key,
             bytes=len(row.body),
             sha256=row.sha256,
-            edited_at=row.edited_at_text,
+            edited_at=None if row.edited_at is None else row.edited_at_text,  # else it could be any text
         )
 
 

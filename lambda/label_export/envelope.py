@@ -79,10 +79,7 @@ def read_row(body: Buffer, *, project_hash: str, label_hash: str) -> LabelRow:
 
     Raises RetryableError("malformed_answer" or "wrong_row"), TerminalError("data_deleted").
     """
-    try:
-        row = msgspec.json.decode(body, type=_Row)
-    except (msgspec.DecodeError, RecursionError):
-        raise _malformed("its response is no label row") from None
+    row = _members(body)
     if row.label_hash != label_hash:
         raise RetryableError("wrong_row", "Encord answered with another label row than was asked for")
     if row.project_hash is not None and row.project_hash != project_hash:
@@ -100,6 +97,16 @@ def read_row(body: Buffer, *, project_hash: str, label_hash: str) -> LabelRow:
         body=body,
         sha256=hashlib.sha256(body).hexdigest(),
     )
+
+
+def _members(body: Buffer) -> _Row:
+    try:
+        return msgspec.json.decode(body, type=_Row)
+    except (msgspec.ValidationError, RecursionError):
+        raise _malformed("its response is no label row") from None
+    except msgspec.DecodeError:  # what could not be spliced, and was parsed before
+        with _PARSING:
+            return msgspec.convert(json.loads(bytes(body)), _Row)
 
 
 def _name_in(response: Buffer) -> str | None:

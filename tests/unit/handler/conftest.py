@@ -182,6 +182,8 @@ def deployment(
         monkeypatch.delenv(name, raising=False)
     yield Deployment(aws, encord, monkeypatch, certificate)
     handler.application.cache_clear()
+    methods = {json.loads(call.body)["query_method"] for call in encord.calls if call.body.startswith(b"{")}
+    assert methods <= {"GET"}, "nothing that the function does may write to Encord"
 
 
 def message(label_hash: str | None = None, project: str = PROJECT, **fields: Any) -> str:

@@ -33,6 +33,7 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    until: threading.Event | None = None  # the body comes a byte at a time until then
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class LoopbackServer:
         with self.lock:
             self._faults.setdefault(operation, deque()).extend(faults)
 
+    def forget_faults(self) -> None:
+        with self.lock:
+            self._faults.clear()
+
     def count(self, operation: str) -> int:
         return Counter(call.operation for call in self.calls)[operation]
 
@@ -146,6 +151,9 @@ class LoopbackServer:
                     self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
                 body = answer.body if self.command != "HEAD" else b""
+                while answer.until is not None and not answer.until.wait(0.1):
+                    self.wfile.write(body[:1])
+                    body = body[1:]
                 self.wfile.write(body[: len(body) // 2] if fault.cut == "middle" else body)
                 if fault.cut == "middle":
                     self._reset()
@@ -256,7 +264,10 @@ class AwsServer(LoopbackServer):
         refusal = _precondition(call, self.objects.get(call.path))
         if refusal is not None:
             return refusal
-        upload = self.uploads.pop(call.query["uploadId"])
+        upload = self.uploads[call.query["uploadId"]]
+        if int(call.headers["x-amz-mp-object-size"]) != sum(len(part) for part in upload["parts"].values()):
+            return _s3_error(400, "InvalidRequest")
+        del self.uploads[call.query["uploadId"]]
         listed = re.findall(rb"<PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>", call.body)
         parts = [upload["parts"][int(number)] for number, _ in listed]
         assert [etag.decode() for _, etag in listed] == [
@@ -308,6 +319,7 @@ class EncordServer(LoopbackServer):
         self.public_keys: set[str] = set()
         self.rows: dict[str, dict[str, Any] | bytes] = {}
         self.metadata: list[dict[str, Any]] = []
+        self.trickle: dict[str, threading.Event] = {}  # labels whose rows come a byte at a time, until the event is set
         self.gzip = False
 
     def operation(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> str:
@@ -319,6 +331,9 @@ class EncordServer(LoopbackServer):
         if not self._authentic(call):
             return self.envelope(["AUTHENTICATION_ERROR"], 401)
         if call.operation == "labelrow":
+            enough = self.trickle.get(question["values"]["uid"])
+            if enough is not None:
+                return Answer(body=b" " * 1000, until=enough)
             row = self.rows.get(question["values"]["uid"])
             return self.envelope(["RESOURCE_NOT_FOUND_ERROR"], 404) if row is None else self.envelope(row)
         wanted = question["values"]["payload"]

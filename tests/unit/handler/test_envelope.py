@@ -80,6 +80,15 @@ def test_what_cannot_be_spliced_is_parsed_and_counted_as_such() -> None:
     assert json.loads(bytes(response)) == {"a": "\ud800", "b": 1.5}
 
 
+@given(value=json_values, title=st.text(st.characters(codec=None, exclude_categories=()), max_size=8))
+@example(value="\ud800", title="\udfff")
+def test_a_row_is_read_whichever_way_it_was_taken(value: Any, title: str) -> None:
+    served = {"label_hash": "l", "data_title": title, "data_units": value}
+    body, _ = open_envelope(json.dumps({"status": 200, "response": served}).encode(), parse_limit=LIMIT)
+    read = read_row(body, project_hash="p", label_hash="l")
+    assert (read.data_title, json.loads(bytes(read.body))) == (title, served)
+
+
 def test_a_giant_that_cannot_be_spliced_is_a_named_failure() -> None:
     with pytest.raises(PermanentError) as caught:
         open_envelope(b'{"status":200,"response":{"a":"\\ud800"}}', parse_limit=10)
@@ -121,7 +130,8 @@ def test_anything_but_a_whole_envelope_is_refused(body: bytes) -> None:
         (401, ["AUTHENTICATION_ERROR"], KeyRefusedError, "key_refused"),
         (401, ["SSH_KEY_NOT_FOUND_ERROR"], KeyRefusedError, "key_refused"),
         (401, "nonsense", KeyRefusedError, "key_refused"),
-        (403, ["AUTHORISATION_ERROR"], PermanentError, "no_access"),
+        (403, ["AUTHORISATION_ERROR"], TerminalError, "no_access"),
+        (403, "nonsense", PermanentError, "encord_refused"),
         (429, ["RATE_LIMIT_ERROR"], RetryableError, "encord_unavailable"),
         (400, ["UNKNOWN_ERROR"], RetryableError, "encord_unavailable"),
         (500, ["SOMETHING_NEW"], RetryableError, "encord_unavailable"),

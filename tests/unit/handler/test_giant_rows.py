@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import hashlib
+import os
 from typing import Any
 
 import pytest
@@ -35,6 +37,54 @@ def test_a_giant_row_is_whole_and_has_its_metadata(deployment: Deployment, giant
     assert deployment.aws.uploads == {}
     assert deployment.export(giant) == []
     assert len(deployment.aws.history) == 1
+
+
+def test_a_giant_row_appears_only_if_whole_and_not_older(deployment: Deployment, giant: str) -> None:
+    deployment.export(giant)
+    deployment.row(data_units={"text": "x" * (3 * MEBIBYTE)}, last_edited_at="2025-02-01 00:00:00")
+    before = deployment.stored(giant)
+    deployment.export(giant)
+    completes = [call for call in deployment.aws.calls if call.operation == "CompleteMultipartUpload"]
+    assert [call.headers.get("if-none-match") for call in completes] == ["*", None]
+    assert [call.headers.get("if-match") for call in completes] == [None, before.etag]  # type: ignore[union-attr]
+    assert int(completes[0].headers["x-amz-mp-object-size"]) == len(before.body)  # type: ignore[union-attr]
+    assert all(call.body.count(b"<ChecksumSHA256>") == 4 for call in completes)
+    begun = [call for call in deployment.aws.calls if call.operation == "CreateMultipartUpload"]
+    assert all(call.headers["x-amz-checksum-algorithm"] == "SHA256" for call in begun)
+    newer = deployment.stored(giant)
+    deployment.row(data_units={"text": "y" * (3 * MEBIBYTE)}, last_edited_at="2025-01-15 00:00:00")
+    assert deployment.export(giant) == []
+    assert deployment.stored(giant) is newer
+    assert deployment.aws.count("CreateMultipartUpload") == 2, "an older row is not even begun"
+
+
+def test_a_part_that_s3_lost_makes_no_object(deployment: Deployment, giant: str) -> None:
+    def lose() -> None:
+        (upload,) = deployment.aws.uploads.values()
+        upload["parts"][2] = b"short"
+
+    deployment.aws.fail("CompleteMultipartUpload", Fault(when=lose))
+    assert deployment.export(giant) == [giant]
+    assert deployment.aws.objects == {}
+    assert deployment.aws.uploads == {}
+
+
+def test_a_giant_row_is_compressed_within_the_bounds_too(deployment: Deployment, output: Any) -> None:
+    deployment.set(LABEL_EXPORT_COMPRESSION="gzip", LABEL_EXPORT_MEMORY_LIMIT_BYTES=str(MEBIBYTE))
+    noise = os.urandom(2 * MEBIBYTE).hex()
+    label = deployment.row(data_units={"text": noise})
+    assert deployment.export(label) == []
+    stored = deployment.stored(label)
+    assert stored is not None
+    assert gzip.decompress(stored.body) == deployment.served(label)
+    assert stored.headers["content-encoding"] == "gzip"
+    assert deployment.aws.count("CompleteMultipartUpload") == 1, "what is compressed is still larger than the bound"
+    deployment.set(LABEL_EXPORT_SPOOL_LIMIT_BYTES=str(5 * MEBIBYTE))
+    deployment.row(data_units={"text": noise[::-1]}, last_edited_at="2025-02-01 00:00:00")
+    output()
+    assert deployment.export(label) == [label], "both do not fit beside each other"
+    assert output().metric("Failed", "spool_busy") == 1
+    assert deployment.stored(label) is stored
 
 
 def test_a_lost_race_leaves_no_upload_behind(deployment: Deployment, giant: str) -> None:

@@ -6,14 +6,17 @@ import base64
 import gzip
 import hashlib
 import importlib
+import json
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from conftest import PROJECT, Context, Deployment, batch, message
 from handler_servers import Answer, Fault, StoredObject
+from label_export import batch as batch_module
 from label_export import handler
 from label_export.errors import SettingsError, UnknownEventError
 
@@ -124,12 +127,39 @@ def test_terminal_cases_succeed_and_leave_an_earlier_export(
     assert output().metric("Terminal", reason) == 1
 
 
-def test_no_access_is_counted_and_seen_in_the_dead_letter_queue(deployment: Deployment, output: Any) -> None:
-    label = deployment.row()
-    deployment.encord.fail("labelrow", Fault(deployment.encord.envelope(["AUTHORISATION_ERROR"], 403)))
-    assert deployment.export(label) == [label]
-    assert output().metric("Failed", "no_access") == 1
-    assert deployment.encord.count("labelrow") == 1
+@pytest.mark.parametrize("http_status", [200, 403])
+def test_no_access_to_a_row_is_terminal_and_leaves_its_neighbours_and_what_was_stored(
+    deployment: Deployment, output: Any, http_status: int
+) -> None:
+    label, other = deployment.row(1), deployment.row(2)
+    deployment.export(label)
+    before = deployment.stored(label)
+    output()
+    deployment.set(LABEL_EXPORT_CONCURRENCY="1")
+    envelope = deployment.encord.envelope(["AUTHORISATION_ERROR"], 403)
+    deployment.encord.fail("labelrow", Fault(Answer(http_status, envelope.body)))
+    assert deployment.export(label, other) == []
+    assert deployment.stored(label) is before
+    assert deployment.stored(other) is not None
+    written = output()
+    assert written.metric("Terminal", "no_access") == 1
+    (line,) = written.logged("nothing to export")
+    assert (line["label_hash"], line["reason"], line["level"]) == (label, "no_access", "WARNING")
+    assert written.metric("Failed") is None
+    assert deployment.aws.count("GetSecretValue") == 2, "the key was not refused: it is not read again"
+
+
+def test_no_access_to_a_project_is_terminal_for_data_units_and_workflow_stages_too(
+    deployment: Deployment, output: Any
+) -> None:
+    closed = Fault(deployment.encord.envelope(["AUTHORISATION_ERROR"], 403))
+    deployment.encord.fail("labelrowmetadata", closed)
+    assert deployment.call(batch(message(data_hash="d-1"))) == {"batchItemFailures": []}
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    deployment.encord.fail("labelrowmetadata", closed)
+    assert deployment.export(deployment.row()) == []
+    assert [line["reason"] for line in output().logged("nothing to export")] == ["no_access"] * 2
+    assert deployment.aws.objects == {}
 
 
 DELETED = b'{"status":404,"response":["RESOURCE_NOT_FOUND_ERROR"]}'
@@ -270,6 +300,63 @@ def test_what_is_left_is_handed_back_when_time_runs_low(deployment: Deployment, 
     assert deployment.export(*labels, context=Context(seconds=4.0)) == labels
     assert deployment.encord.calls == []
     assert output().metric("HandedBack") == 3
+
+
+def test_an_item_that_no_time_out_reaches_is_handed_back_before_the_time_ends(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that comes a byte at a time: each byte is in time, the whole never is."""
+    monkeypatch.setattr(batch_module, "START_RESERVE", 0.0)
+    labels = [deployment.row(number) for number in range(1, 5)]
+    deployment.set(LABEL_EXPORT_CONCURRENCY="2")
+    deployment.export(labels[2])
+    enough = threading.Event()
+    deployment.encord.trickle[labels[0]] = enough
+    try:
+        context = Context(seconds=3.0)
+        assert deployment.export(*labels, context=context) == [labels[0]]
+        assert context.get_remaining_time_in_millis() > 0
+        assert all(deployment.stored(label) for label in labels[1:]), "the neighbours are done"
+        written = output()
+        (line,) = written.logged("label handed back")
+        assert (line["label_hash"], line["reason"]) == (labels[0], "overdue")
+        assert written.metric("HandedBack", "overdue") == 1
+    finally:
+        enough.set()
+
+
+def test_every_measure_of_an_exported_label(deployment: Deployment, output: Any) -> None:
+    label = deployment.row()
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    deployment.export(label)
+    odd = deployment.row(2)
+    deployment.encord.rows[odd] = b'{"label_hash":"%b","text":"\\ud800"}' % odd.encode()
+    written = output()
+    size = len(deployment.served(label))
+    assert written.metric("ExportedBytes") == [size]
+    assert len(written.metric("EncordMilliseconds")) == 1
+    assert len(written.metric("S3Milliseconds")) == 2
+    (age,) = written.metric("EditToObjectSeconds")
+    assert datetime(2025, 1, 2, 10, tzinfo=UTC) + timedelta(seconds=age) >= before
+    assert (written.metric("Exported"), written.metric("EnvelopeSpliced")) == (1, 1)
+    (line,) = written.logged("label exported")
+    assert line.keys() >= {"request_id", "project_hash", "label_hash", "key", "bytes", "sha256", "milliseconds"}
+    deployment.export(odd)
+    written = output()
+    assert (written.metric("EnvelopeParsed"), written.metric("EnvelopeSpliced")) == (1, None)
+    assert json.loads(deployment.stored(odd).body) == {"label_hash": odd, "text": "\ud800"}  # type: ignore[union-attr]
+
+
+def test_two_branches_of_one_data_unit_one_gone_one_never_begun(deployment: Deployment, output: Any) -> None:
+    data = str(uuid.UUID(int=77))
+    labels = [deployment.row(number, branch_name=branch) for number, branch in enumerate(["main", "model", "gone"], 1)]
+    deployment.encord.metadata = [*(metadata(label, data) for label in labels), metadata(None, data)]
+    del deployment.encord.rows[labels[2]]
+    deployment.row(2, branch_name="model", data_type="deleted")
+    assert deployment.call(batch(message(data_hash=data))) == {"batchItemFailures": []}
+    written = output()
+    assert [deployment.stored(label) is not None for label in labels] == [True, False, False]
+    assert (written.metric("Terminal", "data_deleted"), written.metric("Terminal", "row_deleted")) == (1, 1)
 
 
 def test_a_surprise_fails_one_item_and_tells_no_text(

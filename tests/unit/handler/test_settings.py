@@ -87,6 +87,7 @@ def test_every_setting_can_be_set() -> None:
         ("LABEL_EXPORT_MEMORY_LIMIT_BYTES", "1"),
         ("LABEL_EXPORT_SPOOL_LIMIT_BYTES", "canary"),
         ("LABEL_EXPORT_LOG_LEVEL", "canary"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "canary"),
     ],
 )
 def test_wrong_settings_are_refused(variable: str, value: str | None) -> None:
@@ -99,6 +100,17 @@ def test_wrong_settings_are_refused(variable: str, value: str | None) -> None:
     assert text.startswith(f"{variable} is not ")
     assert text.endswith(f"(inventory variable {INVENTORY_VARIABLES[variable]})")
     assert "canary" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("memory", "concurrency", "most"), [("1024", 5, 77433304), ("512", 5, 36135542), ("128", 50, 1157049)]
+)
+def test_labels_held_in_memory_must_fit_in_the_functions_memory(memory: str, concurrency: int, most: int) -> None:
+    environment = {**LEAST, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory, "LABEL_EXPORT_CONCURRENCY": str(concurrency)}
+    settings = Settings.from_environment(environment | {"LABEL_EXPORT_MEMORY_LIMIT_BYTES": str(most)})
+    assert settings.memory_needed <= int(memory) << 20
+    with pytest.raises(SettingsError, match=f"LABEL_EXPORT_MEMORY_LIMIT_BYTES is not within .* at most {most} "):
+        Settings.from_environment(environment | {"LABEL_EXPORT_MEMORY_LIMIT_BYTES": str(most + 1)})
 
 
 def test_a_key_in_the_environment_does_not_show(deployment: object) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import PROJECT, SIGNING_ARN, Context, Deployment, signed_request, webhook
 from handler_servers import Answer, Fault
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from label_export.authentication import WebhookSecrets, authenticate
 from label_export.errors import RefusedRequestError
@@ -202,6 +202,37 @@ def test_successor_headers_are_named_in_the_log_alone(deployment: Deployment, ou
     assert "x-encord-signature-v2" in output().logged("webhook refused")[0]["detail"]
 
 
+def test_every_secret_and_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison is hmac.compare_digest's, and the first that is equal does not end them."""
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+
+    def watched(given: bytes, valid: bytes) -> bool:
+        compared.append(valid)
+        return real(given, valid)
+
+    monkeypatch.setattr("label_export.authentication.hmac.compare_digest", watched)
+    known = WebhookSecrets(("one", "two", "three"), ("first", "second", "third"))
+    authenticate({}, "first", b"", known, 0)
+    assert compared == [b"first", b"second", b"third"]
+    compared.clear()
+    signature = hmac.new(b"one", b"0.", hashlib.sha256).hexdigest()
+    authenticate({"x-encord-signature": signature, "x-encord-timestamp": "0"}, None, b"", known, 0)
+    assert len(compared) == 3
+
+
+@pytest.mark.parametrize(("skew", "accepted"), [(-301, False), (-300, True), (300, True), (301, False)])
+def test_the_replay_window_ends_after_300_seconds(skew: int, accepted: bool) -> None:
+    signature = hmac.new(b"s", f"{1000 + skew}.".encode(), hashlib.sha256).hexdigest()
+    headers = {"x-encord-signature": signature, "x-encord-timestamp": str(1000 + skew)}
+    reason = None
+    try:
+        authenticate(headers, None, b"", WebhookSecrets(("s",), ()), 1000)
+    except RefusedRequestError as error:
+        reason = error.reason
+    assert reason == (None if accepted else "timestamp_out_of_window")
+
+
 secrets = st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=3)
 
 
@@ -255,6 +286,15 @@ def test_size_is_checked_before_anything_else(deployment: Deployment) -> None:
     assert deployment.post(b"", body="!" * (2 * MAX_BODY_BYTES), isBase64Encoded=True)["statusCode"] == 413
     assert deployment.post(b"", body="é" * (MAX_BODY_BYTES - 1))["statusCode"] == 413
     assert deployment.aws.calls == [], "no secret was read for it"
+
+
+def test_the_largest_body_is_accepted_and_one_byte_more_is_not(deployment: Deployment) -> None:
+    bare = json.dumps(webhook(label_hash=LABEL)).encode()
+    largest = bare + b" " * (MAX_BODY_BYTES - len(bare))
+    for raw, status in ((largest, 202), (largest + b" ", 413)):
+        assert deployment.post(raw)["statusCode"] == status
+        encoded = base64.b64encode(raw).decode()
+        assert deployment.post(raw, body=encoded, isBase64Encoded=True)["statusCode"] == status
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -366,6 +406,38 @@ def test_parsing_never_fails_in_another_way(body: bytes) -> None:
 def test_no_webhook_ends_in_a_server_error(deployment: Deployment, event: Any, payload: Any) -> None:
     body = event if isinstance(event, dict) else webhook() | {"payload": payload}
     assert 200 <= deployment.post(json.dumps(body).encode())["statusCode"] < 500
+
+
+anything = st.none() | st.booleans() | st.integers() | st.text(max_size=40) | st.lists(st.text(max_size=5), max_size=2)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=200) | st.just(b"[" * 60_000) | st.just(b"[" * 70_000), signed=st.booleans())
+@example(body=b"\xff\xfe\x00", signed=True)
+def test_no_bytes_end_in_a_server_error(deployment: Deployment, body: bytes, signed: bool) -> None:
+    event = signed_request(body, deployment.signing_secret if signed else "wrong")
+    assert 400 <= deployment.call(event)["statusCode"] < 500
+    assert deployment.aws.messages == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.fixed_dictionaries(
+        {},
+        optional={
+            "body": anything,
+            "isBase64Encoded": anything,
+            "rawPath": anything,
+            "rawQueryString": anything,
+            "headers": anything | st.dictionaries(st.text(max_size=20), anything, max_size=3),
+            "requestContext": st.fixed_dictionaries({"http": st.dictionaries(st.just("method"), anything)}),
+        },
+    )
+)
+def test_no_shape_of_an_http_event_ends_in_a_server_error(deployment: Deployment, parts: dict[str, Any]) -> None:
+    event = signed_request(webhook(), deployment.signing_secret) | parts
+    assert 400 <= deployment.call(event)["statusCode"] < 500
+    assert deployment.aws.messages == []
 
 
 # What is queued
