@@ -102,7 +102,8 @@ def aws_fails(watched: Watched) -> None:
     said += [Fault(Answer(400, json.dumps({"__type": "X", "message": CANARY}).encode()))]
     for operation in ("HeadObject", "PutObject", "GetSecretValue"):
         for fault in [*S3_PASSING, *said]:
-            watched.deployment.restart()
+            if operation == "GetSecretValue":
+                watched.deployment.restart()
             watched.deployment.aws.objects.clear()
             watched.deployment.aws.fail(operation, *[fault] * retry.ATTEMPTS)
             watched.export()
