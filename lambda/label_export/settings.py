@@ -86,7 +86,7 @@ class Settings:
 
     @property
     def memory_needed(self) -> int:
-        """Bytes that a batch of the largest rows may take: all of them in memory, one parsed (about nine times that)."""
+        """Bytes that a batch of the largest rows may take: all in memory, one of them parsed (about nine times it)."""
         return _BASE_MEMORY + self.memory_limit * (self.concurrency + 8)
 
     @classmethod

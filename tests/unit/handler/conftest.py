@@ -29,7 +29,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from handler_servers import AwsServer, EncordServer, StoredObject
+from hypothesis import HealthCheck, settings
 from label_export import handler, retry
+
+# No deadline: how long an example takes says how busy the machine is.
+settings.register_profile("handler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("handler")
 
 ACCOUNT = "000000000000"
 KEY_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:encord-key-AbCdEf"
