@@ -265,7 +265,8 @@ class AwsServer(LoopbackServer):
         if refusal is not None:
             return refusal
         upload = self.uploads[call.query["uploadId"]]
-        if int(call.headers["x-amz-mp-object-size"]) != sum(len(part) for part in upload["parts"].values()):
+        size = sum(len(part) for part in upload["parts"].values())
+        if call.headers.get("x-amz-mp-object-size", str(size)) != str(size):
             return _s3_error(400, "InvalidRequest")
         del self.uploads[call.query["uploadId"]]
         listed = re.findall(rb"<PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>", call.body)
