@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.label_export.aws.plugins.modules.lambda_permission import comparable, wanted_statement
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import comparable, wanted_statement
 from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done
 
 API = f"arn:aws:execute-api:eu-west-1:{ACCOUNT}:abc/*/POST/webhook"
@@ -18,6 +18,8 @@ PLAIN = {
     "principal": "apigateway.amazonaws.com",
     "source_arn": "",
     "source_account": "",
+    "function_url_auth_type": "",
+    "invoked_via_function_url": False,
     "other_conditions": {},
 }
 
@@ -43,6 +45,10 @@ class FakeLambda(Fake):
             conditions["ArnLike"] = {"AWS:SourceArn": p["SourceArn"]}
         if "SourceAccount" in p:
             conditions["StringEquals"] = {"AWS:SourceAccount": p["SourceAccount"]}
+        if "FunctionUrlAuthType" in p:
+            conditions.setdefault("StringEquals", {})["lambda:FunctionUrlAuthType"] = p["FunctionUrlAuthType"]
+        if "InvokedViaFunctionUrl" in p:
+            conditions["Bool"] = {"lambda:InvokedViaFunctionUrl": json.dumps(p["InvokedViaFunctionUrl"])}
         statement = {
             "Sid": p["StatementId"],
             "Effect": "Allow",
@@ -86,9 +92,15 @@ def test_comparable_principals(principal: Any, expected: str) -> None:
             {"StringEquals": {"aws:sourceaccount": ACCOUNT}, "ArnLike": {"AWS:SOURCEARN": API}},
             {"source_account": ACCOUNT, "source_arn": API},
         ),
+        ({"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}, {"function_url_auth_type": "NONE"}),
+        ({"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}, {"invoked_via_function_url": True}),
         (
-            {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
-            {"other_conditions": {"lambda:functionurlauthtype": "NONE"}},
+            {"Bool": {"lambda:InvokedViaFunctionUrl": "false"}},
+            {"other_conditions": {"lambda:invokedviafunctionurl": "false"}},
+        ),
+        (
+            {"StringEquals": {"lambda:EventSourceToken": "token"}},
+            {"other_conditions": {"lambda:eventsourcetoken": "token"}},
         ),
     ],
 )
@@ -118,6 +130,8 @@ def test_wanted_statement(given: Values, differing: Values) -> None:
         {**MINIMAL, "principal": "*"},
         {**MINIMAL, "principal": ACCOUNT},
         {**MINIMAL, "principal": ROOT},
+        {**MINIMAL, "principal": "*", "action": "lambda:InvokeFunctionUrl", "function_url_auth_type": "NONE"},
+        {**MINIMAL, "principal": "*", "invoked_via_function_url": True},
     ],
 )
 def test_a_statement_is_added_kept_and_removed(given: Values) -> None:

@@ -10,7 +10,8 @@ module: lambda_permission
 short_description: Ensure one statement of a function's resource policy
 description:
   - Adds, replaces or removes one statement that lets an AWS service invoke a function, version or alias.
-  - Unlike M(amazon.aws.lambda_policy) it says in check mode what would change.
+  - Unlike M(amazon.aws.lambda_policy) it says in check mode what would change, and knows the conditions of Function
+    URLs.
 author: The label-export contributors
 options:
   function_name:
@@ -42,6 +43,14 @@ options:
   source_account:
     description: The account on whose behalf the service calls.
     type: str
+  function_url_auth_type:
+    description: The authentication of the Function URL for which the statement holds.
+    type: str
+    choices: [NONE, AWS_IAM]
+  invoked_via_function_url:
+    description: Whether the statement holds for calls through a Function URL alone.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Nothing is changed.
@@ -72,91 +81,36 @@ statement:
   type: dict
 """
 
-import json
-import re
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import difference
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
-
-
-def short_principal(principal: str) -> str:
-    """Return an account's number for its root's ARN: AWS takes either and gives back the ARN."""
-    return re.sub(r"^arn:[^:]+:iam::([0-9]{12}):root$", r"\1", principal)
-
-
-def wanted_statement(params: dict[str, Any]) -> dict[str, Any]:
-    """Translate the module's options into a comparable statement."""
-    return {
-        "action": params["action"],
-        "principal": short_principal(params["principal"]),
-        "source_arn": params["source_arn"] or "",
-        "source_account": params["source_account"] or "",
-        "other_conditions": {},
-    }
-
-
-def comparable(statement: dict[str, Any]) -> dict[str, Any]:
-    """Bring a statement of a policy document into the form of wanted_statement."""
-    principal = statement["Principal"]
-    if isinstance(principal, dict):
-        principal = principal.get("Service") or principal.get("AWS")
-    # AWS writes condition keys in either case.
-    conditions = {
-        key.lower(): value for tests in statement.get("Condition", {}).values() for key, value in tests.items()
-    }
-    return {
-        "action": statement["Action"],
-        "principal": short_principal(principal),
-        "source_arn": conditions.pop("aws:sourcearn", ""),
-        "source_account": conditions.pop("aws:sourceaccount", ""),
-        # The module sets none, so that whatever is left was set by somebody else.
-        "other_conditions": conditions,
-    }
-
-
-def target(params: dict[str, Any]) -> dict[str, str]:
-    """Return the arguments that name the function or its alias."""
-    qualifier = {"Qualifier": params["qualifier"]} if params["qualifier"] else {}
-    return {"FunctionName": params["function_name"], **qualifier}
-
-
-def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the statement in comparable form, or None."""
-    try:
-        policy = json.loads(client.get_policy(aws_retry=True, **target(params))["Policy"])
-    except is_boto3_error_code("ResourceNotFoundException"):
-        return None
-    found = [statement for statement in policy["Statement"] if statement.get("Sid") == params["statement_id"]]
-    return comparable(found[0]) if found else None
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import (
+    add,
+    find_all,
+    remove,
+    target,
+    wanted_statement,
+)
 
 
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
-    params = module.params
-    current, wanted = find(client, params), wanted_statement(params)
+    named, statement_id = target(module.params), module.params["statement_id"]
+    current, wanted = find_all(client, named).get(statement_id), wanted_statement(module.params)
     if current != wanted and not module.check_mode:
         if current is not None:
-            client.remove_permission(aws_retry=True, StatementId=params["statement_id"], **target(params))
-        source = {"SourceArn": params["source_arn"], "SourceAccount": params["source_account"]}
-        client.add_permission(
-            aws_retry=True,
-            StatementId=params["statement_id"],
-            Action=params["action"],
-            Principal=params["principal"],
-            **{key: value for key, value in source.items() if value},
-            **target(params),
-        )
+            remove(client, named, statement_id)
+        add(client, named, statement_id, wanted)
     module.exit_json(changed=current != wanted, diff=difference(current, wanted), statement=wanted)
 
 
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
-    params = module.params
-    current = find(client, params)
+    named, statement_id = target(module.params), module.params["statement_id"]
+    current = find_all(client, named).get(statement_id)
     if current is not None and not module.check_mode:
-        client.remove_permission(aws_retry=True, StatementId=params["statement_id"], **target(params))
+        remove(client, named, statement_id)
     module.exit_json(changed=current is not None, diff=difference(current, {}))
 
 
@@ -171,6 +125,8 @@ def main() -> None:
             "principal": {"type": "str"},
             "source_arn": {"type": "str"},
             "source_account": {"type": "str"},
+            "function_url_auth_type": {"type": "str", "choices": ["NONE", "AWS_IAM"]},
+            "invoked_via_function_url": {"type": "bool", "default": False},
         },
         required_if=[("state", "present", ("principal",))],
         supports_check_mode=True,
