@@ -45,17 +45,18 @@ def is_http(event: Mapping[str, Any]) -> bool:
     return isinstance(context, dict) and isinstance(context.get("http"), dict)
 
 
-def read_request(event: Mapping[str, Any]) -> WebhookRequest:
+def read_request(event: Mapping[str, Any], webhook_path: str) -> WebhookRequest:
     """Return the webhook request in an HTTP event.
 
-    Raises RefusedRequestError: 404 and 405 for what is not a POST to …/webhook, 413 before decoding, 415, 400.
+    Any path that ends with `webhook_path` will do: a stage may stand before it. Raises RefusedRequestError: 404 and 405
+    for what is not a POST to it, 413 before decoding, 415, 400.
     """
     method = event["requestContext"]["http"].get("method")
     path = event.get("rawPath")
     if method != "POST":
         status = 404 if method in ("GET", "HEAD") else 405
         raise RefusedRequestError(status, "method", "only POST is answered", "method")
-    if not isinstance(path, str) or not path.rstrip("/").endswith("/webhook"):
+    if not isinstance(path, str) or not path.rstrip("/").endswith(webhook_path):
         raise RefusedRequestError(404, "path", "there is nothing at this path", "path")
     given = event.get("headers")
     headers = {str(name).lower(): str(value) for name, value in given.items()} if isinstance(given, dict) else {}

@@ -29,6 +29,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _QUEUE_URL = re.compile(r"https?://[^\s/]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+")
 _KMS_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _DOMAIN = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?")
 
 # Which inventory variable sets a variable of the environment: the deployment's names, for messages alone.
@@ -43,6 +44,7 @@ INVENTORY_VARIABLES = {
     "LABEL_EXPORT_PRIVATE_KEY_PASSPHRASE_SECRET_ARN": "encord_secrets_private_key_passphrase_secret_arn",
     "LABEL_EXPORT_SIGNING_SECRETS_ARN": "encord_secrets_signing_secret_name",
     "LABEL_EXPORT_ENCORD_DOMAIN": "export_function_encord_domain",
+    "LABEL_EXPORT_WEBHOOK_PATH": "front_door_path",
     "LABEL_EXPORT_PROJECTS": "export_function_projects",
     "LABEL_EXPORT_EVENT_TYPES": "export_function_event_types",
     "LABEL_EXPORT_WORKFLOW_STAGES": "export_function_workflow_stages",
@@ -72,6 +74,7 @@ class Settings:
     passphrase_secret_arn: str | None
     signing_secrets_arn: str
     encord_domain: str
+    webhook_path: str
     projects: frozenset[str]
     event_types: frozenset[str]
     workflow_stages: frozenset[str]
@@ -111,6 +114,9 @@ class Settings:
             encord_domain=read.matching(
                 "LABEL_EXPORT_ENCORD_DOMAIN", _DOMAIN, "an https address without a path", "https://api.encord.com"
             ).rstrip("/"),
+            webhook_path=read.matching(
+                "LABEL_EXPORT_WEBHOOK_PATH", _PATH, "a path that begins, and does not end, with a slash", "/webhook"
+            ),
             projects=read.names("LABEL_EXPORT_PROJECTS", "[]", "project hashes", is_hash),
             event_types=frozenset(
                 normalised_event_type(name)

@@ -22,13 +22,16 @@ _UNAUTHORIZED = {"error": "unauthorized"}
 
 
 class Filters(Protocol):
-    """Which events are exported; no project named means all."""
+    """Which events are exported (no project named means all), and the path that webhooks come to."""
 
     @property
     def event_types(self) -> frozenset[str]: ...
 
     @property
     def projects(self) -> frozenset[str]: ...
+
+    @property
+    def webhook_path(self) -> str: ...
 
 
 class WebhookEndpoint:
@@ -49,13 +52,14 @@ class WebhookEndpoint:
         self._queue = queue
         self._event_types = filters.event_types
         self._projects = filters.projects
+        self._path = filters.webhook_path
         self._telemetry = telemetry
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Return the HTTP response to an event: 202, a 4xx that names the field, or 503 if work was not queued."""
         self._telemetry.count("Received")
         try:
-            request = read_request(event)
+            request = read_request(event, self._path)
             self._authenticate(request)
             webhook = parse_webhook(request.body, self._event_types)
             self._check_project(webhook)

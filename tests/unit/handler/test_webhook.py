@@ -309,6 +309,12 @@ def test_get_and_other_paths_are_not_found(deployment: Deployment) -> None:
         assert deployment.post(webhook(), rawPath=path)["statusCode"] == 404
 
 
+def test_webhooks_come_to_the_path_that_is_set(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_WEBHOOK_PATH="/encord/labels")
+    assert deployment.post(webhook(label_hash=LABEL), rawPath="/encord/labels")["statusCode"] == 202
+    assert deployment.post(webhook(), rawPath="/webhook")["statusCode"] == 404
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "field"),
     [

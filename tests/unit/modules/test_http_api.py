@@ -73,7 +73,7 @@ class FakeApiGateway(Fake):
         self.state[kind].remove(self.item(kind, identifier, p))
 
     def create_api(self, p: Values) -> Values:
-        return self.create("apis", "ApiId", p)
+        return self.create("apis", "ApiId", {"DisableExecuteApiEndpoint": False, **p})
 
     def create_integration(self, p: Values) -> Values:
         return self.create("integrations", "IntegrationId", p)
@@ -82,7 +82,7 @@ class FakeApiGateway(Fake):
         return self.create("routes", "RouteId", {"AuthorizationType": "NONE", **p})
 
     def create_stage(self, p: Values) -> None:
-        self.create("stages", "StageName", p)
+        self.create("stages", "StageName", {"RouteSettings": {}, **p})
 
     def update_api(self, p: Values) -> None:
         self.item("apis", "ApiId", p).update(p)
@@ -107,6 +107,12 @@ class FakeApiGateway(Fake):
     def delete_route(self, p: Values) -> None:
         self.delete("routes", "RouteId", p)
 
+    def delete_cors_configuration(self, p: Values) -> None:
+        del self.item("apis", "ApiId", p)["CorsConfiguration"]
+
+    def delete_route_settings(self, p: Values) -> None:
+        del self.item("stages", "StageName", p)["RouteSettings"][p["RouteKey"]]
+
     def delete_access_log_settings(self, p: Values) -> None:
         del self.item("stages", "StageName", p)["AccessLogSettings"]
 
@@ -125,6 +131,7 @@ STAGE = {
     "burst_limit": None,
     "access_log_group_arn": "",
     "access_log_fields": {},
+    "route_settings": {},
 }
 
 
@@ -198,6 +205,8 @@ def test_an_api_is_made_kept_and_deleted(given: Values) -> None:
     ("kind", "drift", "changed"),
     [
         ("apis", {"Description": "theirs"}, "description"),
+        ("apis", {"DisableExecuteApiEndpoint": True}, "own_endpoint"),
+        ("apis", {"CorsConfiguration": {"AllowOrigins": ["*"]}}, "cors"),
         ("apis", {"Tags": {"owner": "they", "more": "1"}}, "tags"),
         ("integrations", {"IntegrationUri": FUNCTION + "-2"}, "integration"),
         ("integrations", {"TimeoutInMillis": 1000}, "integration"),
@@ -208,6 +217,7 @@ def test_an_api_is_made_kept_and_deleted(given: Values) -> None:
         ("stages", {"DefaultRouteSettings": {"ThrottlingRateLimit": 1.0, "ThrottlingBurstLimit": 1}}, "stage"),
         ("stages", {"AccessLogSettings": {"DestinationArn": LOG_GROUP, "Format": "$context.requestId"}}, "stage"),
         ("stages", {"AccessLogSettings": {}}, "stage"),
+        ("stages", {"RouteSettings": {"POST /webhook": {"ThrottlingBurstLimit": 0}}}, "stage"),
     ],
 )
 def test_drift_is_healed(kind: str, drift: Values, changed: str) -> None:

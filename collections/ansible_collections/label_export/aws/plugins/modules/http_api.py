@@ -11,6 +11,8 @@ short_description: Ensure an API Gateway HTTP API in front of one function
 description:
   - Makes, changes or deletes an HTTP API that hands requests to one Lambda function (payload format 2.0), with its
     integration, routes and automatically deployed C($default) stage.
+  - The API answers at its own endpoint, allows no other origins (CORS), and has no throttling for single routes; what
+    others have set of these is taken back.
   - No upstream module knows API Gateway's HTTP APIs.
   - The API is found by its name, since AWS chooses its identifier. Two APIs of that name are refused.
 author: The label-export contributors
@@ -125,6 +127,8 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     group = log_group(params["access_log_group_arn"])
     return {
         "description": params["description"],
+        "own_endpoint": True,
+        "cors": {},
         "integration": {
             "uri": params["function_arn"],
             "timeout_ms": params["timeout"] * 1000,
@@ -137,6 +141,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
             "burst_limit": params["throttling_burst_limit"],
             "access_log_group_arn": group,
             "access_log_fields": params["access_log_fields"] if group else {},
+            "route_settings": {},
         },
         "tags": params["tags"],
     }
@@ -153,6 +158,7 @@ def current_stage(stage: dict[str, Any] | None) -> dict[str, Any] | None:
         "burst_limit": throttling.get("ThrottlingBurstLimit"),
         "access_log_group_arn": log_group(log.get("DestinationArn", "")),
         "access_log_fields": log_fields(log.get("Format")),
+        "route_settings": stage.get("RouteSettings") or {},
     }
 
 
@@ -221,6 +227,8 @@ class HttpApi:
         }
         return {
             "description": self.api.get("Description", ""),
+            "own_endpoint": not self.api.get("DisableExecuteApiEndpoint", False),
+            "cors": self.api.get("CorsConfiguration") or {},
             "integration": integration,
             "routes": sorted(
                 key if self.leads_here(route) else f"{key} (elsewhere)" for key, route in self.routes.items()
@@ -229,13 +237,21 @@ class HttpApi:
             "tags": self.tags,
         }
 
-    def ensure_api(self, wanted: dict[str, Any]) -> None:
+    def ensure_api(self, wanted: dict[str, Any], changes: dict[str, Any]) -> None:
         if not self.api:
             self.api = self.client.create_api(
                 Name=self.name, ProtocolType="HTTP", Description=wanted["description"], Tags=wanted["tags"] or {}
             )
-        elif self.api.get("Description", "") != wanted["description"]:
-            self.client.update_api(aws_retry=True, ApiId=self.id, Description=wanted["description"])
+            return
+        if "description" in changes or "own_endpoint" in changes:
+            self.client.update_api(
+                aws_retry=True,
+                ApiId=self.id,
+                Description=wanted["description"],
+                DisableExecuteApiEndpoint=not wanted["own_endpoint"],
+            )
+        if "cors" in changes:
+            self.client.delete_cors_configuration(aws_retry=True, ApiId=self.id)
 
     def ensure_integration(self, wanted: dict[str, Any]) -> None:
         request = {
@@ -290,6 +306,10 @@ class HttpApi:
         if self.stage is None:
             self.client.create_stage(aws_retry=True, **request)
         else:
+            for route_key in self.stage.get("RouteSettings") or {}:
+                self.client.delete_route_settings(
+                    aws_retry=True, ApiId=self.id, StageName=STAGE, RouteKey=route_key
+                )
             self.client.update_stage(aws_retry=True, **request)
 
     def ensure_tags(self, arn: str, wanted: dict[str, str]) -> None:
@@ -307,7 +327,7 @@ def ensure_present(module: AnsibleAWSModule, api: HttpApi) -> None:
     changed = bool(changes or api.surplus_integrations)
     diff = difference(current, wanted)
     if changed and not module.check_mode:
-        api.ensure_api(wanted)
+        api.ensure_api(wanted, changes)
         if "integration" in changes:
             api.ensure_integration(wanted["integration"])
         api.ensure_routes(wanted["routes"])

@@ -1,0 +1,125 @@
+"""The three front doors: each is the only one there is, whichever there was before.
+
+Needs a deployed system with an HTTP API, and leaves one behind. The playbook runs for the role front_door alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment, Playbook, eventually, run_playbook
+from local_stack import LocalStack
+
+ACCESS_LOG = f"/aws/apigateway/{NAME}"
+# What there is of a front door, by its kind. The identifiers are those of statements of the alias's policy.
+EVERYTHING_OF: dict[str, dict[str, Any]] = {
+    "http_api": {"apis": [NAME], "urls": [], "log_groups": [ACCESS_LOG], "statements": {"http-api"}},
+    "function_url": {
+        "apis": [],
+        "urls": ["NONE"],
+        "log_groups": [],
+        "statements": {"function-url", "function-url-invoke"},
+    },
+    "none": {"apis": [], "urls": [], "log_groups": [], "statements": set()},
+}
+
+
+def what_there_is(stack: LocalStack) -> dict[str, Any]:
+    functions = stack.aws("lambda")
+    try:
+        policy = json.loads(functions.get_policy(FunctionName=NAME, Qualifier="live")["Policy"])
+    except functions.exceptions.ResourceNotFoundException:
+        policy = {"Statement": []}
+    urls = functions.list_function_url_configs(FunctionName=NAME)["FunctionUrlConfigs"]
+    groups = stack.aws("logs").describe_log_groups(logGroupNamePrefix="/aws/apigateway/")["logGroups"]
+    return {
+        "apis": [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"]],
+        "urls": [url["AuthType"] for url in urls],
+        "log_groups": [group["logGroupName"] for group in groups],
+        "statements": {statement["Sid"] for statement in policy["Statement"]},
+    }
+
+
+def front_door(kind: str, *arguments: str) -> Playbook:
+    run = run_playbook("deploy", "--tags", "front_door", "-e", f"front_door_kind={kind}", *arguments)
+    assert run.returncode == 0, run.output
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_an_http_api_before_and_after(stack: LocalStack) -> Any:
+    assert what_there_is(stack) == EVERYTHING_OF["http_api"]
+    yield
+    if what_there_is(stack) != EVERYTHING_OF["http_api"]:
+        front_door("http_api")
+
+
+def function_url(stack: LocalStack) -> str:
+    """Return where the emulator answers for the Function URL that there is."""
+    (config,) = stack.aws("lambda").list_function_url_configs(FunctionName=NAME)["FunctionUrlConfigs"]
+    identifier = config["FunctionUrl"].removeprefix("https://").partition(".")[0]
+    return f"{stack.facts['aws_endpoint_url']}/_aws/lambda-url/{identifier}"
+
+
+def test_a_function_url_takes_the_apis_place_as_the_check_says(stack: LocalStack) -> None:
+    announced = front_door("function_url", "--check")
+    assert what_there_is(stack) == EVERYTHING_OF["http_api"], "a check changes nothing"
+    run = front_door("function_url")
+    assert run.changed == announced.changed
+    assert what_there_is(stack) == EVERYTHING_OF["function_url"]
+    assert f"Webhook URL: {function_url(stack)}/webhook" in run.output
+
+
+def test_both_permissions_of_the_url_have_their_condition(stack: LocalStack) -> None:
+    policy = json.loads(stack.aws("lambda").get_policy(FunctionName=NAME, Qualifier="live")["Policy"])
+    assert {statement["Action"]: statement["Condition"] for statement in policy["Statement"]} == {
+        "lambda:InvokeFunctionUrl": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+        "lambda:InvokeFunction": {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
+    }
+
+
+def test_a_webhook_through_the_function_url_ends_in_the_bucket(stack: LocalStack, deployment: Deployment) -> None:
+    stack.encord_json("POST", "webhooks", {"url": f"{function_url(stack)}/webhook"})
+    project = stack.encord_json("GET", "projects")["projects"][0]
+    row = next(row for row in project["label_rows"] if row["label_hash"])
+    try:
+        task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
+        body, _metadata = deployment.saved(project["project_hash"], row["label_hash"], task["last_edited_at"])
+    finally:
+        stack.encord_json("DELETE", "webhooks")
+    assert json.loads(body)["label_hash"] == row["label_hash"]
+
+
+def test_the_function_url_answers_nothing_but_signed_webhooks_at_their_path(stack: LocalStack) -> None:
+    url, json_type = function_url(stack), {"Content-Type": "application/json"}
+    assert stack.request(f"{url}/webhook", "POST", b"{}", **json_type) == (401, b'{"error": "unauthorized"}')
+    assert stack.request(f"{url}/elsewhere", "POST", b"{}", **json_type)[0] == 404
+    assert stack.request(f"{url}/webhook")[0] == 404
+
+
+def test_without_a_front_door_nothing_is_left_and_the_queue_is_named(
+    stack: LocalStack, deployment: Deployment
+) -> None:
+    run = front_door("none")
+    assert what_there_is(stack) == EVERYTHING_OF["none"]
+    assert "There is no front door" in run.output
+    queue = deployment.queue_attributes()["QueueArn"]
+    assert queue in run.output
+
+
+def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(stack: LocalStack, deployment: Deployment) -> None:
+    project = stack.encord_json("GET", "projects")["projects"][0]
+    row = next(row for row in project["label_rows"] if row["label_hash"])
+    task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
+    message = {"version": 1, "project_hash": project["project_hash"], "label_hash": row["label_hash"]}
+    queue_url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
+    deployment.sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))
+    deployment.saved(project["project_hash"], row["label_hash"], task["last_edited_at"])
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+
+
+def test_the_api_comes_back(stack: LocalStack) -> None:
+    front_door("http_api")
+    assert what_there_is(stack) == EVERYTHING_OF["http_api"]
