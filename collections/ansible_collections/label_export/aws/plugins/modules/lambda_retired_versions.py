@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: lambda_retired_versions
+short_description: Ensure old versions of a function are gone, and images that none of the others needs
+description:
+  - Removes published versions of a function but for the newest ones and those that an alias names. Then removes images
+    of the function's ECR repository but for the newest ones and those that a version which is left, or the unpublished
+    one, runs.
+  - A lifecycle policy of ECR cannot do the second, since it does not know which images are in use. A function whose
+    image is gone becomes inactive.
+  - No upstream module removes versions or images.
+author: The label-export contributors
+options:
+  function_name:
+    description: The function's name.
+    type: str
+    required: true
+  kept_versions:
+    description: How many of the newest versions are kept.
+    type: int
+    required: true
+  repository:
+    description: The ECR repository whose images are the function's alone.
+    type: str
+    required: true
+  kept_images:
+    description: How many of the images that were pushed last are kept.
+    type: int
+    required: true
+attributes:
+  check_mode:
+    description: Nothing is removed.
+    support: full
+  diff_mode:
+    description: Shows each version and image that is removed.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure ten versions can be gone back to
+  label_export.aws.lambda_retired_versions:
+    function_name: label-export-dev
+    kept_versions: 10
+    repository: label-export-dev
+    kept_images: 30
+"""
+
+RETURN = r"""
+versions:
+  description: The versions that were removed; in check mode those that would be.
+  returned: always
+  type: list
+  elements: str
+  sample: ["1", "2"]
+images:
+  description: The digests of the images that were removed; in check mode those that would be.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+LATEST = "$LATEST"
+# What BatchDeleteImage takes at once.
+BATCH = 100
+
+
+def retired_versions(versions: Collection[str], named: Collection[str], kept: int) -> list[str]:
+    """Return the numbers of versions beyond the newest ``kept`` that no alias names, the oldest first."""
+    numbers = sorted(int(version) for version in versions if version != LATEST)
+    return [str(number) for number in numbers[: max(len(numbers) - kept, 0)] if str(number) not in named]
+
+
+def reference(image_uri: str) -> str:
+    """Return an image's digest, or its tag if it is named by that."""
+    return image_uri.partition("@")[2] or image_uri.rpartition(":")[2]
+
+
+def retired_images(images: Iterable[dict[str, Any]], used: Collection[str], kept: int) -> list[dict[str, Any]]:
+    """Return the images beyond the ``kept`` that were pushed last whose digest and tags are not among ``used``.
+
+    ``images`` is what DescribeImages answers.
+    """
+    newest_first = sorted(images, key=lambda image: image["imagePushedAt"], reverse=True)
+    return [
+        image
+        for image in newest_first[kept:]
+        if image["imageDigest"] not in used and not set(image.get("imageTags", [])) & set(used)
+    ]
+
+
+class RefusedImagesError(Exception):
+    """ECR did not remove some images."""
+
+
+class History:
+    """The thin layer over the APIs for one function and one repository."""
+
+    def __init__(self, functions: Any, registry: Any, function_name: str, repository: str) -> None:
+        self.functions = functions
+        self.registry = registry
+        self.function_name = function_name
+        self.repository = repository
+
+    def pages(self, operation: str, key: str) -> list[dict[str, Any]]:
+        """Return the items of every page that a reading operation of Lambda answers; none without the function."""
+        try:
+            pages = self.functions.get_paginator(operation).paginate(FunctionName=self.function_name)
+            return [item for page in pages for item in page[key]]
+        except is_boto3_error_code("ResourceNotFoundException"):
+            return []
+
+    def versions(self) -> list[str]:
+        return [version["Version"] for version in self.pages("list_versions_by_function", "Versions")]
+
+    def named_versions(self) -> set[str]:
+        """Return the versions that aliases name, those that get a share of the invocations included."""
+        aliases = self.pages("list_aliases", "Aliases")
+        shares = [alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {}) for alias in aliases]
+        return {alias["FunctionVersion"] for alias in aliases} | {version for share in shares for version in share}
+
+    def used_images(self, versions: Iterable[str]) -> set[str]:
+        """Return the digests, or tags, of the images that these versions run."""
+        used = set()
+        for version in versions:
+            code = self.functions.get_function(
+                aws_retry=True, FunctionName=self.function_name, Qualifier=version
+            ).get("Code", {})
+            used |= {reference(code[key]) for key in ("ImageUri", "ResolvedImageUri") if code.get(key)}
+        return used
+
+    def images(self) -> list[dict[str, Any]]:
+        try:
+            pages = self.registry.get_paginator("describe_images").paginate(repositoryName=self.repository)
+            return [image for page in pages for image in page["imageDetails"]]
+        except is_boto3_error_code("RepositoryNotFoundException"):
+            return []
+
+    def remove_version(self, version: str) -> None:
+        self.functions.delete_function(aws_retry=True, FunctionName=self.function_name, Qualifier=version)
+
+    def remove_images(self, digests: list[str]) -> None:
+        """Remove images with all their tags. Raises RefusedImagesError."""
+        for start in range(0, len(digests), BATCH):
+            answer = self.registry.batch_delete_image(
+                aws_retry=True,
+                repositoryName=self.repository,
+                imageIds=[{"imageDigest": digest} for digest in digests[start : start + BATCH]],
+            )
+            refused = [f for f in answer.get("failures", []) if f.get("failureCode") != "ImageNotFound"]
+            if refused:
+                raise RefusedImagesError(
+                    "; ".join(f"{f['imageId'].get('imageDigest')}: {f.get('failureReason')}" for f in refused)
+                )
+
+
+def ensure(module: AnsibleAWSModule, history: History) -> None:
+    versions = history.versions()
+    retired = retired_versions(versions, history.named_versions(), module.params["kept_versions"])
+    images: list[dict[str, Any]] = []
+    stored = history.images()
+    # What is in use need not be asked where all images are kept anyway.
+    if len(stored) > module.params["kept_images"]:
+        used = history.used_images(version for version in versions if version not in retired)
+        images = retired_images(stored, used, module.params["kept_images"])
+    digests = [image["imageDigest"] for image in images]
+    if not module.check_mode:
+        for version in retired:
+            history.remove_version(version)
+        history.remove_images(digests)
+    before = {"versions": retired, "images": {image["imageDigest"]: image.get("imageTags", []) for image in images}}
+    changed = bool(retired or digests)
+    diff = {"before": before if changed else {}, "after": {}}
+    module.exit_json(changed=changed, diff=diff, versions=retired, images=digests)
+
+
+def main() -> None:
+    module = AnsibleAWSModule(
+        argument_spec={
+            "function_name": {"type": "str", "required": True},
+            "kept_versions": {"type": "int", "required": True},
+            "repository": {"type": "str", "required": True},
+            "kept_images": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    retry = AWSRetry.jittered_backoff()
+    history = History(
+        module.client("lambda", retry_decorator=retry),
+        module.client("ecr", retry_decorator=retry),
+        module.params["function_name"],
+        module.params["repository"],
+    )
+    failure = f"Old versions of {history.function_name} could not be removed"
+    with reported(module, failure):
+        try:
+            ensure(module, history)
+        except RefusedImagesError as error:
+            module.fail_json(msg=f"{failure}: {error}")
+
+
+if __name__ == "__main__":
+    main()

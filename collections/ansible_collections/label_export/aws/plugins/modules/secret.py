@@ -1,0 +1,278 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: secret
+short_description: Ensure a secret, without undoing what was changed elsewhere
+description:
+  - Makes, changes or deletes a secret of AWS Secrets Manager.
+  - The module records in the tag C(written-version) which version of the value it wrote. Where the current version is
+    another one, somebody else has changed the value since (a rotation, a person in the console), and it stays as it is
+    unless O(overwrite=true). The identifier of a version is random, and tells nothing about the value.
+  - M(community.aws.secretsmanager_secret) either puts its own value back on every run or never changes one.
+author: The label-export contributors
+options:
+  name:
+    description: The secret's name.
+    type: str
+    required: true
+  state:
+    description: Whether the secret exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  value:
+    description: The secret's text. Documents in JSON are compared by meaning. Required when O(state=present).
+    type: str
+  overwrite:
+    description: Whether a value that was changed elsewhere is replaced too.
+    type: bool
+    default: false
+  description:
+    description: What the secret is for.
+    type: str
+    default: ""
+  kms_key_arn:
+    description: The KMS key that encrypts the secret; without it AWS's own.
+    type: str
+    default: ""
+  recovery_window_days:
+    description: Days for which a deleted secret can be had back, 7 to 30; 0 deletes it at once.
+    type: int
+    default: 7
+  tags:
+    description: The secret's tags. Others are removed, but for the module's own. Not managed when left out.
+    type: dict
+attributes:
+  check_mode:
+    description: Nothing is changed. Of a secret that is to be had back, only that is told.
+    support: full
+  diff_mode:
+    description: Shows each changed setting, never the value.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Ensure the key is kept as a secret
+  label_export.aws.secret:
+    name: label-export-dev/encord-private-key
+    value: "{{ private_key }}"
+  register: private_key_secret
+  no_log: true
+"""
+
+RETURN = r"""
+changed_elsewhere:
+  description: Whether the value is another one than wanted, and left, since somebody else changed it.
+  returned: when state is present
+  type: bool
+"""
+
+import json
+import uuid
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
+    ansible_dict_to_boto3_tag_list,
+    boto3_tag_list_to_ansible_dict,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    changed_values,
+    difference,
+    own_tags,
+    tag_changes,
+)
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+RECORD = "written-version"
+AWS_KEY = "alias/aws/secretsmanager"
+HIDDEN = "(hidden)"
+HIDDEN_OTHER = "(hidden, another one)"
+DELETED = "to be deleted"
+PRESENT = "present"
+
+
+def same_text(one: str | None, other: str) -> bool:
+    """Tell whether two texts are the same secret: the same characters, or the same JSON document."""
+    if one is None:
+        return False
+    try:
+        return one == other or bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
+
+
+class Secret:
+    """The thin layer over the API for one secret."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.found: dict[str, Any] | None = None
+        self.tags: dict[str, str] = {}
+        self.value: str | None = None
+        self.version = ""
+
+    @property
+    def record(self) -> str:
+        """Which version of the value the module wrote last; empty for none."""
+        return self.tags.get(RECORD, "")
+
+    @property
+    def deleted(self) -> bool:
+        return bool(self.found and self.found.get("DeletedDate"))
+
+    def load(self) -> None:
+        try:
+            self.found = self.client.describe_secret(aws_retry=True, SecretId=self.name)
+        except is_boto3_error_code("ResourceNotFoundException"):
+            return
+        self.tags = own_tags(boto3_tag_list_to_ansible_dict(self.found.get("Tags", [])))
+        if self.deleted:
+            return
+        try:
+            answer = self.client.get_secret_value(aws_retry=True, SecretId=self.name)
+        except is_boto3_error_code("ResourceNotFoundException"):
+            return  # It was made without a value.
+        self.value, self.version = answer.get("SecretString", ""), answer["VersionId"]
+
+    def settings(self, value: str) -> dict[str, Any] | None:
+        """Return the settings in the form of wanted_settings; ``value`` is the wanted one."""
+        if self.found is None:
+            return None
+        key = self.found.get("KmsKeyId", "")
+        return {
+            "state": DELETED if self.deleted else PRESENT,
+            "description": self.found.get("Description", ""),
+            "kms_key_arn": "" if key == AWS_KEY else key,
+            "tags": {key: value for key, value in self.tags.items() if key != RECORD},
+            "value": HIDDEN if self.deleted or same_text(self.value, value) else HIDDEN_OTHER,
+        }
+
+    def create(self, wanted: dict[str, Any], value: str) -> None:
+        version = str(uuid.uuid4())
+        key = {"KmsKeyId": wanted["kms_key_arn"]} if wanted["kms_key_arn"] else {}
+        self.client.create_secret(
+            aws_retry=True,
+            Name=self.name,
+            Description=wanted["description"],
+            SecretString=value,
+            ClientRequestToken=version,
+            Tags=ansible_dict_to_boto3_tag_list({**(wanted["tags"] or {}), RECORD: version}),
+            **key,
+        )
+
+    def update(self, changes: dict[str, Any], value: str) -> None:
+        request: dict[str, Any] = {}
+        version = self.version
+        if "description" in changes:
+            request["Description"] = changes["description"]
+        if "kms_key_arn" in changes:
+            request["KmsKeyId"] = changes["kms_key_arn"] or AWS_KEY
+        if "value" in changes:
+            request["SecretString"] = value
+        if request:
+            answer = self.client.update_secret(aws_retry=True, SecretId=self.name, **request)
+            version = answer.get("VersionId") or version
+        to_set, to_remove = tag_changes({k: v for k, v in self.tags.items() if k != RECORD}, changes.get("tags"))
+        if "value" in changes or "written_version" in changes:
+            to_set[RECORD] = version
+        if to_set:
+            self.client.tag_resource(
+                aws_retry=True, SecretId=self.name, Tags=ansible_dict_to_boto3_tag_list(to_set)
+            )
+        if to_remove:
+            self.client.untag_resource(aws_retry=True, SecretId=self.name, TagKeys=to_remove)
+
+
+def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
+    """Translate the module's options into comparable settings."""
+    return {
+        "state": PRESENT,
+        "description": params["description"],
+        "kms_key_arn": params["kms_key_arn"],
+        "tags": params["tags"],
+        "value": HIDDEN,
+    }
+
+
+def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
+    params = module.params
+    value = params["value"]
+    wanted = wanted_settings(params)
+    restored = secret.deleted
+    if restored and not module.check_mode:
+        secret.client.restore_secret(aws_retry=True, SecretId=secret.name)
+        secret.load()
+    current = secret.settings(value)
+    changed_elsewhere = False
+    if current and current["value"] != HIDDEN and secret.version:
+        changed_elsewhere = secret.record != secret.version and not params["overwrite"]
+    if current and not secret.deleted:
+        if changed_elsewhere:
+            wanted["value"] = current["value"]
+        elif current["value"] == HIDDEN and secret.record != secret.version:
+            # The value is the wanted one, whoever wrote it: from here on it is ours.
+            current["written_version"], wanted["written_version"] = secret.record, secret.version
+    changes = changed_values(current, wanted)
+    diff = difference(current, wanted)
+    if current is None:
+        diff["after"].pop("state")
+    if restored and not secret.deleted:
+        diff["before"]["state"], diff["after"]["state"] = DELETED, PRESENT
+    if not module.check_mode:
+        if current is None:
+            secret.create(wanted, value)
+        elif changes:
+            secret.update(changes, value)
+    changed = bool(changes) or restored
+    module.exit_json(changed=changed, diff=diff, changed_elsewhere=changed_elsewhere)
+
+
+def ensure_absent(module: AnsibleAWSModule, secret: Secret) -> None:
+    current = secret.settings("") if secret.found and not secret.deleted else None
+    if current and not module.check_mode:
+        days = module.params["recovery_window_days"]
+        how = {"RecoveryWindowInDays": days} if days else {"ForceDeleteWithoutRecovery": True}
+        secret.client.delete_secret(aws_retry=True, SecretId=secret.name, **how)
+    shown = {**current, "value": HIDDEN} if current else None
+    module.exit_json(changed=current is not None, diff=difference(shown, {}))
+
+
+def main() -> None:
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "value": {"type": "str", "no_log": True},
+            "overwrite": {"type": "bool", "default": False},
+            "description": {"type": "str", "default": ""},
+            "kms_key_arn": {"type": "str", "default": "", "no_log": False},
+            "recovery_window_days": {"type": "int", "default": 7},
+            "tags": {"type": "dict"},
+        },
+        required_if=[("state", "present", ("value",))],
+        supports_check_mode=True,
+    )
+    secret = Secret(
+        module.client("secretsmanager", retry_decorator=AWSRetry.jittered_backoff()), module.params["name"]
+    )
+    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
+    with reported(module, f"The secret {secret.name} could not be ensured"):
+        secret.load()
+        ensure(module, secret)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Which versions and images go, and that none goes which something still runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.label_export.aws.plugins.modules.lambda_retired_versions import (
+    reference,
+    retired_images,
+    retired_versions,
+)
+from fake_aws import Fake, RefusedError, Values, assert_converges, done, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+OPTIONS: Values = {"function_name": "function", "kept_versions": 2, "repository": "images", "kept_images": 2}
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064d}"
+
+
+class FakeLambdaAndEcr(Fake):
+    """A function with versions, each of one image of a repository; two a page."""
+
+    def __init__(self, images_of: dict[str, int], aliases: list[Values], pushed: list[int]) -> None:
+        super().__init__()
+        self.images_of = images_of
+        self.aliases = aliases
+        self.pushed = pushed
+        self.failures: list[Values] = []
+
+    def list_versions_by_function(self, p: Values) -> Values:
+        start = int(p.get("Marker", "0"))
+        found = [{"Version": version} for version in self.images_of]
+        return {"Versions": found[start : start + 2], **({"NextMarker": str(start + 2)} if found[start + 2 :] else {})}
+
+    def list_aliases(self, _p: Values) -> Values:
+        return {"Aliases": self.aliases}
+
+    def get_function(self, p: Values) -> Values:
+        return {"Code": {"ImageUri": f"registry/images@{digest(self.images_of[p['Qualifier']])}"}}
+
+    def delete_function(self, p: Values) -> None:
+        named = {alias["FunctionVersion"] for alias in self.aliases}
+        assert p["Qualifier"] not in named, "AWS refuses it"
+        del self.images_of[p["Qualifier"]]
+
+    def describe_images(self, p: Values) -> Values:
+        start = int(p.get("nextToken", "0"))
+        found = [
+            {"imageDigest": digest(number), "imageTags": [f"t{number}"], "imagePushedAt": position}
+            for position, number in enumerate(self.pushed)
+        ]
+        return {
+            "imageDetails": found[start : start + 2],
+            **({"nextToken": str(start + 2)} if found[start + 2 :] else {}),
+        }
+
+    def batch_delete_image(self, p: Values) -> Values:
+        if not self.failures:
+            gone = {image["imageDigest"] for image in p["imageIds"]}
+            self.pushed = [number for number in self.pushed if digest(number) not in gone]
+        return {"failures": self.failures}
+
+
+def alias(version: str, **routing: float) -> Values:
+    weights = {key.removeprefix("v"): value for key, value in routing.items()}
+    return {"Name": "live", "FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}
+
+
+def test_old_versions_go_and_the_images_that_only_they_ran() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 4, "1": 1, "2": 2, "3": 3, "4": 4}, [alias("4")], [1, 2, 3, 4])
+    result = assert_converges("lambda_retired_versions", fake, **OPTIONS)
+    assert (result["versions"], result["images"]) == (["1", "2"], [digest(2), digest(1)])
+    assert (list(fake.images_of), fake.pushed) == (["$LATEST", "3", "4"], [3, 4])
+
+
+def test_content_that_went_back_to_an_old_image_keeps_it() -> None:
+    """Version 4 runs the image that was pushed first: a count alone would expire it."""
+    fake = FakeLambdaAndEcr({"$LATEST": 1, "1": 1, "2": 2, "3": 3, "4": 1}, [alias("4")], [1, 2, 3])
+    assert_converges("lambda_retired_versions", fake, **{**OPTIONS, "kept_images": 1})
+    assert fake.pushed == [1, 3]
+
+
+def test_a_version_that_an_alias_names_stays_with_its_image() -> None:
+    fake = FakeLambdaAndEcr(
+        {"$LATEST": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5}, [alias("1", v2=0.1)], [1, 2, 3, 4, 5]
+    )
+    result = assert_converges("lambda_retired_versions", fake, **OPTIONS)
+    assert result["versions"] == ["3"]
+    assert fake.pushed == [1, 2, 4, 5]
+
+
+def test_what_is_to_be_kept_is_nothing_to_do() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 2, "1": 1, "2": 2}, [alias("2")], [1, 2])
+    assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
+
+
+def test_an_image_that_ecr_keeps_is_reported() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 3, "3": 3}, [alias("3")], [1, 2, 3])
+    fake.failures = [
+        {"imageId": {"imageDigest": digest(1)}, "failureCode": "ImageReferencedByManifestList", "failureReason": "why"}
+    ]
+    result = run("lambda_retired_versions", fake, **OPTIONS)
+    assert result["msg"] == f"Old versions of function could not be removed: {digest(1)}: why"
+
+
+@pytest.mark.parametrize("missing", ["list_versions_by_function", "describe_images"])
+def test_without_function_or_repository_there_is_nothing_to_do(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeLambdaAndEcr({}, [], [])
+    code = "RepositoryNotFoundException" if missing == "describe_images" else "ResourceNotFoundException"
+
+    def refuse(_p: Values) -> None:
+        raise RefusedError(code)
+
+    monkeypatch.setattr(fake, missing, refuse)
+    assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [("r:4566/i@sha256:ab", "sha256:ab"), ("r/i:tag", "tag"), ("r:4566/i:tag", "tag")],
+)
+def test_reference(uri: str, expected: str) -> None:
+    assert reference(uri) == expected
+
+
+numbers = st.integers(1, 12)
+
+
+@given(versions=st.sets(numbers), named=st.sets(numbers), kept=st.integers(1, 5))
+def test_no_version_goes_that_is_new_or_named(versions: set[int], named: set[int], kept: int) -> None:
+    gone = {int(v) for v in retired_versions([str(v) for v in versions] + ["$LATEST"], {str(n) for n in named}, kept)}
+    newest = set(sorted(versions)[-kept:])
+    assert gone == versions - named - newest
+
+
+@given(pushed=st.lists(numbers, unique=True), used=st.sets(numbers), kept=st.integers(1, 5))
+def test_no_image_goes_that_is_new_or_used(pushed: list[int], used: set[int], kept: int) -> None:
+    images: list[dict[str, Any]] = [{"imageDigest": digest(n), "imagePushedAt": at} for at, n in enumerate(pushed)]
+    gone = {image["imageDigest"] for image in retired_images(images, {digest(n) for n in used}, kept)}
+    assert gone == {digest(n) for n in set(pushed) - used - set(pushed[-kept:])}

@@ -1,0 +1,182 @@
+"""The secret, and whose value it is."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done
+
+KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
+MINIMAL: Values = {"name": "secret", "value": "the first text"}
+EVERYTHING: Values = {**MINIMAL, "description": "What it is for", "kms_key_arn": KEY, "tags": {"owner": "us"}}
+
+
+class FakeSecretsManager(Fake):
+    """Secrets Manager, which keeps one secret."""
+
+    def secret(self) -> Values:
+        if not self.state:
+            raise RefusedError("ResourceNotFoundException")
+        found: Values = self.state
+        return found
+
+    def change_elsewhere(self, value: str) -> None:
+        self.state |= {"value": value, "version": str(uuid.uuid4())}
+
+    def describe_secret(self, _p: Values) -> Values:
+        shown = {key: value for key, value in self.secret().items() if key not in ("value", "version", "tags")}
+        return {**shown, "Tags": [{"Key": key, "Value": value} for key, value in self.state["tags"].items()]}
+
+    def get_secret_value(self, _p: Values) -> Values:
+        if self.secret().get("DeletedDate"):
+            raise RefusedError("InvalidRequestException")
+        if self.state["value"] is None:
+            raise RefusedError("ResourceNotFoundException")
+        return {"SecretString": self.state["value"], "VersionId": self.state["version"]}
+
+    def write(self, p: Values) -> Values:
+        self.state |= {key: p[key] for key in ("Description", "KmsKeyId") if key in p}
+        if "SecretString" not in p:
+            return {}
+        self.state |= {"value": p["SecretString"], "version": p.get("ClientRequestToken") or str(uuid.uuid4())}
+        return {"VersionId": self.state["version"]}
+
+    def create_secret(self, p: Values) -> None:
+        self.state = {"Name": p["Name"], "tags": {tag["Key"]: tag["Value"] for tag in p["Tags"]}}
+        self.write(p)
+
+    def update_secret(self, p: Values) -> Values:
+        self.secret()
+        return self.write(p)
+
+    def restore_secret(self, _p: Values) -> None:
+        del self.secret()["DeletedDate"]
+
+    def delete_secret(self, p: Values) -> None:
+        if p.get("ForceDeleteWithoutRecovery"):
+            self.state = {}
+        else:
+            self.secret()["DeletedDate"] = 1
+
+    def tag_resource(self, p: Values) -> None:
+        self.secret()["tags"].update({tag["Key"]: tag["Value"] for tag in p["Tags"]})
+
+    def untag_resource(self, p: Values) -> None:
+        for key in p["TagKeys"]:
+            del self.secret()["tags"][key]
+
+
+@pytest.mark.parametrize("given", [MINIMAL, EVERYTHING])
+def test_a_secret_is_made_kept_and_deleted(given: Values) -> None:
+    fake = FakeSecretsManager()
+    result = assert_converges("secret", fake, **given)
+    assert fake.state["value"] == given["value"]
+    assert fake.state["tags"]["written-version"] == fake.state["version"]
+    assert given["value"] not in json.dumps(result["diff"])
+    assert_gone("secret", fake, name="secret", recovery_window_days=0)
+    assert fake.state == {}
+
+
+def test_a_value_that_we_wrote_is_replaced_when_the_inventorys_changes() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    assert_converges("secret", fake, **{**EVERYTHING, "value": "the second text"})
+    assert fake.state["value"] == "the second text"
+    assert fake.state["tags"] == {"owner": "us", "written-version": fake.state["version"]}
+
+
+@pytest.mark.parametrize("value", ["the first text", "the second text"])
+def test_a_value_that_was_changed_elsewhere_stays(value: str) -> None:
+    """Rotated by hand: neither the old text nor a newer one of the inventory takes its place."""
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.change_elsewhere("rotated in the console")
+    fake.writes()
+    result = done("secret", fake, **{**EVERYTHING, "value": value})
+    assert (result["changed"], result["changed_elsewhere"]) == (False, True)
+    assert fake.writes() == []
+    assert fake.state["value"] == "rotated in the console"
+
+
+def test_beside_a_value_that_stays_other_settings_are_healed() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.change_elsewhere("rotated in the console")
+    assert_converges("secret", fake, **{**EVERYTHING, "description": "new", "tags": {"owner": "they"}})
+    assert (fake.state["value"], fake.state["Description"]) == ("rotated in the console", "new")
+    assert done("secret", fake, **{**EVERYTHING, "description": "new", "tags": {"owner": "they"}})["changed_elsewhere"]
+
+
+def test_a_value_that_was_changed_elsewhere_is_replaced_when_told_to() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.change_elsewhere("rotated in the console")
+    result = assert_converges("secret", fake, **EVERYTHING, overwrite=True)
+    assert "rotated" not in json.dumps(result)
+    assert fake.state["value"] == EVERYTHING["value"]
+    assert not done("secret", fake, **EVERYTHING)["changed_elsewhere"]
+
+
+def test_a_value_that_the_inventory_caught_up_with_is_ours_again() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.change_elsewhere("rotated in the console")
+    caught_up = {**EVERYTHING, "value": "rotated in the console"}
+    assert_converges("secret", fake, **caught_up)
+    assert_converges("secret", fake, **{**EVERYTHING, "value": "the third text"})
+    assert fake.state["value"] == "the third text"
+
+
+def test_a_secret_that_existed_before_is_left_unless_it_is_the_same() -> None:
+    fake = FakeSecretsManager()
+    fake.state = {"Name": "secret", "tags": {}, "value": "theirs", "version": "1"}
+    assert done("secret", fake, **MINIMAL)["changed_elsewhere"]
+    assert fake.state["value"] == "theirs"
+
+
+def test_a_secret_without_a_value_gets_one() -> None:
+    fake = FakeSecretsManager()
+    fake.state = {"Name": "secret", "tags": {}, "value": None, "version": None}
+    assert_converges("secret", fake, **MINIMAL)
+    assert fake.state["value"] == MINIMAL["value"]
+
+
+def test_the_same_json_in_other_words_is_no_change() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, name="secret", value='{"a": ["x"], "b": []}')
+    assert not done("secret", fake, name="secret", value='{"b":[],"a":["x"]}')["changed"]
+    assert_converges("secret", fake, name="secret", value='{"b": [], "a": ["x", "y"]}')
+
+
+def test_a_deleted_secret_is_had_back_with_the_wanted_value() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    done("secret", fake, name="secret", state="absent")
+    assert fake.state["DeletedDate"]
+    assert_gone_already = done("secret", fake, name="secret", state="absent")
+    assert not assert_gone_already["changed"]
+    assert_converges("secret", fake, **EVERYTHING)
+    assert "DeletedDate" not in fake.state
+    done("secret", fake, name="secret", state="absent")
+    assert done("secret", fake, **{**EVERYTHING, "value": "the second text"})["changed"]
+    assert fake.state["value"] == "the second text"
+
+
+@pytest.mark.parametrize(
+    ("drift", "healed"),
+    [({"Description": "theirs"}, "description"), ({"KmsKeyId": KEY + "0"}, "kms_key_arn"), ({"tags": {}}, "tags")],
+)
+def test_drift_is_healed(drift: Values, healed: str) -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.state |= drift
+    assert healed in assert_converges("secret", fake, **EVERYTHING)["diff"]["after"]
+
+
+def test_the_key_goes_back_to_awss_own() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    assert_converges("secret", fake, **{**EVERYTHING, "kms_key_arn": ""})
+    assert fake.state["KmsKeyId"] == "alias/aws/secretsmanager"
