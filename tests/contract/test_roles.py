@@ -21,8 +21,8 @@ ENVIRONMENTS = ("local", "dev", "staging", "prod")
 SAMPLES = ("dev", "staging", "prod")
 # What `playbooks/local.yml` wrote down; only the other variables of `inventory/local` read it.
 OF_THE_INVENTORY_ITSELF = {"label_export_local_stack", "label_export_local_stack_file"}
-# label_export makes nothing of its own: it checks, and names.
-MAKES_NOTHING = {"label_export"}
+# label_export checks, and names; retired_versions only removes.
+MAKES_NOTHING = {"label_export", "retired_versions"}
 
 Task = dict[str, Any]
 

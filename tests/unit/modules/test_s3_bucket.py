@@ -68,6 +68,7 @@ class FakeS3(Fake):
         self.region = "eu-west-1"
         self.versions: list[str] = []
         self.uploads: list[str] = []
+        self.locked: list[str] = []
 
     def bucket(self) -> Values:
         if not self.state:
@@ -131,9 +132,14 @@ class FakeS3(Fake):
         found = [{"Key": "a", "VersionId": version} for version in self.versions]
         return {"Versions": found[:1], "DeleteMarkers": found[1:]} if found else {}
 
-    def delete_objects(self, p: Values) -> None:
+    def delete_objects(self, p: Values) -> Values:
+        errors = []
         for item in p["Delete"]["Objects"]:
-            self.versions.remove(item["VersionId"])
+            if item["VersionId"] in self.locked:
+                errors.append({**item, "Code": "AccessDenied", "Message": "it is locked"})
+            else:
+                self.versions.remove(item["VersionId"])
+        return {"Errors": errors} if errors else {}
 
     def list_multipart_uploads(self, _p: Values) -> Values:
         return {"Uploads": [{"Key": "a", "UploadId": upload} for upload in self.uploads]}
@@ -272,6 +278,17 @@ def test_a_policy_in_another_spelling_is_the_same(statement: Values) -> None:
     for statements in ([statement], statement):
         fake.state["policy"] = json.dumps({"Version": "2012-10-17", "Statement": statements})
         assert not done("s3_bucket", fake, **EVERYTHING)["changed"]
+
+
+def test_a_version_that_s3_does_not_delete_is_reported() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.versions = ["1", "2", "3"]
+    fake.locked = ["2"]
+    result = run("s3_bucket", fake, name="bucket", state="absent", force=True)
+    assert "1 of" in result["msg"]
+    assert "(2): AccessDenied: it is locked" in result["msg"]
+    assert fake.state, "the bucket stays"
 
 
 def test_only_force_empties_a_bucket() -> None:

@@ -156,6 +156,10 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
     }
 
 
+class NotEmptiedError(Exception):
+    """S3 did not delete some objects."""
+
+
 class UnusableBucketError(Exception):
     """There is a bucket of that name, but not one to be used."""
 
@@ -263,13 +267,22 @@ class Bucket:
         self.write("put_bucket_tagging", Tagging={"TagSet": ansible_dict_to_boto3_tag_list(value)})
 
     def empty(self) -> None:
-        """Delete every version of every object, and every upload that was begun."""
+        """Delete every version of every object, and every upload that was begun. Raises NotEmptiedError."""
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name)
         for page in pages:
             items = page.get("Versions", []) + page.get("DeleteMarkers", [])
             objects = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
             if objects:
-                self.write("delete_objects", Delete={"Objects": objects, "Quiet": True})
+                # The answer is no error, whatever became of each single object.
+                answer = self.client.delete_objects(
+                    aws_retry=True, Bucket=self.name, Delete={"Objects": objects, "Quiet": True}
+                )
+                if errors := answer.get("Errors"):
+                    first = errors[0]
+                    raise NotEmptiedError(
+                        f"{len(errors)} of {len(objects)} versions of objects in {self.name} were not deleted, the first "
+                        f"{first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: {first.get('Message')}"
+                    )
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
             for upload in page.get("Uploads", []):
                 self.write("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
@@ -327,7 +340,7 @@ def main() -> None:
     with reported(module, f"The bucket {bucket.name} could not be ensured"):
         try:
             ensure(module, bucket)
-        except UnusableBucketError as error:
+        except (NotEmptiedError, UnusableBucketError) as error:
             module.fail_json(msg=str(error))
 
 
