@@ -99,9 +99,7 @@ def test_the_function_url_answers_nothing_but_signed_webhooks_at_their_path(stac
     assert stack.request(f"{url}/webhook")[0] == 404
 
 
-def test_without_a_front_door_nothing_is_left_and_the_queue_is_named(
-    stack: LocalStack, deployment: Deployment
-) -> None:
+def test_without_a_front_door_nothing_is_left_and_the_queue_is_named(stack: LocalStack, deployment: Deployment) -> None:
     run = front_door("none")
     assert what_there_is(stack) == EVERYTHING_OF["none"]
     assert "There is no front door" in run.output

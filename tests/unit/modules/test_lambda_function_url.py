@@ -40,7 +40,9 @@ class FakeLambdaWithUrls(FakeLambda):
 def test_a_url_is_made_with_both_statements_kept_and_removed_with_them() -> None:
     fake = FakeLambdaWithUrls()
     assert assert_converges("lambda_function_url", fake, **ALIAS)["url"] == URL
-    assert [(statement["Action"], statement["Principal"], statement["Condition"]) for statement in fake.state["live"]] == [
+    assert [
+        (statement["Action"], statement["Principal"], statement["Condition"]) for statement in fake.state["live"]
+    ] == [
         ("lambda:InvokeFunctionUrl", "*", {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}),
         ("lambda:InvokeFunction", "*", {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}),
     ]
@@ -72,7 +74,9 @@ def test_a_url_that_was_changed_is_healed_and_stays_the_same_url(drift: Values) 
     done("lambda_function_url", fake, **ALIAS)
     fake.urls["live"].update(drift)
     result = assert_converges("lambda_function_url", fake, **ALIAS)
-    assert result["diff"]["after"].keys() == {{"AuthType": "auth_type", "InvokeMode": "invoke_mode", "Cors": "cors"}[key] for key in drift}
+    assert result["diff"]["after"].keys() == {
+        {"AuthType": "auth_type", "InvokeMode": "invoke_mode", "Cors": "cors"}[key] for key in drift
+    }
     assert result["url"] == URL
 
 

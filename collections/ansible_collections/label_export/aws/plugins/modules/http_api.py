@@ -307,9 +307,7 @@ class HttpApi:
             self.client.create_stage(aws_retry=True, **request)
         else:
             for route_key in self.stage.get("RouteSettings") or {}:
-                self.client.delete_route_settings(
-                    aws_retry=True, ApiId=self.id, StageName=STAGE, RouteKey=route_key
-                )
+                self.client.delete_route_settings(aws_retry=True, ApiId=self.id, StageName=STAGE, RouteKey=route_key)
             self.client.update_stage(aws_retry=True, **request)
 
     def ensure_tags(self, arn: str, wanted: dict[str, str]) -> None:

@@ -140,9 +140,9 @@ class History:
         """Return the digests, or tags, of the images that these versions run."""
         used = set()
         for version in versions:
-            code = self.functions.get_function(
-                aws_retry=True, FunctionName=self.function_name, Qualifier=version
-            ).get("Code", {})
+            code = self.functions.get_function(aws_retry=True, FunctionName=self.function_name, Qualifier=version).get(
+                "Code", {}
+            )
             used |= {reference(code[key]) for key in ("ImageUri", "ResolvedImageUri") if code.get(key)}
         return used
 

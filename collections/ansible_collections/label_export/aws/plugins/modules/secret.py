@@ -189,9 +189,7 @@ class Secret:
         if "value" in changes or "written_version" in changes:
             to_set[RECORD] = version
         if to_set:
-            self.client.tag_resource(
-                aws_retry=True, SecretId=self.name, Tags=ansible_dict_to_boto3_tag_list(to_set)
-            )
+            self.client.tag_resource(aws_retry=True, SecretId=self.name, Tags=ansible_dict_to_boto3_tag_list(to_set))
         if to_remove:
             self.client.untag_resource(aws_retry=True, SecretId=self.name, TagKeys=to_remove)
 
@@ -265,9 +263,7 @@ def main() -> None:
         required_if=[("state", "present", ("value",))],
         supports_check_mode=True,
     )
-    secret = Secret(
-        module.client("secretsmanager", retry_decorator=AWSRetry.jittered_backoff()), module.params["name"]
-    )
+    secret = Secret(module.client("secretsmanager", retry_decorator=AWSRetry.jittered_backoff()), module.params["name"])
     ensure = ensure_present if module.params["state"] == "present" else ensure_absent
     with reported(module, f"The secret {secret.name} could not be ensured"):
         secret.load()
