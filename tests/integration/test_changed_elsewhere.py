@@ -67,8 +67,9 @@ def run(stack: LocalStack, deployment: Deployment, live: str) -> Iterator[Playbo
             *("-e", f"image_repository_kept_images={KEPT}"),
         )
     finally:
-        # The text that the last deploy wrote: from here on it is the deploy's own again.
-        secrets.put_secret_value(SecretId=SECRET, SecretString=before)
+        # As the last deploy left it: its text, and which version that is.
+        version = secrets.put_secret_value(SecretId=SECRET, SecretString=before)["VersionId"]
+        secrets.tag_resource(SecretId=SECRET, Tags=[{"Key": "written-version", "Value": version}])
 
 
 def test_a_secret_that_was_rotated_by_hand_stays_and_is_named(run: Playbook, stack: LocalStack) -> None:

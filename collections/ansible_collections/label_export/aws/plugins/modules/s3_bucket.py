@@ -280,7 +280,7 @@ class Bucket:
                 if errors := answer.get("Errors"):
                     first = errors[0]
                     raise NotEmptiedError(
-                        f"{len(errors)} of {len(objects)} versions of objects in {self.name} were not deleted, the first "
+                        f"{len(errors)} of {len(objects)} versions of objects in {self.name} were not deleted, first "
                         f"{first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: {first.get('Message')}"
                     )
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
