@@ -22,6 +22,7 @@ from label_export.webhook import WebhookEndpoint
 if TYPE_CHECKING:
     from label_export.exporting import Exports
 
+SELF_CHECK = "self_check"  # the event is {"action": "self_check"}
 _WEAKER_KEY_SOURCES = {
     "environment": "everyone who may read the function's configuration can read the key",
     "file": "everyone who may pull the image can read the key, and it stays in old images after a rotation",
@@ -51,7 +52,10 @@ class Application:
             self._telemetry("").log("WARNING", "weaker key source", source=settings.private_key_source, detail=detail)
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Answer one event: an HTTP request, or a batch of the queue. Raises UnknownEventError for anything else."""
+        """Answer one event: an HTTP request, a batch of the queue, or a deploy's question whether this version works.
+
+        Raises UnknownEventError for anything else.
+        """
         telemetry = self._telemetry(context.aws_request_id)
 
         def remaining() -> float:
@@ -62,6 +66,8 @@ class Application:
                 return self._endpoint(Retry(remaining), telemetry).answer(event)
             if isinstance(event, dict) and is_queue_batch(event):
                 return self._processor(remaining, telemetry).process(event["Records"])
+            if isinstance(event, dict) and event.get("action") == SELF_CHECK:
+                return self._self_check(remaining, telemetry)
             telemetry.count("UnknownEvent")
             raise UnknownEventError(_unknown(event))
         finally:
@@ -91,6 +97,13 @@ class Application:
             telemetry=telemetry,
         )
 
+    def _self_check(self, remaining: Callable[[], float], telemetry: Telemetry) -> dict[str, Any]:
+        from label_export.self_check import SECONDS, SelfCheck  # noqa: PLC0415  (a webhook's cold start does without)
+
+        end = remaining() - SECONDS
+        retry = Retry(lambda: min(remaining(), remaining() - end))
+        return SelfCheck(self._settings, self._transport, self._aws, retry=retry, telemetry=telemetry).answer()
+
     @cached_property
     def _exports(self) -> Exports:
         from label_export.exporting import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
@@ -105,4 +118,4 @@ class Application:
 
 def _unknown(event: object) -> str:
     found = ", ".join(sorted(str(key)[:40] for key in event)[:10]) if isinstance(event, dict) else type(event).__name__
-    return f"the event is neither an HTTP request nor a batch of SQS messages; it has: {found}"
+    return f"the event is neither an HTTP request nor a batch of SQS messages nor a self check; it has: {found}"

@@ -89,6 +89,15 @@ class S3Store:
         headers |= condition | {"x-amz-checksum-sha256": _checksum(digest)}
         return self._retry(partial(self._put, key, body, digest, headers))
 
+    def prove_writable(self, key: str, project_hash: str, row: LabelRow) -> None:
+        """Return if an object could be written under `key`, without writing one; raises like `write`.
+
+        An upload that is begun and given up needs what a write needs: s3:PutObject, and the KMS key's use.
+        """
+        self.look(key)
+        upload_id = self._retry(partial(self._begin, key, self._object_headers(project_hash, row)))
+        self._retry(partial(self._send_abort, key, upload_id))
+
     def _put(self, key: str, body: Buffer, digest: str, headers: Mapping[str, str], timeout: float) -> bool:
         response = self._send(Request("PUT", self._url(key), headers, body, digest), timeout)
         return _written(response)

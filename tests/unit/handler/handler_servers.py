@@ -221,6 +221,11 @@ class AwsServer(LoopbackServer):
             return Answer(400, json.dumps({"__type": "com.amazonaws#ResourceNotFoundException"}).encode())
         return Answer(body=json.dumps({"ARN": arn, "SecretString": self.secrets[arn]}).encode())
 
+    def _GetQueueAttributes(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        queue = json.loads(call.body)["QueueUrl"].rpartition("/")[2]
+        arn = f"arn:aws:sqs:eu-west-1:000000000000:{queue}"
+        return Answer(body=json.dumps({"Attributes": {"QueueArn": arn}}).encode())
+
     def _SendMessageBatch(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         entries = json.loads(call.body)["Entries"]
         assert 1 <= len(entries) <= 10

@@ -94,6 +94,9 @@ options:
     description: Reserved concurrent executions. A negative number reserves none.
     type: int
     default: -1
+  alias:
+    description: An alias whose version is told in RV(alias_version). It is not changed.
+    type: str
   tags:
     description: The function's tags. Others are removed. Not managed when left out.
     type: dict
@@ -132,10 +135,18 @@ published:
   description: Whether this run published it.
   returned: when state is present
   type: bool
+alias_version:
+  description: The version that O(alias) names now, empty when there is no such alias.
+  returned: when state is present
+  type: str
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
+
+with suppress(ImportError):  # AnsibleAWSModule says what is missing.
+    from botocore.exceptions import WaiterError
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -227,6 +238,17 @@ def shown(settings: dict[str, Any], visible: Collection[str]) -> dict[str, Any]:
     return {**settings, "Environment": {"Variables": hidden}}
 
 
+def failure_of(function: dict[str, Any]) -> str:
+    """Return what Lambda says of a function that it could not make or change; "" of one that is well."""
+    configuration = function["Configuration"]
+    for status in ("State", "LastUpdateStatus"):
+        if configuration.get(status) == "Failed":
+            code = configuration.get(f"{status}ReasonCode", "no code")
+            reason = configuration.get(f"{status}Reason", "it gives no reason")
+            return f"Lambda says that {'making' if status == 'State' else 'changing'} it failed: {reason} ({code})"
+    return ""
+
+
 class Function:
     """The thin layer over the API for one function."""
 
@@ -259,8 +281,32 @@ class Function:
         answer = self.client.get_function_concurrency(aws_retry=True, FunctionName=self.name)
         return int(answer.get("ReservedConcurrentExecutions", -1))
 
-    def wait(self, waiter: str) -> None:
-        self.client.get_waiter(waiter).wait(FunctionName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    def alias_version(self, alias: str | None) -> str:
+        """Return the version that an alias names, "" when there is none."""
+        if not alias:
+            return ""
+        try:
+            answer = self.client.get_alias(aws_retry=True, FunctionName=self.name, Name=alias)
+        except is_boto3_error_code("ResourceNotFoundException"):
+            return ""
+        return str(answer["FunctionVersion"])
+
+    def wait(self, waiter: str, **qualifier: str) -> None:
+        """Wait for the end of what was begun; fail with Lambda's own reason where it failed."""
+        try:
+            self.client.get_waiter(waiter).wait(
+                FunctionName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}, **qualifier
+            )
+        except WaiterError as error:
+            found = self.get(**qualifier)
+            reason = failure_of(found) if found else ""
+            self.module.fail_json_aws(error, msg=reason or f"The function {self.name} did not become ready")
+
+    def publish(self) -> str:
+        """Publish a version and return its number once it can be invoked."""
+        version = str(self.client.publish_version(aws_retry=True, FunctionName=self.name)["Version"])
+        self.wait("published_version_active", Qualifier=version)
+        return version
 
     def create(self, settings: dict[str, Any], tags: dict[str, str] | None) -> None:
         configuration = {
@@ -328,6 +374,9 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
         published = function.newest_published()
     current = current_settings(found, wanted["ImageUri"]) if found else None
     changes = changed_values(current, wanted)
+    if found and failure_of(found):
+        # What it says of its settings is then not what it runs: they are given to it once more.
+        changes["ImageUri"] = wanted["ImageUri"]
     concurrency = max(params["reserved_concurrency"], -1)
     concurrency_changed = (function.reserved_concurrency() if found else -1) != concurrency
     current_tags = own_tags(found.get("Tags", {})) if found else {}
@@ -356,9 +405,14 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
         if concurrency_changed:
             function.reserve_concurrency(concurrency)
         if to_publish:
-            version = client.publish_version(aws_retry=True, FunctionName=function.name)["Version"]
-            client.get_waiter("published_version_active").wait(FunctionName=function.name, Qualifier=version)
-    module.exit_json(changed=changed, diff=diff, version=version, published=to_publish)
+            version = function.publish()
+    module.exit_json(
+        changed=changed,
+        diff=diff,
+        version=version,
+        published=to_publish,
+        alias_version=function.alias_version(params["alias"]),
+    )
 
 
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
@@ -391,6 +445,7 @@ def main() -> None:
             "vpc_subnet_ids": {"type": "list", "elements": "str", "default": []},
             "vpc_security_group_ids": {"type": "list", "elements": "str", "default": []},
             "reserved_concurrency": {"type": "int", "default": -1},
+            "alias": {"type": "str"},
             "tags": {"type": "dict"},
         },
         required_if=[("state", "present", ("image_uri", "role"))],
