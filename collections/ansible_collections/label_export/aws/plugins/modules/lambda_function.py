@@ -249,6 +249,11 @@ def failure_of(function: dict[str, Any]) -> str:
     return ""
 
 
+def code_to_repeat(function: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the image of a function whose last change failed, which then may not run what it says; else nothing."""
+    return {"ImageUri": wanted["ImageUri"]} if failure_of(function) else {}
+
+
 class Function:
     """The thin layer over the API for one function."""
 
@@ -373,10 +378,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     if found:
         published = function.newest_published()
     current = current_settings(found, wanted["ImageUri"]) if found else None
-    changes = changed_values(current, wanted)
-    if found and failure_of(found):
-        # What it says of its settings is then not what it runs: they are given to it once more.
-        changes["ImageUri"] = wanted["ImageUri"]
+    changes = changed_values(current, wanted) | (code_to_repeat(found, wanted) if found else {})
     concurrency = max(params["reserved_concurrency"], -1)
     concurrency_changed = (function.reserved_concurrency() if found else -1) != concurrency
     current_tags = own_tags(found.get("Tags", {})) if found else {}

@@ -1,0 +1,511 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: deployment_info
+short_description: Tell what is deployed, as AWS knows it
+description:
+  - Reads the settings that count of function, alias, versions, mapping, queues, bucket, secrets, logs, API and alarms,
+    by their names, in one go. What is not there is told as empty; nothing is changed.
+  - The modules of M(amazon.aws) and M(community.aws) would take about twenty tasks for it, and know neither a version's
+    image nor an HTTP API.
+author: The label-export contributors
+options:
+  function:
+    description: The function's name.
+    type: str
+    required: true
+  alias:
+    description: The alias that names the version in use.
+    type: str
+    required: true
+  queue:
+    description: The queue's name.
+    type: str
+    required: true
+  dead_letter_queue:
+    description: The dead-letter queue's name.
+    type: str
+    required: true
+  bucket:
+    description: The bucket's name.
+    type: str
+    required: true
+  repository:
+    description: The image repository's name.
+    type: str
+    required: true
+  secrets:
+    description: Names or ARNs of secrets.
+    type: list
+    elements: str
+    default: []
+  log_groups:
+    description: Names of log groups.
+    type: list
+    elements: str
+    default: []
+  api:
+    description: The HTTP API's name. Empty for none.
+    type: str
+    default: ""
+  alarm_prefix:
+    description: What the names of our alarms begin with.
+    type: str
+    required: true
+  metric_dimensions:
+    description: The dimensions of the function's own metrics.
+    type: dict
+    default: {}
+  versions:
+    description: For how many of the newest versions the image is looked up. That in use always is.
+    type: int
+    default: 10
+attributes:
+  check_mode:
+    description: It only reads.
+    support: full
+  diff_mode:
+    description: It only reads.
+    support: none
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Know what is deployed
+  label_export.aws.deployment_info:
+    function: label-export-dev
+    alias: live
+    queue: label-export-dev
+    dead_letter_queue: label-export-dev-dead-letters
+    bucket: label-export-dev-123456789012-eu-west-1
+    repository: label-export-dev
+    alarm_prefix: label-export-dev
+  register: deployment
+"""
+
+RETURN = r"""
+deployed:
+  description: Whether there is a function and an alias that names a version of it.
+  returned: always
+  type: bool
+version:
+  description: The number of the version in use, empty for none.
+  returned: always
+  type: str
+image:
+  description: The image of the version in use, empty for none.
+  returned: always
+  type: str
+versions:
+  description: The published versions, newest first, each with C(version), C(modified), C(image) and C(image_found).
+    The last two are null for versions that were not looked up.
+  returned: always
+  type: list
+  elements: dict
+function:
+  description: The configuration of the version in use, without its environment.
+  returned: always
+  type: dict
+mapping:
+  description: The event source mapping between queue and alias.
+  returned: always
+  type: dict
+queue:
+  description: The queue's attributes, and C(messages) and C(oldest_seconds), null where CloudWatch does not know.
+  returned: always
+  type: dict
+dead_letter_queue:
+  description: The same for the dead-letter queue.
+  returned: always
+  type: dict
+bucket:
+  description: C(public_access_block), C(ownership), C(versioning), C(encryption) and C(tls_only).
+  returned: always
+  type: dict
+secrets:
+  description: Whether each secret exists.
+  returned: always
+  type: dict
+log_groups:
+  description: The days that each log group keeps, null for ever. Those that do not exist are left out.
+  returned: always
+  type: dict
+api:
+  description: C(api_id), C(routes), C(rate_limit), C(burst_limit), C(integration) and C(log_group) of the HTTP API.
+  returned: always
+  type: dict
+permissions:
+  description: The statements of the alias's resource policy.
+  returned: always
+  type: list
+  elements: dict
+alarms:
+  description: Our alarms, each with C(name), C(state) and C(reason).
+  returned: always
+  type: list
+  elements: dict
+last_export:
+  description: When a label was last exported, by metric or log. Empty when neither knows.
+  returned: always
+  type: str
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+NO_QUEUE = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
+NO_BUCKET = ["NoSuchBucket", "404"]
+# What S3 answers when a bucket has no such setting.
+NO_SETTING = [
+    "NoSuchPublicAccessBlockConfiguration",
+    "OwnershipControlsNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "NoSuchBucketPolicy",
+]
+NOT_FOUND = ["ResourceNotFoundException"]
+METRICS = "LabelExport"
+METRIC_DAYS = 14  # for which CloudWatch keeps one datapoint a minute, less one
+LOG_SECONDS = 24 * 3600
+LOG_PAGES = 20
+SHOWN = (
+    "Version", "CodeSha256", "MemorySize", "Timeout", "Role", "State", "LastModified", "Architectures", "TracingConfig",
+    "LoggingConfig",
+)  # fmt: skip
+
+
+class Account:
+    """The account, read through clients that are made when they are needed."""
+
+    def __init__(self, module: AnsibleAWSModule) -> None:
+        self.module = module
+        self.params: dict[str, Any] = module.params
+        self.clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        if service not in self.clients:
+            self.clients[service] = self.module.client(service, retry_decorator=AWSRetry.jittered_backoff())
+        return self.clients[service]
+
+    def function(self, qualifier: str) -> dict[str, Any]:
+        """Return GetFunction's answer for a version or alias, {} for none."""
+        try:
+            answer: dict[str, Any] = self.client("lambda").get_function(
+                aws_retry=True, FunctionName=self.params["function"], Qualifier=qualifier
+            )
+        except is_boto3_error_code(NOT_FOUND):
+            return {}
+        return answer
+
+    def alias_version(self) -> str:
+        try:
+            answer = self.client("lambda").get_alias(
+                aws_retry=True, FunctionName=self.params["function"], Name=self.params["alias"]
+            )
+        except is_boto3_error_code(NOT_FOUND):
+            return ""
+        return str(answer["FunctionVersion"])
+
+    def versions(self, in_use: str) -> list[dict[str, Any]]:
+        """Return the published versions, newest first, the newest of them and that in use with their images."""
+        try:
+            pages = self.client("lambda").get_paginator("list_versions_by_function")
+            listed = [
+                item for page in pages.paginate(FunctionName=self.params["function"]) for item in page["Versions"]
+            ]
+        except is_boto3_error_code(NOT_FOUND):
+            return []
+        published = [item for item in listed if item["Version"] != "$LATEST"]
+        published.sort(key=lambda item: int(item["Version"]), reverse=True)
+        versions = []
+        for rank, item in enumerate(published):
+            number = item["Version"]
+            image = self.image_of(number) if rank < self.params["versions"] or number == in_use else None
+            versions.append({"version": number, "modified": item.get("LastModified", ""), "image": image})
+        found = self.images_found([item["image"] for item in versions if item["image"]])
+        return [{**item, "image_found": item["image"] and item["image"] in found} for item in versions]
+
+    def image_of(self, version: str) -> str:
+        """Return the image of a version by its digest, as far as Lambda tells it."""
+        code = self.function(version).get("Code", {})
+        named, resolved = code.get("ImageUri", ""), code.get("ResolvedImageUri", "")
+        return str(resolved if "@" in resolved and "@" not in named else named)
+
+    def images_found(self, images: list[str]) -> set[str]:
+        """Return those images that the repository still has."""
+        wanted = {image.rpartition("@")[2]: image for image in images if "@sha256:" in image}
+        if not wanted:
+            return set()
+        try:
+            answer = self.client("ecr").batch_get_image(
+                aws_retry=True,
+                repositoryName=self.params["repository"],
+                imageIds=[{"imageDigest": digest} for digest in list(wanted)[:100]],
+            )
+        except is_boto3_error_code("RepositoryNotFoundException"):
+            return set()
+        digests = {item["imageId"].get("imageDigest") for item in answer.get("images", [])}
+        return {image for image in images if image.rpartition("@")[2] in digests}
+
+    def mapping(self) -> dict[str, Any]:
+        arn_end = f":function:{self.params['function']}:{self.params['alias']}"
+        try:
+            pages = self.client("lambda").get_paginator("list_event_source_mappings")
+            found = [
+                item
+                for page in pages.paginate(FunctionName=f"{self.params['function']}:{self.params['alias']}")
+                for item in page["EventSourceMappings"]
+            ]
+        except is_boto3_error_code(NOT_FOUND):
+            return {}
+        ours = [
+            item
+            for item in found
+            if item["FunctionArn"].endswith(arn_end) and item["EventSourceArn"].endswith(f":{self.params['queue']}")
+        ]
+        if not ours:
+            return {}
+        item = ours[0]
+        return {
+            "state": item["State"],
+            "batch_size": item.get("BatchSize"),
+            "response_types": item.get("FunctionResponseTypes") or [],
+            "maximum_concurrency": (item.get("ScalingConfig") or {}).get("MaximumConcurrency", 0),
+        }
+
+    def permissions(self) -> list[dict[str, Any]]:
+        try:
+            answer = self.client("lambda").get_policy(
+                aws_retry=True, FunctionName=self.params["function"], Qualifier=self.params["alias"]
+            )
+        except is_boto3_error_code(NOT_FOUND):
+            return []
+        return statements(json_document(answer["Policy"]) or {})
+
+    def queue(self, name: str) -> dict[str, Any]:
+        sqs = self.client("sqs")
+        try:
+            url = sqs.get_queue_url(aws_retry=True, QueueName=name)["QueueUrl"]
+            answer = sqs.get_queue_attributes(aws_retry=True, QueueUrl=url, AttributeNames=["All"])
+        except is_boto3_error_code(NO_QUEUE):
+            return {}
+        attributes = answer["Attributes"]
+        waiting = sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
+        return {
+            **attributes,
+            "RedrivePolicy": json_document(attributes.get("RedrivePolicy")) or {},
+            "tls_only": refuses_plain_http(attributes.get("Policy")),
+            "messages": waiting,
+            "oldest_seconds": self.oldest(name),
+        }
+
+    def newest(self, namespace: str, metric: str, dimensions: dict[str, str], statistic: str, seconds: int) -> Any:
+        """Return time and value of a metric's newest datapoint, None where there is none."""
+        now = time.time()
+        query = {
+            "Id": "newest",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": namespace,
+                    "MetricName": metric,
+                    "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                },
+                "Period": 60,
+                "Stat": statistic,
+            },
+        }
+        answer = self.client("cloudwatch").get_metric_data(
+            aws_retry=True,
+            MetricDataQueries=[query],
+            StartTime=datetime.fromtimestamp(now - seconds, UTC),
+            EndTime=datetime.fromtimestamp(now + 60, UTC),
+            ScanBy="TimestampDescending",
+        )
+        (result,) = answer["MetricDataResults"]
+        points = [(when, value) for when, value in zip(result["Timestamps"], result["Values"], strict=True) if value]
+        return max(points) if points else None
+
+    def oldest(self, queue: str) -> int | None:
+        dimensions = {"QueueName": queue}
+        found = self.newest("AWS/SQS", "ApproximateAgeOfOldestMessage", dimensions, "Maximum", 600)
+        return int(found[1]) if found else None
+
+    def last_export(self) -> str:
+        dimensions = self.params["metric_dimensions"]
+        found = self.newest(METRICS, "Exported", dimensions, "Sum", METRIC_DAYS * 24 * 3600)
+        return when_text(found[0].timestamp()) if found else self.last_export_logged()
+
+    def last_export_logged(self) -> str:
+        """Look into the log of the last day; the metric knows longer, but comes some minutes late."""
+        request = {
+            "logGroupName": f"/aws/lambda/{self.params['function']}",
+            "startTime": int((time.time() - LOG_SECONDS) * 1000),
+            "filterPattern": '"label exported"',
+        }
+        newest = 0
+        for _ in range(LOG_PAGES):
+            try:
+                answer = self.client("logs").filter_log_events(aws_retry=True, **request)
+            except is_boto3_error_code(NOT_FOUND):
+                return ""
+            newest = max([newest, *(event["timestamp"] for event in answer["events"])])
+            if not answer.get("nextToken"):
+                break
+            request["nextToken"] = answer["nextToken"]
+        return when_text(newest / 1000) if newest else ""
+
+    def setting(self, operation: str) -> dict[str, Any]:
+        """Return one of the bucket's settings, {} where it has none."""
+        try:
+            answer: dict[str, Any] = getattr(self.client("s3"), operation)(aws_retry=True, Bucket=self.params["bucket"])
+        except is_boto3_error_code(NO_SETTING):
+            return {}
+        return answer
+
+    def bucket(self) -> dict[str, Any]:
+        try:
+            versioning = self.setting("get_bucket_versioning")
+        except is_boto3_error_code(NO_BUCKET):
+            return {}
+        blocks = self.setting("get_public_access_block").get("PublicAccessBlockConfiguration", {})
+        owners = self.setting("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [{}])
+        encryption = self.setting("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
+        rule = encryption.get("Rules", [{}])[0].get("ApplyServerSideEncryptionByDefault", {})
+        return {
+            "public_access_blocked": len(blocks) > 0 and all(blocks.values()),
+            "ownership": owners[0].get("ObjectOwnership", ""),
+            "versioning": versioning.get("Status", ""),
+            "encryption": rule.get("SSEAlgorithm", ""),
+            "tls_only": refuses_plain_http(self.setting("get_bucket_policy").get("Policy")),
+        }
+
+    def secrets(self) -> dict[str, bool]:
+        return {name: self.has_secret(name) for name in self.params["secrets"]}
+
+    def has_secret(self, name: str) -> bool:
+        try:
+            answer = self.client("secretsmanager").describe_secret(aws_retry=True, SecretId=name)
+        except is_boto3_error_code(NOT_FOUND):
+            return False
+        return "DeletedDate" not in answer
+
+    def log_groups(self) -> dict[str, int | None]:
+        found = {}
+        for name in self.params["log_groups"]:
+            answer = self.client("logs").describe_log_groups(aws_retry=True, logGroupNamePrefix=name)
+            for group in answer["logGroups"]:
+                if group["logGroupName"] == name:
+                    found[name] = group.get("retentionInDays")
+        return found
+
+    def api(self) -> dict[str, Any]:
+        if not self.params["api"]:
+            return {}
+        client = self.client("apigatewayv2")
+        pages = client.get_paginator("get_apis").paginate()
+        ours = [item for page in pages for item in page["Items"] if item["Name"] == self.params["api"]]
+        if not ours:
+            return {}
+        identity = {"ApiId": ours[0]["ApiId"]}
+        stages = client.get_stages(aws_retry=True, **identity)["Items"]
+        stage: dict[str, Any] = next((item for item in stages if item["StageName"] == "$default"), {})
+        limits = stage.get("DefaultRouteSettings", {})
+        integrations = client.get_integrations(aws_retry=True, **identity)["Items"]
+        return {
+            "api_id": identity["ApiId"],
+            "routes": sorted(item["RouteKey"] for item in client.get_routes(aws_retry=True, **identity)["Items"]),
+            "rate_limit": limits.get("ThrottlingRateLimit", 0),
+            "burst_limit": limits.get("ThrottlingBurstLimit", 0),
+            "log_group": stage.get("AccessLogSettings", {}).get("DestinationArn", ""),
+            "integration": integrations[0].get("IntegrationUri", "") if integrations else "",
+        }
+
+    def alarms(self) -> list[dict[str, str]]:
+        pages = self.client("cloudwatch").get_paginator("describe_alarms")
+        found = [
+            {"name": alarm["AlarmName"], "state": alarm["StateValue"], "reason": alarm.get("StateReason", "")}
+            for page in pages.paginate(AlarmNamePrefix=self.params["alarm_prefix"])
+            for alarm in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]
+        ]
+        return sorted(found, key=lambda alarm: alarm["name"])
+
+
+def when_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def refuses_plain_http(policy: str | None) -> bool:
+    """Return whether a resource policy refuses every request that does not come over TLS."""
+    return any(
+        (statement.get("Effect"), statement.get("Principal")) == ("Deny", "*")
+        and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        for statement in statements(json_document(policy) or {})
+    )
+
+
+def gather(account: Account) -> dict[str, Any]:
+    params = account.params
+    version = account.alias_version()
+    versions = account.versions(version)
+    configuration = account.function(version).get("Configuration", {}) if version else {}
+    image = next((item["image"] for item in versions if item["version"] == version), "")
+    return {
+        "deployed": bool(version),
+        "version": version,
+        "image": image,
+        "versions": versions,
+        "function": {name: configuration[name] for name in SHOWN if name in configuration},
+        "mapping": account.mapping(),
+        "permissions": account.permissions(),
+        "queue": account.queue(params["queue"]),
+        "dead_letter_queue": account.queue(params["dead_letter_queue"]),
+        "bucket": account.bucket(),
+        "secrets": account.secrets(),
+        "log_groups": account.log_groups(),
+        "api": account.api(),
+        "alarms": account.alarms(),
+        "last_export": account.last_export(),
+    }
+
+
+def main() -> None:
+    name = {"type": "str", "required": True}
+    names = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleAWSModule(
+        argument_spec={
+            "function": name,
+            "alias": name,
+            "queue": name,
+            "dead_letter_queue": name,
+            "bucket": name,
+            "repository": name,
+            "secrets": {**names, "no_log": False},
+            "log_groups": names,
+            "api": {"type": "str", "default": ""},
+            "alarm_prefix": name,
+            "metric_dimensions": {"type": "dict", "default": {}},
+            "versions": {"type": "int", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    with reported(module, f"What is deployed as {module.params['function']} could not be read"):
+        found = gather(Account(module))
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()
