@@ -1,0 +1,231 @@
+"""Operating what is deployed: verify, status, redrive, upgrade, a version that does not work, rollback.
+
+Runs against any deployed local stack, and leaves its settings as it found them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment, Playbook, eventually, run_playbook
+from local_stack import LocalStack
+
+DEAD_LETTERS = f"{NAME}-dead-letters"
+# What a changed setting of the function takes; the rest of a deploy has tests of its own.
+FUNCTION = ("--tags", "handler_image,export_function")
+
+
+def words(run: Playbook) -> str:
+    """Return the output with every run of blanks as one, since Ansible folds what it prints."""
+    return " ".join(run.output.split())
+
+
+def passed(run: Playbook) -> Playbook:
+    assert run.returncode == 0, run.output
+    return run
+
+
+@pytest.fixture
+def in_use(deployment: Deployment) -> Callable[[], str]:
+    return lambda: str(deployment.functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"])
+
+
+def published(deployment: Deployment) -> list[str]:
+    versions = deployment.functions.list_versions_by_function(FunctionName=NAME)["Versions"]
+    return [version["Version"] for version in versions if version["Version"] != "$LATEST"]
+
+
+@pytest.fixture
+def unmapped(deployment: Deployment) -> Iterator[str]:
+    """The mapping between queue and function has lost its partial responses; yields its identifier."""
+    (mapping,) = deployment.functions.list_event_source_mappings()["EventSourceMappings"]
+    deployment.functions.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[])
+    yield mapping["UUID"]
+    deployment.functions.update_event_source_mapping(
+        UUID=mapping["UUID"], FunctionResponseTypes=["ReportBatchItemFailures"]
+    )
+
+
+@pytest.fixture
+def complete(encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]) -> Callable[[], None]:
+    """Completes a task in Encord, and returns once its label lies in the bucket."""
+    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
+
+    def do() -> None:
+        task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
+        assert [delivery["status"] for delivery in task["deliveries"]] == [202]
+        deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+
+    return do
+
+
+def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment, stack: LocalStack) -> None:
+    def objects() -> int:
+        listing = deployment.s3.list_object_versions(Bucket=deployment.bucket)
+        return len(listing.get("Versions", [])) + len(listing.get("DeleteMarkers", []))
+
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+    before, dead = objects(), deployment.messages(DEAD_LETTERS)
+    run = passed(run_playbook("verify", "-vvv"))
+    assert run.changed == []
+    for check in (
+        "a webhook with a wrong signature is refused",
+        "a webhook with the signing secret is accepted",
+        "the probe reached Encord through queue and function, and ended there",
+        "the probe left nothing in the bucket",
+    ):
+        assert f"(item={check})" in run.output
+    assert "local works: version" in words(run)
+    assert objects() == before
+    assert (deployment.messages(), deployment.messages(DEAD_LETTERS)) == (0, dead)
+    # At -vvv everything is told that Ansible knows; the secrets are not.
+    uid = re.findall(r"verify-[0-9a-f-]{36}", run.output)[0]
+    assert uid in deployment.log_text()
+    for secret in Path(stack.facts["webhook_secret_file"]).read_text().split():
+        assert secret not in run.output
+
+
+@pytest.mark.usefixtures("unmapped")
+def test_verify_names_what_was_changed_behind_its_back() -> None:
+    run = run_playbook("verify", "-e", "verification_probe=false")
+    assert run.returncode != 0
+    assert "not so that the queue hands messages to the alias, and takes back just those that failed" in words(run)
+    assert run.output.count("failed: [localhost]") == 1, "every other setting is read back, and fine"
+
+
+def test_dead_letters_go_back_once_and_are_exported(
+    deployment: Deployment, encord: LocalStack, label_rows: list[dict[str, Any]]
+) -> None:
+    rows = [row for row in label_rows if row["label_hash"] and row["data_type"] == "IMAGE"][:3]
+    url = deployment.sqs.get_queue_url(QueueName=DEAD_LETTERS)["QueueUrl"]
+    for row in rows:
+        change = {"version": 1, "project_hash": row["project_hash"], "label_hash": row["label_hash"]}
+        body = json.dumps({**change, "event_uid": str(uuid.uuid4()), "event_type": "task_completed_event"})
+        deployment.sqs.send_message(QueueUrl=url, MessageBody=body)
+    check = passed(run_playbook("redrive", "--check"))
+    assert f"{len(rows)} dead letters would be moved" in words(check)
+    assert deployment.messages(DEAD_LETTERS) == len(rows)
+    first = passed(run_playbook("redrive"))
+    assert f"{len(rows)} dead letters were moved" in words(first)
+    assert first.changed == check.changed
+    eventually(lambda: deployment.messages() == 0, "an empty queue")
+    for row in rows:
+        served = encord.encord("GET", f"label-rows/{row['label_hash']}")
+        key = deployment.key(row["project_hash"], row["label_hash"])
+        assert deployment.s3.get_object(Bucket=deployment.bucket, Key=key)["Body"].read() == served
+    again = passed(run_playbook("redrive"))
+    assert again.changed == []
+    assert f"0 dead letters were moved back to {NAME}; 0 remain" in words(again)
+
+
+def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
+    deployment: Deployment, in_use: Callable[[], str], complete: Callable[[], None]
+) -> None:
+    complete()
+    before, versions = in_use(), published(deployment)
+    changed = ("-e", "export_function_log_level=DEBUG", *FUNCTION)
+    upgrade = passed(run_playbook("deploy", *changed))
+    assert [task.partition(" | ")[2] for task in upgrade.changed] == [
+        "Ensure the function runs the image",
+        "Ensure the alias names the newest version",
+    ]
+    after = in_use()
+    assert (after, published(deployment)) == (published(deployment)[-1], [*versions, after])
+    assert f"Ask version {after} whether it can do its work" in upgrade.output
+    complete()
+
+    back = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
+    assert (in_use(), len(back.changed)) == (before, 1)
+    assert f"local: version {before} is in use instead of version {after}" in words(back)
+    complete()
+    again = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
+    assert (in_use(), again.changed) == (before, [])
+
+
+def test_a_version_that_does_not_work_is_not_used(
+    deployment: Deployment, in_use: Callable[[], str], complete: Callable[[], None]
+) -> None:
+    before = in_use()
+    broken = ("-e", "export_function_encord_domain=https://localhost:9", *FUNCTION)
+    deploy = run_playbook("deploy", *broken)
+    assert deploy.returncode != 0
+    tried = published(deployment)[-1]
+    said = words(deploy)
+    assert f"Version {tried} of {NAME} is not put to use: its self check failed." in said
+    assert "encord: the connection to Encord failed" in said
+    assert f"The alias live still names version {before}, which goes on serving" in said
+    assert in_use() == before
+    complete()
+    again = run_playbook("deploy", *broken)
+    assert (again.returncode != 0, published(deployment)[-1], in_use()) == (True, tried, before), "it is asked again"
+    assert f"Ask version {tried} whether it can do its work" in again.output
+
+
+def test_a_version_that_is_not_there_is_refused_with_those_that_are(
+    deployment: Deployment, in_use: Callable[[], str]
+) -> None:
+    before = in_use()
+    run = run_playbook("rollback", "-e", "live_version_number=999")
+    assert run.returncode != 0
+    assert f"There is no version 999 of {NAME}. There are: {published(deployment)[-1]}" in words(run)
+    assert in_use() == before
+
+
+def test_status_tells_what_is_there_and_changes_nothing(
+    deployment: Deployment, stack: LocalStack, in_use: Callable[[], str]
+) -> None:
+    url = deployment.sqs.get_queue_url(QueueName=DEAD_LETTERS)["QueueUrl"]
+    alarms = stack.aws("cloudwatch")
+    alarm = f"{NAME}-test-of-status"
+    alarms.put_metric_alarm(
+        AlarmName=alarm,
+        MetricName="Nothing",
+        Namespace="LabelExport",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    alarms.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="for a test")
+    deployment.sqs.send_message(QueueUrl=url, MessageBody="not one of ours")
+    try:
+        run = passed(run_playbook("status"))
+    finally:
+        alarms.delete_alarms(AlarmNames=[alarm])
+        (message,) = deployment.sqs.receive_message(QueueUrl=url)["Messages"]
+        deployment.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    said = words(run)
+    image = deployment.functions.get_function(FunctionName=NAME, Qualifier=in_use())["Code"]["ImageUri"]
+    assert run.changed == []
+    assert f"Function: {NAME}, version {in_use()} of" in said
+    assert f"Image: {image}" in said
+    assert f"Webhook URL: {deployment.webhook_url}" in said
+    assert f"Dead letters: 1 messages ({DEAD_LETTERS})" in said
+    assert re.search(r"Last export: 20\d\d-\d\d-\d\dT", said)
+    assert f"{alarm}: for a test" in said
+
+
+def test_what_is_not_deployed_is_told_so() -> None:
+    elsewhere = ("-e", "label_export_name=label-export-none")
+    status = passed(run_playbook("status", *elsewhere))
+    assert "Function: not deployed (label-export-none-local)" in words(status)
+    for playbook in ("verify", "rollback"):
+        run = run_playbook(playbook, *elsewhere)
+        assert run.returncode != 0
+        assert "label-export-none-local is not deployed" in words(run)
+
+
+def test_a_deploy_puts_the_newest_state_to_use_again(deployment: Deployment, in_use: Callable[[], str]) -> None:
+    """Runs last in this file: after rollbacks and failed versions, one deploy is all that it takes."""
+    passed(run_playbook("deploy", *FUNCTION))
+    assert in_use() == published(deployment)[-1]
+    again = passed(run_playbook("deploy", "--check", *FUNCTION))
+    assert again.changed == []
+    assert "whether it can do its work" not in again.output
