@@ -419,3 +419,17 @@ def test_an_object_that_someone_else_wrote_is_replaced(deployment: Deployment) -
     deployment.aws.objects[path] = StoredObject(b"{}", {})
     assert deployment.export(label) == []
     assert deployment.aws.objects[path].body == deployment.served(label)
+
+
+def test_a_probe_of_verify_never_comes_again(deployment: Deployment, output: Any) -> None:
+    """Whatever Encord answers: who sent the probe reads the log, and a dead letter would raise an alarm."""
+    for error in ("AUTHORISATION_ERROR", "UNKNOWN_ERROR"):
+        refusal = deployment.encord.envelope([error], 403)
+        deployment.encord.fail("labelrow", *[Fault(refusal)] * 4)
+        body = message(deployment.row(), event_uid="verify-1")
+        assert deployment.call(batch(body)) == {"batchItemFailures": []}
+        written = output()
+        (line,) = written.logged("probe ended")
+        assert line["event_uid"] == "verify-1"
+        assert written.metric("Failed") is None
+        deployment.restart()

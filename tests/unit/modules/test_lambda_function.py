@@ -58,6 +58,9 @@ class FakeLambda(Fake):
         self.state = {}
         # What the function says of itself, one answer to GetFunction at a time, before it says that all is done.
         self.progress: list[Values] = []
+        self.aliases: dict[str, str] = {}
+        # Whether a new image mends a function that failed.
+        self.heals = True
 
     def function(self) -> Values:
         if not self.state:
@@ -104,9 +107,16 @@ class FakeLambda(Fake):
         if self.progress:
             raise RefusedError("ResourceConflictException")
 
+    def get_alias(self, p: Values) -> Values:
+        if p["Name"] not in self.aliases:
+            raise RefusedError("ResourceNotFoundException")
+        return {"FunctionVersion": self.aliases[p["Name"]]}
+
     def update_function_code(self, p: Values) -> None:
         self.refuse_while_at_work()
         latest = self.function()["latest"]
+        if self.heals:
+            latest["Configuration"].update(State="Active", LastUpdateStatus="Successful")
         latest["Code"] = {"ImageUri": p["ImageUri"], "ResolvedImageUri": p["ImageUri"]}
         latest["Configuration"].update(CodeSha256=p["ImageUri"][-64:], Architectures=p["Architectures"])
         self.progress = [{"LastUpdateStatus": "InProgress"}] * 2
@@ -388,6 +398,35 @@ def test_a_role_that_lambda_does_not_know_yet_is_told_as_aws_tells_it() -> None:
     # The role retries the task on this text, and on no other.
     assert "cannot be assumed by Lambda" in result["msg"]
     assert fake.state == {}
+
+
+def test_the_version_that_an_alias_names_is_told() -> None:
+    fake = FakeLambda()
+    assert done("lambda_function", fake, **MINIMAL, alias="live")["alias_version"] == ""
+    fake.aliases = {"live": "1"}
+    assert done("lambda_function", fake, **MINIMAL, alias="live", timeout=5)["alias_version"] == "1"
+    assert done("lambda_function", fake, **MINIMAL, timeout=5)["alias_version"] == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("State", "making it failed"), ("LastUpdateStatus", "changing it failed")]
+)
+def test_a_function_that_failed_gets_its_image_once_more(status: str, words: str) -> None:
+    fake = FakeLambda()
+    done("lambda_function", fake, **MINIMAL)
+    failed = {status: "Failed", f"{status}Reason": "the image cannot be pulled", f"{status}ReasonCode": "ImageDeleted"}
+    fake.state["latest"]["Configuration"].update(failed)
+    fake.heals = True
+    checked = done("lambda_function", fake, check=True, **MINIMAL)
+    assert (checked["changed"], checked["version"]) == (True, "2")
+    result = done("lambda_function", fake, **MINIMAL)
+    assert (result["version"], len(fake.state["versions"])) == ("2", 2)
+    fake.heals = False
+    fake.state["latest"]["Configuration"].update(failed)
+    result = run("lambda_function", fake, **MINIMAL)
+    assert words in result["msg"]
+    assert "the image cannot be pulled (ImageDeleted)" in result["msg"]
+    assert len(fake.state["versions"]) == 2, "what failed is not published"
 
 
 SECRETS = ("first-secret", "second-secret", "set-by-hand", "in-both-places")

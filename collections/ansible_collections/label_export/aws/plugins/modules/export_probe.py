@@ -160,6 +160,11 @@ def judged(end: dict[str, Any] | None, random_project: bool, timeout: int) -> tu
     return fine, found, "see docs/operations.md, When it fails, for this reason"
 
 
+def said(answer: str) -> str:
+    """Return an answer of Probe.post as part of a sentence."""
+    return f"answered {answer}" if answer.isdigit() else answer
+
+
 class Probe:
     """One probe: what is sent, and what was seen of it."""
 
@@ -205,17 +210,17 @@ class Probe:
         body = webhook(self.uid, self.params["event_type"], self.project, self.label)
         forged = self.post(body, signed(body, str(uuid.uuid4()), time.time()))
         advice = "the endpoint does not lead to the function: deploy, and look at the API's access log"
-        self.note("a webhook with a wrong signature is refused", forged == "401", f"answered {forged}", advice)
+        self.note("a webhook with a wrong signature is refused", forged == "401", said(forged), advice)
         unsigned = self.post(body, plain)
-        self.note("a webhook without a signature is refused", unsigned == "401", f"answered {unsigned}", advice)
+        self.note("a webhook without a signature is refused", unsigned == "401", said(unsigned), advice)
         harmless = webhook(self.uid, HARMLESS_EVENT, self.project, self.label)
         stale = "deploy, which hands the inventory's secrets over"
         for number, secret in enumerate(secrets[1:], start=2):
             answer = self.post(harmless, signed(harmless, secret, time.time()))
-            self.note(f"signing secret {number} is accepted", answer == "202", f"answered {answer}", stale)
+            self.note(f"signing secret {number} is accepted", answer == "202", said(answer), stale)
         for number, token in enumerate(tokens if secrets else tokens[1:], start=1 if secrets else 2):
             answer = self.post(harmless, plain, token)
-            self.note(f"URL token {number} is accepted", answer == "202", f"answered {answer}", stale)
+            self.note(f"URL token {number} is accepted", answer == "202", said(answer), stale)
         if not secrets and not tokens:
             self.send()
             return self.note(
@@ -229,7 +234,7 @@ class Probe:
         else:
             answer = self.post(body, plain, tokens[0])
         named = "a webhook with the signing secret" if secrets else "a webhook with the URL token"
-        return self.note(f"{named} is accepted", answer == "202", f"answered {answer}", stale)
+        return self.note(f"{named} is accepted", answer == "202", said(answer), stale)
 
     def send(self) -> None:
         """Put the probe's message into the queue, in the form of lambda/label_export/messages.py."""

@@ -308,7 +308,10 @@ class Function:
             self.module.fail_json_aws(error, msg=reason or f"The function {self.name} did not become ready")
 
     def publish(self) -> str:
-        """Publish a version and return its number once it can be invoked."""
+        """Publish a version and return its number once it can be invoked; what failed is not published."""
+        found = self.get()
+        if found and (reason := failure_of(found)):
+            self.module.fail_json(msg=reason)
         version = str(self.client.publish_version(aws_retry=True, FunctionName=self.name)["Version"])
         self.wait("published_version_active", Qualifier=version)
         return version

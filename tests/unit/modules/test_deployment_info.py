@@ -1,0 +1,225 @@
+"""What is deployed, read in one go: everything there, nothing there, and parts of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from ansible_collections.label_export.aws.plugins.modules.deployment_info import refuses_plain_http
+from fake_aws import ACCOUNT, Fake, RefusedError, Values, done
+
+ARN = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:function"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/images"
+QUEUE_ARN = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:queue"
+TLS_ONLY = json.dumps(
+    {
+        "Statement": {
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": ["s3:*"],
+            "Resource": "*",
+            "Condition": {"Bool": {"aws:SecureTransport": False}},
+        }
+    }
+)
+NAMES: Values = {
+    "function": "function",
+    "alias": "live",
+    "queue": "queue",
+    "dead_letter_queue": "dead",
+    "bucket": "labels",
+    "repository": "images",
+    "secrets": ["key", "gone"],
+    "log_groups": ["/aws/lambda/function", "/other"],
+    "api": "api",
+    "alarm_prefix": "function",
+    "metric_dimensions": {"Name": "n"},
+}
+THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def digest(version: str) -> str:
+    return f"sha256:{version * 64}"[:71]
+
+
+class FakeAccount(Fake):
+    """An account with all of it, or with nothing."""
+
+    def __init__(self, *, empty: bool = False) -> None:
+        super().__init__()
+        self.empty = empty
+        self.metrics: dict[str, float] = {"Exported": 3, "ApproximateAgeOfOldestMessage": 90}
+
+    def there(self, code: str = "ResourceNotFoundException") -> None:
+        if self.empty:
+            raise RefusedError(code)
+
+    def get_alias(self, _p: Values) -> Values:
+        self.there()
+        return {"FunctionVersion": "1"}
+
+    def list_versions_by_function(self, _p: Values) -> Values:
+        self.there()
+        numbers = ["$LATEST", *(str(number) for number in range(1, 13))]
+        return {"Versions": [{"Version": number, "LastModified": f"day {number}"} for number in numbers]}
+
+    def get_function(self, p: Values) -> Values:
+        version = "1" if p["Qualifier"] == "live" else p["Qualifier"]
+        configuration = {"Version": version, "Timeout": 120, "Environment": {"Variables": {"SECRET": "seen"}}}
+        return {"Configuration": configuration, "Code": {"ImageUri": f"{REGISTRY}@{digest(version)}"}}
+
+    def batch_get_image(self, p: Values) -> Values:
+        assert p["repositoryName"] == "images"
+        return {"images": [{"imageId": image} for image in p["imageIds"] if image["imageDigest"] != digest("12")]}
+
+    def list_event_source_mappings(self, _p: Values) -> Values:
+        self.there()
+        other = {"FunctionArn": f"{ARN}:other", "EventSourceArn": QUEUE_ARN, "State": "Disabled"}
+        ours = {"FunctionArn": f"{ARN}:live", "EventSourceArn": QUEUE_ARN, "State": "Enabled", "BatchSize": 10}
+        return {"EventSourceMappings": [other, {**ours, "ScalingConfig": {"MaximumConcurrency": 5}}]}
+
+    def get_policy(self, _p: Values) -> Values:
+        self.there()
+        return {"Policy": json.dumps({"Statement": [{"Sid": "http-api"}]})}
+
+    def get_queue_url(self, p: Values) -> Values:
+        self.there("AWS.SimpleQueueService.NonExistentQueue")
+        return {"QueueUrl": f"https://sqs/{p['QueueName']}"}
+
+    def get_queue_attributes(self, _p: Values) -> Values:
+        counts = {"ApproximateNumberOfMessages": "2", "ApproximateNumberOfMessagesNotVisible": "1"}
+        redrive = json.dumps({"deadLetterTargetArn": "d", "maxReceiveCount": 5})
+        return {"Attributes": {**counts, "RedrivePolicy": redrive, "Policy": TLS_ONLY}}
+
+    def get_metric_data(self, p: Values) -> Values:
+        (query,) = p["MetricDataQueries"]
+        value = self.metrics.get(query["MetricStat"]["Metric"]["MetricName"])
+        found: Values = {"Timestamps": [], "Values": []} if value is None else {"Timestamps": [THEN], "Values": [value]}
+        return {"MetricDataResults": [{"Id": "newest", **found}]}
+
+    def filter_log_events(self, p: Values) -> Values:
+        self.there()
+        if "nextToken" in p:
+            return {"events": [{"timestamp": 1_700_000_000_000}]}
+        return {"events": [{"timestamp": 1_600_000_000_000}], "nextToken": "more"}
+
+    def get_bucket_versioning(self, _p: Values) -> Values:
+        self.there("NoSuchBucket")
+        return {"Status": "Enabled"}
+
+    def get_public_access_block(self, _p: Values) -> Values:
+        names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+        return {"PublicAccessBlockConfiguration": dict.fromkeys(names, True)}
+
+    def get_bucket_ownership_controls(self, _p: Values) -> Values:
+        raise RefusedError("OwnershipControlsNotFoundError")
+
+    def get_bucket_encryption(self, _p: Values) -> Values:
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
+
+    def get_bucket_policy(self, _p: Values) -> Values:
+        return {"Policy": TLS_ONLY}
+
+    def describe_secret(self, p: Values) -> Values:
+        self.there()
+        return {"Name": p["SecretId"], **({"DeletedDate": THEN} if p["SecretId"] == "gone" else {})}
+
+    def describe_log_groups(self, p: Values) -> Values:
+        prefix = p["logGroupNamePrefix"]
+        return {
+            "logGroups": []
+            if self.empty or prefix == "/other"
+            else [{"logGroupName": f"{prefix}-2"}, {"logGroupName": prefix, "retentionInDays": 30}]
+        }
+
+    def get_apis(self, _p: Values) -> Values:
+        return {
+            "Items": []
+            if self.empty
+            else [{"Name": "api", "ApiId": "abc", "ProtocolType": "HTTP", "RouteSelectionExpression": "x"}]
+        }
+
+    def get_stages(self, _p: Values) -> Values:
+        limits = {"ThrottlingRateLimit": 50.0, "ThrottlingBurstLimit": 100}
+        return {"Items": [{"StageName": "$default", "DefaultRouteSettings": limits}]}
+
+    def get_integrations(self, _p: Values) -> Values:
+        return {"Items": [{"IntegrationUri": f"{ARN}:live"}]}
+
+    def get_routes(self, _p: Values) -> Values:
+        return {"Items": [{"RouteKey": "POST /webhook"}]}
+
+    def describe_alarms(self, p: Values) -> Values:
+        assert p["AlarmNamePrefix"] == "function"
+        alarms = [{"AlarmName": name, "StateValue": state} for name, state in (("b", "OK"), ("a", "ALARM"))]
+        return {"MetricAlarms": [] if self.empty else alarms}
+
+
+def test_everything_is_told_and_nothing_is_changed() -> None:
+    fake = FakeAccount()
+    for check in (True, False):
+        found = done("deployment_info", fake, check=check, **NAMES)
+        assert not found["changed"]
+        assert fake.writes() == []
+    assert (found["deployed"], found["version"], found["image"]) == (True, "1", f"{REGISTRY}@{digest('1')}")
+    assert found["function"] == {"Version": "1", "Timeout": 120}
+    assert found["mapping"] == {"state": "Enabled", "batch_size": 10, "response_types": [], "maximum_concurrency": 5}
+    assert found["queue"]["messages"] == 3
+    assert (found["queue"]["oldest_seconds"], found["queue"]["tls_only"]) == (90, True)
+    assert found["dead_letter_queue"]["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert found["bucket"] == {
+        "public_access_blocked": True,
+        "ownership": "",
+        "versioning": "Enabled",
+        "encryption": "AES256",
+        "tls_only": True,
+    }
+    assert found["secrets"] == {"key": True, "gone": False}, "one that waits for its end does not count"
+    assert found["log_groups"] == {"/aws/lambda/function": 30}
+    assert (found["api"]["api_id"], found["api"]["routes"], found["api"]["rate_limit"]) == (
+        "abc",
+        ["POST /webhook"],
+        50,
+    )
+    assert [alarm["state"] for alarm in found["alarms"]] == ["ALARM", "OK"]
+    assert found["last_export"] == "2026-01-02T03:04:05Z"
+    assert "seen" not in json.dumps(found), "the function's environment is not told"
+
+
+def test_versions_come_newest_first_with_their_images() -> None:
+    found = done("deployment_info", FakeAccount(), versions=2, **NAMES)["versions"]
+    assert [item["version"] for item in found] == [str(number) for number in range(12, 0, -1)]
+    looked_up = {item["version"]: item["image_found"] for item in found if item["image"]}
+    assert looked_up == {"12": False, "11": True, "1": True}, "the newest two, and that in use"
+
+
+def test_nothing_is_told_as_nothing() -> None:
+    found = done("deployment_info", FakeAccount(empty=True), **NAMES)
+    assert (found["deployed"], found["version"], found["image"], found["versions"]) == (False, "", "", [])
+    for name in ("function", "mapping", "queue", "dead_letter_queue", "bucket", "api", "log_groups"):
+        assert found[name] == {}, name
+    assert found["permissions"] == found["alarms"] == []
+    assert found["secrets"] == {"key": False, "gone": False}
+
+
+def test_without_the_metric_the_log_tells_of_the_last_export() -> None:
+    fake = FakeAccount()
+    fake.metrics = {}
+    found = done("deployment_info", fake, **NAMES)
+    assert (found["last_export"], found["queue"]["oldest_seconds"]) == ("2023-11-14T22:13:20Z", None)
+    fake.empty = True
+    assert done("deployment_info", fake, **NAMES)["last_export"] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [({}, True), ({"Effect": "Allow"}, False), ({"Principal": "arn:one"}, False), ({"Condition": {}}, False)],
+)
+def test_refuses_plain_http(change: Any, refused: bool) -> None:
+    policy = json.loads(TLS_ONLY)
+    policy["Statement"].update(change)
+    assert refuses_plain_http(json.dumps(policy)) is refused
+    assert not refuses_plain_http(None)

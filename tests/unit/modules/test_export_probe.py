@@ -1,0 +1,209 @@
+"""The probe: what it sends, that it takes no secret into its result, and how it judges what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from ansible_collections.label_export.aws.plugins.modules.export_probe import judged
+from fake_aws import Fake, Values, done
+
+SECRETS = ["the-first-secret", "the-second-secret"]
+TOKENS = ["the-first-token", "the-second-token"]
+PROJECT = "11111111-1111-4111-8111-111111111111"
+TEMPLATE = "encord/{project_hash}/labels/{label_hash}.json"
+GONE = {"message": "nothing to export", "reason": "row_deleted", "detail": "Encord no longer has this label row"}
+
+
+class FakeAccount(Fake):
+    """A queue, a log that tells of each probe's end, and a bucket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end: Values = GONE
+        self.uids: list[str] = []
+        self.sent: list[Values] = []
+        self.looks = 0
+        self.stored: list[Values] = []
+
+    def get_queue_url(self, p: Values) -> Values:
+        return {"QueueUrl": f"https://sqs/{p['QueueName']}"}
+
+    def send_message(self, p: Values) -> None:
+        self.sent.append(json.loads(p["MessageBody"]))
+        self.uids.append(self.sent[-1]["event_uid"])
+
+    def filter_log_events(self, p: Values) -> Values:
+        assert p["logGroupName"] == "/log"
+        self.looks += 1
+        uid = p["filterPattern"].strip('"')
+        if self.looks < 3 or uid not in self.uids:
+            return {"events": []}
+        lines: list[Values] = [{"message": "webhook accepted", "event_uid": uid}, {**self.end, "event_uid": uid}]
+        return {"events": [{"message": text} for text in ["START", *map(json.dumps, lines)]]}
+
+    def list_object_versions(self, p: Values) -> Values:
+        assert p["Prefix"].startswith("encord/")
+        return {"Versions": self.stored}
+
+
+class Door:
+    """A front door on loopback: refuses who cannot sign, as the function does."""
+
+    def __init__(self, fake: FakeAccount, secrets: list[str], tokens: list[str]) -> None:
+        self.requests: list[Values] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                token = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
+                stamp, signature = self.headers.get("X-Encord-Timestamp", ""), self.headers.get("X-Encord-Signature")
+                signatures = [
+                    hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+                    for secret in secrets
+                ]
+                let_in = signature in signatures or token in tokens
+                envelope = json.loads(body)
+                outer.requests.append({**envelope, "let_in": let_in})
+                if let_in and envelope["event_type"] == "task_completed_event":
+                    fake.uids.append(envelope["uid"])
+                self.send_response(202 if let_in else 401)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/webhook"
+
+
+@pytest.fixture
+def door() -> Iterator[Callable[..., Door]]:
+    made: list[Door] = []
+
+    def make(fake: FakeAccount, secrets: list[str], tokens: list[str]) -> Door:
+        made.append(Door(fake, secrets, tokens))
+        threading.Thread(target=made[-1].server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def probe(fake: FakeAccount, **given: Any) -> Values:
+    names = {"queue": "work", "log_group": "/log", "bucket": "labels", "key_template": TEMPLATE, "timeout": 5}
+    result = done("export_probe", fake, **{**names, **given})
+    assert not result["changed"]
+    told = json.dumps({key: value for key, value in result.items() if key != "invocation"})
+    assert [secret for secret in [*SECRETS, *TOKENS] if secret in told] == []
+    return result
+
+
+def failing(result: Values) -> dict[str, str]:
+    return {check["name"]: check["found"] for check in result["checks"] if not check["ok"]}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "tokens", "accepted"),
+    [
+        (SECRETS, [], ["label_export_probe_event", "task_completed_event"]),
+        (SECRETS[:1], TOKENS[:1], ["label_export_probe_event", "task_completed_event"]),
+        ([], TOKENS, ["label_export_probe_event", "task_completed_event"]),
+    ],
+)
+def test_it_goes_in_by_the_front_door(
+    door: Callable[..., Door], secrets: list[str], tokens: list[str], accepted: list[str]
+) -> None:
+    fake = FakeAccount()
+    front = door(fake, secrets, tokens)
+    result = probe(fake, url=front.url, signing_secrets=secrets, url_tokens=tokens, project_hash=PROJECT)
+    assert failing(result) == {}
+    assert [request["let_in"] for request in front.requests] == [False, False, True, True]
+    assert [request["event_type"] for request in front.requests if request["let_in"]] == accepted
+    assert {request["uid"] for request in front.requests} == {result["event_uid"]}
+    assert {request["payload"]["project_hash"] for request in front.requests} == {PROJECT}
+    assert fake.sent == []
+
+
+def test_a_closed_environment_refuses_everybody_and_its_queue_is_proved(door: Callable[..., Door]) -> None:
+    fake = FakeAccount()
+    result = probe(fake, url=door(fake, [], []).url)
+    assert failing(result) == {}
+    assert "the environment is closed" in result["checks"][2]["name"]
+    assert [message["event_uid"] for message in fake.sent] == [result["event_uid"]]
+
+
+def test_without_a_front_door_it_goes_to_the_queue() -> None:
+    fake = FakeAccount()
+    assert failing(probe(fake)) == {}
+    assert fake.sent[0].keys() == {"version", "project_hash", "label_hash", "event_uid", "event_type"}
+
+
+def test_a_secret_that_was_not_handed_over(door: Callable[..., Door]) -> None:
+    fake = FakeAccount()
+    found = failing(probe(fake, url=door(fake, SECRETS[:1], []).url, signing_secrets=SECRETS))
+    assert found == {"signing secret 2 is accepted": "answered 401"}
+    found = failing(probe(fake, url=door(fake, ["another"], []).url, signing_secrets=SECRETS[:1]))
+    assert found == {"a webhook with the signing secret is accepted": "answered 401"}
+
+
+def test_a_door_that_lets_everybody_in_or_is_not_there(door: Callable[..., Door]) -> None:
+    fake = FakeAccount()
+    found = failing(probe(fake, url=door(fake, [], [""]).url, signing_secrets=SECRETS[:1]))
+    assert set(found) == {"a webhook with a wrong signature is refused", "a webhook without a signature is refused"}
+    found = failing(probe(fake, url="http://127.0.0.1:9/webhook", url_tokens=TOKENS[:1]))
+    assert set(found.values()) == {"no answer (ConnectionRefusedError)"}
+
+
+def test_an_object_that_was_stored_is_told() -> None:
+    fake = FakeAccount()
+    fake.stored = [{"Key": "k", "VersionId": "v"}]
+    assert set(failing(probe(fake))) == {"the probe left nothing in the bucket"}
+
+
+def test_an_end_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeAccount()
+    monkeypatch.setattr(fake, "filter_log_events", lambda _p: {"events": []})
+    result = probe(fake, timeout=0)
+    assert failing(result) == {
+        "the probe reached Encord through queue and function, and ended there": "nothing in the log within 0 s"
+    }
+
+
+@pytest.mark.parametrize(
+    ("end", "random_project", "fine"),
+    [
+        (GONE, False, True),
+        ({"message": "label filtered"}, False, True),
+        ({"message": "probe ended", "reason": "no_access"}, True, True),
+        ({"message": "probe ended", "reason": "no_access"}, False, False),
+        ({"message": "probe ended", "reason": "key_refused"}, True, False),
+        ({"message": "label failed", "reason": "encord_unavailable"}, True, False),
+        ({"message": "label exported"}, True, False),
+        (None, True, False),
+    ],
+)
+def test_judged(end: Values | None, random_project: bool, fine: bool) -> None:
+    ok, found, advice = judged(end, random_project, 60)
+    assert ok is fine
+    assert found
+    assert advice
+
+
+def test_a_check_sends_nothing() -> None:
+    fake = FakeAccount()
+    assert (
+        done("export_probe", fake, check=True, queue="q", log_group="/log", bucket="b", key_template="k")["checks"]
+        == []
+    )
+    assert fake.calls == []
