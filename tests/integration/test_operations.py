@@ -137,7 +137,7 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
     ]
     after = in_use()
     assert (after, published(deployment)) == (published(deployment)[-1], [*versions, after])
-    assert f"Ask version {after} whether it can do its work" in upgrade.output
+    assert f"Ask for a self check of version {after}" in upgrade.output
     complete()
 
     back = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
@@ -164,7 +164,7 @@ def test_a_version_that_does_not_work_is_not_used(
     complete()
     again = run_playbook("deploy", *broken)
     assert (again.returncode != 0, published(deployment)[-1], in_use()) == (True, tried, before), "it is asked again"
-    assert f"Ask version {tried} whether it can do its work" in again.output
+    assert f"Ask for a self check of version {tried}" in again.output
 
 
 def test_a_version_that_is_not_there_is_refused_with_those_that_are(
@@ -228,4 +228,4 @@ def test_a_deploy_puts_the_newest_state_to_use_again(deployment: Deployment, in_
     assert in_use() == published(deployment)[-1]
     again = passed(run_playbook("deploy", "--check", *FUNCTION))
     assert again.changed == []
-    assert "whether it can do its work" not in again.output
+    assert "Ask for a self check" not in again.output
