@@ -129,7 +129,8 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
 ) -> None:
     complete()
     before, versions = in_use(), published(deployment)
-    changed = ("-e", "export_function_log_level=DEBUG", *FUNCTION)
+    never_set_before = 60_000_000 + uuid.uuid4().int % 1_000_000
+    changed = ("-e", f"export_function_memory_limit_bytes={never_set_before}", *FUNCTION)
     upgrade = passed(run_playbook("deploy", *changed))
     assert [task.partition(" | ")[2] for task in upgrade.changed] == [
         "Ensure the function runs the image",
