@@ -1,0 +1,441 @@
+"""Every wrong input is refused before AWS is asked anything, with what is wrong, where it is set and how to mend it.
+
+All cases are hosts of one run: each host has one wrong input, and meets the preflight of the role that is to refuse
+it. What the deploy itself does with the refusal is shown by one more run of it, and on a local AWS by
+tests/integration/test_before_deploy.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socketserver
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+ROOT = Path(__file__).resolve().parents[2]
+ALIAS = "arn:aws:kms:eu-west-1:123456789012:alias/labels"
+ELSEWHERE = "arn:aws:kms:us-east-1:123456789012:key/0000"
+# Credentials that AWS would be asked with, once.
+ENVIRONMENT = {
+    "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "AWS_MAX_ATTEMPTS": "1",
+}
+PUBLIC = "ssh-ed25519 AAAA of-someone"
+
+
+class Case(NamedTuple):
+    """Which role is to refuse, what is set, a part of the answer, and the file that it names."""
+
+    role: str
+    overrides: dict[str, Any]
+    said: str
+    file: str
+
+
+def of(role: str, said: str, **overrides: Any) -> Case:
+    """Return a case of one role, whose file the message names."""
+    return Case(role, overrides, said, f"group_vars/label_export/{role}.yml")
+
+
+def misspelt(name: str, meant: str) -> Case:
+    return Case("label_export", {name: 1}, f"No role knows {name}: did you mean {meant}?", "group_vars/")
+
+
+def by_the_spec(role: str, **overrides: Any) -> Case:
+    """Return a case that the argument spec refuses, in Ansible's own words: they name the variable alone."""
+    (name,) = overrides
+    return Case(role, overrides, "Validation of arguments failed", name)
+
+
+def by_the_function(said: str, **overrides: Any) -> Case:
+    """Return a case that the function's own code refuses: it names its setting, and the variable."""
+    (name,) = overrides
+    return Case("export_function", overrides, f"The function would not start: {said} ", f"inventory variable {name}")
+
+
+CASES = {
+    # label_export
+    "no environment": of("label_export", "label_export_environment is ''", label_export_environment=""),
+    "an upper-case environment": of(
+        "label_export", "label_export_environment is 'Prod'", label_export_environment="Prod"
+    ),
+    "a long environment": of(
+        "label_export", "label_export_environment is 'seventeen", label_export_environment="seventeen-letters"
+    ),
+    "a long name": of("label_export", "label_export_name is", label_export_name="a" * 25),
+    "no account": of("label_export", "label_export_account_id is ''", label_export_account_id=""),
+    "a short account": of("label_export", "label_export_account_id is '12345'", label_export_account_id="12345"),
+    "an account without its zeros": of(
+        "label_export", "label_export_account_id is '123456789'", label_export_account_id=123456789
+    ),
+    "no region": of("label_export", "label_export_region is ''", label_export_region=""),
+    "a region by its place": of("label_export", "label_export_region is 'Ireland'", label_export_region="Ireland"),
+    "a zone for a region": of("label_export", "label_export_region is 'eu-west-1a'", label_export_region="eu-west-1a"),
+    "a tag of AWS's": of("label_export", "label_export_tags is", label_export_tags={"aws:team": "a"}),
+    "a tag of ours": of("label_export", "label_export_tags is", label_export_tags={"environment": "a"}),
+    "a long tag": of("label_export", "label_export_tags is", label_export_tags={"team": "a" * 257}),
+    "a tag with a sign that AWS refuses": of("label_export", "label_export_tags is", label_export_tags={"team": "a&b"}),
+    "an endpoint without scheme": of(
+        "label_export", "label_export_aws_endpoint_url is", label_export_aws_endpoint_url="localhost:1"
+    ),
+    "no such certificates": of(
+        "label_export", "label_export_aws_endpoint_url is", label_export_aws_ca_bundle="/nowhere"
+    ),
+    "no such credentials": of(
+        "label_export", "label_export_aws_endpoint_url is", label_export_aws_credentials_file="/nowhere"
+    ),
+    "an unknown state": by_the_spec("label_export", label_export_state="latest"),
+    "a misspelt timeout": misspelt("export_function_timeuot", "export_function_timeout"),
+    "a misspelt bucket": misspelt("label_bucket_nmae", "label_bucket_name"),
+    "a misspelt list": misspelt("encord_secrets_signing_secret", "encord_secrets_signing_secrets"),
+    # label_bucket
+    "a bucket that S3 refuses": of("label_bucket", "label_bucket_name is 'My_Bucket'", label_bucket_name="My_Bucket"),
+    "a bucket with dots": of("label_bucket", "label_bucket_name is 'my.bucket'", label_bucket_name="my.bucket"),
+    "a bucket too long by its derived name": of(
+        "label_bucket",
+        "label_bucket_name is 'aaaaaaaa",
+        label_export_name="a" * 24,
+        label_export_environment="b" * 16,
+    ),
+    "a reserved bucket name": of("label_bucket", "label_bucket_name is 'xn--a'", label_bucket_name="xn--a"),
+    "no day of old versions": of(
+        "label_bucket", "label_bucket_noncurrent_version_days", label_bucket_noncurrent_version_days=0
+    ),
+    "days in words": by_the_spec("label_bucket", label_bucket_noncurrent_version_days="a year"),
+    "half a day of uploads": by_the_spec("label_bucket", label_bucket_incomplete_upload_days="0.5"),
+    "an alias for the bucket's key": of("label_bucket", "label_bucket_kms_key_arn is", label_bucket_kms_key_arn=ALIAS),
+    "the bucket's key elsewhere": of("label_bucket", "label_bucket_kms_key_arn is", label_bucket_kms_key_arn=ELSEWHERE),
+    "a log of the log": of(
+        "label_bucket",
+        "label_bucket_access_log_bucket is",
+        label_bucket_name="mine",
+        label_bucket_access_log_bucket="mine",
+    ),
+    # export_queue
+    "a queue too long": of("export_queue", "export_queue_name is 'aaa", export_queue_name="a" * 81),
+    "a queue in order": of("export_queue", "export_queue_name is 'a.fifo'", export_queue_name="a.fifo"),
+    "dead letters to the queue": of(
+        "export_queue", "export_queue_name is 'a'", export_queue_name="a", export_queue_dead_letter_name="a"
+    ),
+    "a short visibility": of(
+        "export_queue", "export_queue_visibility_timeout is 10 s", export_queue_visibility_timeout=10
+    ),
+    "a visibility over 12 hours": of(
+        "export_queue", "export_queue_visibility_timeout is 43201 s", export_queue_visibility_timeout=43201
+    ),
+    "dead letters kept as short": of(
+        "export_queue", "export_queue_dead_letter_retention_days (4)", export_queue_dead_letter_retention_days=4
+    ),
+    "dead letters for a month": of(
+        "export_queue", "export_queue_dead_letter_retention_days (30)", export_queue_dead_letter_retention_days=30
+    ),
+    "a single try": of("export_queue", "export_queue_dead_letter_retention_days", export_queue_max_receive_count=1),
+    "too many tries": of(
+        "export_queue", "export_queue_dead_letter_retention_days", export_queue_max_receive_count=1001
+    ),
+    "an alias for the queue's key": of("export_queue", "export_queue_kms_key_arn is", export_queue_kms_key_arn=ALIAS),
+    # encord_secrets
+    "an unknown source of the key": of("encord_secrets", "Exactly one of", encord_secrets_private_key_source="vault"),
+    "no key": of("encord_secrets", "Exactly one of", encord_secrets_private_key_file=""),
+    "two keys": of("encord_secrets", "Exactly one of", encord_secrets_private_key=PUBLIC),
+    "no such file of the key": of(
+        "encord_secrets",
+        "The Encord private key (/nowhere) cannot be used: It is empty.",
+        encord_secrets_private_key_file="/nowhere",
+    ),
+    "a public key": of(
+        "encord_secrets", "It is a public key;", encord_secrets_private_key=PUBLIC, encord_secrets_private_key_file=""
+    ),
+    "an RSA key": of("encord_secrets", "It is not an Ed25519 key;", encord_secrets_private_key_file="{rsa_key}"),
+    "a key in another format": of(
+        "encord_secrets", "it is not a private key in OpenSSH's format.", encord_secrets_private_key_file="{pkcs8_key}"
+    ),
+    "a key's secret of another service": of(
+        "encord_secrets",
+        "encord_secrets_private_key_secret_arn 'arn:aws:s3:::a'",
+        encord_secrets_private_key_file="",
+        encord_secrets_private_key_secret_arn="arn:aws:s3:::a",
+    ),
+    "a key's secret in another region": of(
+        "encord_secrets",
+        "encord_secrets_private_key_secret_arn 'arn:",
+        encord_secrets_private_key_file="",
+        encord_secrets_private_key_secret_arn="arn:aws:secretsmanager:us-east-1:123456789012:secret:a",
+    ),
+    "a passphrase in the clear": of(
+        "encord_secrets",
+        "encord_secrets_private_key_passphrase_secret_arn 'open sesame'",
+        encord_secrets_private_key_passphrase_secret_arn="open sesame",
+    ),
+    "three days to recover": of(
+        "encord_secrets", "encord_secrets_recovery_window_days is 3", encord_secrets_recovery_window_days=3
+    ),
+    "secrets of one name": of(
+        "encord_secrets",
+        "encord_secrets_private_key_secret_name is 'a'",
+        encord_secrets_private_key_secret_name="a",
+        encord_secrets_signing_secret_name="a",
+    ),
+    "a secret's name that AWS refuses": of(
+        "encord_secrets",
+        "encord_secrets_private_key_secret_name is 'a b'",
+        encord_secrets_private_key_secret_name="a b",
+    ),
+    "an alias for the secrets' key": of(
+        "encord_secrets", "encord_secrets_kms_key_arn is", encord_secrets_kms_key_arn=ALIAS
+    ),
+    "one text for a list of signing secrets": of(
+        "encord_secrets",
+        "encord_secrets_signing_secrets is",
+        encord_secrets_signing_secrets="a-text-of-some-length,another",
+    ),
+    "a short signing secret": of(
+        "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["short"]
+    ),
+    "an empty URL token": of("encord_secrets", "encord_secrets_url_tokens is", encord_secrets_url_tokens=[""]),
+    "a signing secret with its line's end": of(
+        "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["of-sufficient-length\n"]
+    ),
+    # execution_role
+    "a role too long": of("execution_role", "execution_role_name is", execution_role_name="a" * 65),
+    "a path without slash": of("execution_role", "execution_role_name is", execution_role_path="/teams"),
+    "a boundary by its name": of(
+        "execution_role", "execution_role_permissions_boundary is 'bound'", execution_role_permissions_boundary="bound"
+    ),
+    "a statement without effect": of(
+        "execution_role",
+        "execution_role_permissions_boundary is",
+        execution_role_extra_statements=[{"Action": "s3:GetObject", "Resource": "a"}],
+    ),
+    "a key with no fixed beginning": of(
+        "export_function", "export_function_key_template is", export_function_key_template="{project_hash}/{label_hash}"
+    )._replace(role="execution_role"),
+    # image_repository
+    "a repository in upper case": of(
+        "image_repository", "image_repository_name is 'Labels'", image_repository_name="Labels"
+    ),
+    "no image to roll back to": of("image_repository", "image_repository_name is", image_repository_kept_images=1),
+    "an alias for the images' key": of(
+        "image_repository", "image_repository_kms_key_arn is", image_repository_kms_key_arn=ALIAS
+    ),
+    # handler_image
+    "an unknown architecture": of(
+        "handler_image", "handler_image_architecture is 'i386'", handler_image_architecture="i386"
+    ),
+    "the latest base image": of("handler_image", "handler_image_architecture is", handler_image_base="python:latest"),
+    "a registry's URL": of(
+        "handler_image", "handler_image_registry is", handler_image_registry="https://example.com/a"
+    ),
+    # export_function
+    "a function too long": of("export_function", "export_function_memory_size", export_function_name="a" * 65),
+    "little memory": of("export_function", "export_function_memory_size (127)", export_function_memory_size=127),
+    "more memory than there is": of(
+        "export_function", "export_function_memory_size (10241)", export_function_memory_size=10241
+    ),
+    "16 minutes": of(
+        "export_function",
+        "export_function_memory_size",
+        export_function_timeout=960,
+        export_queue_visibility_timeout=6000,
+    ),
+    "no timeout": of("export_function", "export_function_memory_size", export_function_timeout=0),
+    "a timeout in words": by_the_spec("export_function", export_function_timeout="2m"),
+    "little storage": of("export_function", "export_function_memory_size", export_function_ephemeral_storage=511),
+    "eleven at once": of("export_function", "export_function_batch_size (11)", export_function_batch_size=11),
+    "a window over five minutes": of(
+        "export_function",
+        "export_function_batch_size",
+        export_function_batching_window=301,
+        export_queue_visibility_timeout=3000,
+    ),
+    "one at a time": of("export_function", "export_function_batch_size", export_function_maximum_concurrency=1),
+    "more than a thousand": of(
+        "export_function", "export_function_batch_size", export_function_maximum_concurrency=1001
+    ),
+    "nothing left for webhooks": of(
+        "export_function", "export_function_batch_size", export_function_reserved_concurrency=5
+    ),
+    "a month of 31 days": of(
+        "export_function", "export_function_log_retention_days is 31", export_function_log_retention_days=31
+    ),
+    "an open connection to Encord": of(
+        "export_function", "export_function_encord_domain is", export_function_encord_domain="http://api.encord.com"
+    ),
+    "Encord with a path": of(
+        "export_function", "export_function_encord_domain is", export_function_encord_domain="https://api.encord.com/v2"
+    ),
+    "one key for all labels": of(
+        "export_function", "export_function_key_template is 'a/b.json'", export_function_key_template="a/b.json"
+    ),
+    "an unknown field in the key": by_the_function(
+        "LABEL_EXPORT_KEY_TEMPLATE", export_function_key_template="a/{label_hash}/{colour}"
+    ),
+    "an unknown compression": of(
+        "export_function", "export_function_key_template is", export_function_compression="zip"
+    ),
+    "a project by its title": of("export_function", "export_function_projects is", export_function_projects=["Cats"]),
+    "a number for an alias": of("export_function", "export_function_alias is '1'", export_function_alias="1"),
+    "an alias for the function's key": of(
+        "export_function", "export_function_kms_key_arn is", export_function_kms_key_arn=ALIAS
+    ),
+    "the logs' key elsewhere": of(
+        "export_function", "export_function_kms_key_arn is", export_function_log_kms_key_arn=ELSEWHERE
+    ),
+    "subnets without a security group": of(
+        "export_function", "export_function_vpc_subnet_ids is", export_function_vpc_subnet_ids=["subnet-0"]
+    ),
+    "an unknown tracing": by_the_spec("export_function", export_function_tracing_mode="On"),
+    "an unknown log level": by_the_function("LABEL_EXPORT_LOG_LEVEL", export_function_log_level="LOUD"),
+    "more labels at once than it can": by_the_function(
+        "LABEL_EXPORT_CONCURRENCY", export_function_label_concurrency=51
+    ),
+    "rows larger than the memory": of(
+        "export_function", "export_function_memory_limit_bytes (", export_function_memory_limit_bytes=1 << 40
+    ),
+    # front_door
+    "an unknown front door": of("front_door", "front_door_kind is 'alb'", front_door_kind="alb"),
+    "a path that does not begin": of("front_door", "front_door_kind is", front_door_path="webhook"),
+    "no request a second": of("front_door", "front_door_kind is", front_door_throttling_rate_limit=0),
+    "an access log for 31 days": of("front_door", "front_door_kind is", front_door_log_retention_days=31),
+}
+
+
+class Refusal(NamedTuple):
+    """Why a host was refused, and in which task."""
+
+    task: str
+    message: str
+
+
+class Run(NamedTuple):
+    """What a run came to: a host's refusals, its counts, and how often AWS was called."""
+
+    refused: dict[str, list[Refusal]]
+    counts: dict[str, dict[str, int]]
+    calls_to_aws: int
+
+
+def keys(directory: Path) -> dict[str, str]:
+    """Write a good key and two wrong ones; return their paths by their names."""
+    good = ed25519.Ed25519PrivateKey.generate()
+    openssh, pem = serialization.PrivateFormat.OpenSSH, serialization.Encoding.PEM
+    texts = {
+        "good_key": good.private_bytes(pem, openssh, serialization.NoEncryption()),
+        "rsa_key": rsa.generate_private_key(65537, 2048).private_bytes(pem, openssh, serialization.NoEncryption()),
+        "pkcs8_key": good.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    }
+    for name, text in texts.items():
+        (directory / name).write_bytes(text)
+    return {name: str(directory / name) for name in texts}
+
+
+def host_name(case: str) -> str:
+    return re.sub(r"\W", "_", case)
+
+
+def refusals(answer: dict[str, Any]) -> dict[str, list[Refusal]]:
+    """Return why each host was refused, from the output of Ansible's callback for JSON."""
+    found: dict[str, list[Refusal]] = {}
+    for task in (task for play in answer["plays"] for task in play["tasks"]):
+        for name, outcome in task["hosts"].items():
+            if outcome.get("failed"):
+                # A loop's items hold the messages of what failed in them.
+                messages = [item["msg"] for item in outcome.get("results", []) if item.get("failed")]
+                text = " ".join(" ".join([*messages, str(outcome.get("msg", ""))]).split())
+                found.setdefault(name, []).append(Refusal(task["task"]["name"], text))
+    return found
+
+
+class Deaf(socketserver.BaseRequestHandler):
+    """Counts a connection, and closes it."""
+
+    def handle(self) -> None:
+        self.server.calls += 1  # type: ignore[attr-defined]
+
+
+def play(playbook: Path, cases: dict[str, Case], directory: Path) -> Run:
+    """Run a playbook with a host for each case, and an AWS that only counts who calls."""
+    paths = keys(directory)
+    with socketserver.TCPServer(("127.0.0.1", 0), Deaf) as aws:
+        aws.calls = 0  # type: ignore[attr-defined]
+        threading.Thread(target=aws.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        right = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "label_export_environment": "dev",
+            "label_export_account_id": "123456789012",
+            "label_export_region": "eu-west-1",
+            "label_export_aws_endpoint_url": f"http://127.0.0.1:{aws.server_address[1]}",
+            "encord_secrets_private_key_file": paths["good_key"],
+        }
+
+        def host(case: Case) -> dict[str, Any]:
+            filled = {
+                name: paths.get(value.strip("{}"), value) if isinstance(value, str) else value
+                for name, value in case.overrides.items()
+            }
+            return {**right, "refusing_role": case.role, **filled}
+
+        hosts = {host_name(name): host(case) for name, case in cases.items()}
+        inventory = directory / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts}}))
+        result = subprocess.run(
+            ["ansible-playbook", str(playbook), "-i", str(inventory), "--forks", "4"],
+            cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        aws.shutdown()
+        calls: int = aws.calls  # type: ignore[attr-defined]
+    assert result.stdout.startswith("{"), result.stdout + result.stderr
+    answer = json.loads(result.stdout)
+    return Run(refusals(answer), answer["stats"], calls)
+
+
+@pytest.fixture(scope="module")
+def preflights(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return play(ROOT / "tests/contract/preflights.yml", CASES, tmp_path_factory.mktemp("preflights"))
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(CASES) >= 30
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_wrong_input_is_refused_with_what_and_where(case: str, preflights: Run) -> None:
+    found = preflights.refused.get(host_name(case), [])
+    assert found, "it was let through"
+    (refusal,) = found
+    assert CASES[case].said in refusal.message
+    assert CASES[case].file in refusal.message
+
+
+def test_the_deploy_refuses_in_its_first_and_its_last_role_before_it_asks_aws(tmp_path: Path) -> None:
+    cases = {name: CASES[name] for name in ("a misspelt timeout", "an access log for 31 days")}
+    run = play(ROOT / "playbooks/deploy.yml", {**cases, "nothing wrong": Case("", {}, "", "")}, tmp_path)
+    for name, case in cases.items():
+        (refusal,) = run.refused[host_name(name)]
+        assert case.said in refusal.message
+    # The one with nothing wrong is what gets as far as AWS, so that the others would have been seen there.
+    (unanswered,) = run.refused["nothing_wrong"]
+    assert unanswered.task == "label_export : Caller | Ask AWS who is deploying"
+    assert run.calls_to_aws == 1
+    assert {count["changed"] for count in run.counts.values()} == {0}
+
+
+def test_no_preflight_asks_aws_or_changes_anything(preflights: Run) -> None:
+    assert preflights.calls_to_aws == 0
+    assert {count["changed"] for count in preflights.counts.values()} == {0}

@@ -1,0 +1,43 @@
+"""Misspelt inputs are found by their role's name, and the one that is meant is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleLookupError
+from ansible_collections.label_export.aws.plugins.lookup.unknown_inputs import LookupModule
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+def unknown(*names: str, roles: Path = ROLES) -> list[str]:
+    return LookupModule().run(list(names), roles=str(roles))
+
+
+def test_inputs_outputs_and_what_no_role_begins_with_are_known() -> None:
+    assert (
+        unknown("label_bucket_name", "export_function_arn", "ansible_host", "my_label_bucket_x", "label_bucket") == []
+    )
+
+
+def test_private_variables_are_nobodys_business() -> None:
+    assert unknown("__label_bucket_current") == []
+
+
+def test_a_misspelt_input_is_named_with_the_one_that_is_meant() -> None:
+    assert unknown("label_bucket_nmae", "export_function_timeuot") == [
+        "No role knows export_function_timeuot: did you mean export_function_timeout?",
+        "No role knows label_bucket_nmae: did you mean label_bucket_name?",
+    ]
+
+
+def test_what_is_like_nothing_is_named_alone() -> None:
+    assert unknown("front_door_0000000000000000000000000000") == [
+        "No role knows front_door_0000000000000000000000000000."
+    ]
+
+
+def test_a_directory_without_roles_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleLookupError, match="there are no roles in"):
+        unknown("label_bucket_name", roles=tmp_path)
