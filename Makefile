@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help install local demo down clean lint unit integration molecule bench test
+.PHONY: help install local demo down clean lint audit unit integration molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ clean: ## ... and remove everything that was downloaded or built
 lint: install ## Check style, types and good practice
 	@scripts/lint
 
+audit: install ## Have auditors of security look at everything
+	@scripts/audit
+
 unit: install ## Test the parts: handler, modules, Encord stand-in
 	@python -m pytest tests/unit tests/contract --cov --cov-report=term
 
@@ -44,5 +47,5 @@ molecule: install ## Test the demo, and whole deployments, on a local AWS
 bench: install ## Measure the exporter beside a doc-style handler
 	@python tests/benchmarks/run.py --write docs/benchmarks.md
 
-test: lint unit molecule ## Everything that is tested
+test: lint audit unit molecule ## Everything that is tested
 

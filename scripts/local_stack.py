@@ -39,7 +39,8 @@ class LocalStack:
         """Send a request to a server of the stack; return status and body, whatever the status."""
         request = urllib.request.Request(url, method=method, data=body, headers=headers)  # noqa: S310 - https
         try:
-            with urllib.request.urlopen(request, timeout=60, context=self.tls) as answer:  # noqa: S310 - https
+            # Each URL is the stack's own, and https.
+            with urllib.request.urlopen(request, timeout=60, context=self.tls) as answer:  # noqa: S310  # nosec B310
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -72,7 +72,7 @@ def test_every_setting_can_be_set() -> None:
         ("LABEL_EXPORT_SIGNING_SECRETS_ARN", "canary"),
         ("LABEL_EXPORT_ENCORD_DOMAIN", "http://canary"),
         ("LABEL_EXPORT_ENCORD_DOMAIN", "https://canary/path"),
-        ("LABEL_EXPORT_ENCORD_DOMAIN", "https://user:canary@host"),
+        ("LABEL_EXPORT_ENCORD_DOMAIN", "https://user:canary@host"),  # pragma: allowlist secret - none
         ("LABEL_EXPORT_PROJECTS", "canary"),
         ("LABEL_EXPORT_PROJECTS", '{"a": 1}'),
         ("LABEL_EXPORT_PROJECTS", '["a/b"]'),

@@ -41,7 +41,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         if path is not None and not path.is_file():
             parser.error(f"--{name.replace('_', '-')}: no such file: {path}")
     for address in arguments.bind or []:
-        if address in {"0.0.0.0", "::", ""}:  # noqa: S104  # refused here, not bound
+        if address in {"0.0.0.0", "::", ""}:  # noqa: S104  # refused here, not bound  # nosec B104
             parser.error("--bind: name the addresses; the stand-in does not listen on all of them")
     return arguments
 

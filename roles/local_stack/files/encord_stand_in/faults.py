@@ -94,7 +94,7 @@ class Faults:
         for rule in rules:
             _validate(rule)
         for rule in rules:
-            chance = random.Random(rule.get("seed", 0))  # noqa: S311  # repeatable on purpose
+            chance = random.Random(rule.get("seed", 0))  # noqa: S311  # repeatable on purpose  # nosec B311
             self._faults.append(Fault(f"fault-{next(self._numbers)}", rule, chance))
 
     def clear(self, fault_id: str | None = None) -> None:
