@@ -1,4 +1,4 @@
-"""What the documented IAM policies promise: they fit into a managed policy, and nothing in them is wider than is explained."""
+"""The documented IAM policies fit into managed ones, and nothing in them is wider than is explained."""
 
 from __future__ import annotations
 

@@ -10,11 +10,24 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 with suppress(ImportError):  # AnsibleAWSModule says what is missing.
     import botocore.exceptions
 
+# What services answer when the caller's policies do not allow an action; their text names action and resource.
+DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "UnauthorizedOperation")
+WHERE_TO_ALLOW = (
+    "The credentials lack a permission. docs/deployer-policy.json holds all that are needed: give it to whoever deploys, "
+    "as it stands in this version, or add the action that is named"
+)
+
 
 @contextmanager
 def reported(module: AnsibleAWSModule, message: str) -> Iterator[None]:
-    """Turn an error of AWS or of the connection to it into the module's failure, with ``message`` before its text."""
+    """Turn an error of AWS or of the connection to it into the module's failure, with ``message`` before its text.
+
+    A permission that is missing is told with where to add it.
+    """
     try:
         yield
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+    except botocore.exceptions.ClientError as error:
+        denied = error.response.get("Error", {}).get("Code") in DENIED
+        module.fail_json_aws(error, msg=f"{message}. {WHERE_TO_ALLOW}" if denied else message)
+    except botocore.exceptions.BotoCoreError as error:
         module.fail_json_aws(error, msg=message)

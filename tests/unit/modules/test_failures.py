@@ -1,0 +1,54 @@
+"""What AWS refuses is told with what was to be done, which action is missing on what, and where to allow it."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from fake_aws import plugin
+
+
+class FailedError(Exception):
+    """The module failed."""
+
+
+class Module:
+    def fail_json_aws(self, error: Exception, msg: str) -> None:
+        raise FailedError(f"{msg}: {error}")
+
+
+DENIED = (
+    "User: arn:aws:iam::123456789012:user/deployer is not authorized to perform: sqs:CreateQueue on resource: "
+    "arn:aws:sqs:eu-west-1:123456789012:a because no identity-based policy allows the sqs:CreateQueue action"
+)
+
+
+def told(error: Exception) -> str:
+    with pytest.raises(FailedError) as caught, plugin("module_utils.failures").reported(Module(), "The queue a"):
+        raise error
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "AccessDeniedException", "AccessDeniedFault", "UnauthorizedOperation"]
+)
+def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
+    said = told(ClientError({"Error": {"Code": code, "Message": DENIED}}, "CreateQueue"))
+    assert said.startswith("The queue a")
+    assert "sqs:CreateQueue on resource: arn:aws:sqs:eu-west-1:123456789012:a" in said
+    assert "docs/deployer-policy.json" in said
+
+
+def test_another_refusal_says_nothing_of_permissions() -> None:
+    said = told(ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "GetQueueUrl"))
+    assert said.startswith("The queue a: ")
+    assert "gone" in said
+    assert "deployer-policy" not in said
+
+
+def test_a_connection_that_fails_is_told_too() -> None:
+    assert "Could not connect" in told(EndpointConnectionError(endpoint_url="https://nowhere"))
+
+
+def test_an_error_of_our_own_is_not_hidden() -> None:
+    with pytest.raises(KeyError), plugin("module_utils.failures").reported(Module(), "The queue a"):
+        raise KeyError("ours")
