@@ -38,10 +38,11 @@ def test_a_policy_fits_into_a_managed_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=name_of)
-def test_no_action_has_a_wildcard_or_stands_twice(path: Path) -> None:
-    actions = [action for statement in statements(path) for action in statement["Action"]]
-    assert [action for action in actions if not re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action)] == []
-    assert sorted(set(actions)) == sorted(actions)
+def test_no_action_has_a_wildcard_or_stands_twice_in_a_statement(path: Path) -> None:
+    for statement in statements(path):
+        actions = statement["Action"]
+        assert [action for action in actions if not re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action)] == []
+        assert sorted(set(actions)) == sorted(actions), statement["Sid"]
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=name_of)

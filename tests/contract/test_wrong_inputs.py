@@ -307,6 +307,23 @@ CASES = {
     "an unknown front door": of("front_door", "front_door_kind is 'alb'", front_door_kind="alb"),
     "a path that does not begin": of("front_door", "front_door_kind is", front_door_path="webhook"),
     "no request a second": of("front_door", "front_door_kind is", front_door_throttling_rate_limit=0),
+    # monitoring
+    "an alias for the topic's key": of(
+        "monitoring", "monitoring_topic_kms_key_arn is", monitoring_topic_kms_key_arn=ALIAS
+    ),
+    "AWS's own key for the topic": of(
+        "monitoring",
+        "monitoring_topic_kms_key_arn is",
+        monitoring_topic_kms_key_arn="arn:aws:kms:eu-west-1:123456789012:alias/aws/sns",
+    ),
+    "a topic in another region": of(
+        "monitoring",
+        "monitoring_existing_topic_arn is",
+        monitoring_existing_topic_arn="arn:aws:sns:us-east-1:123456789012:alarms",
+    ),
+    "an address without a host": of("monitoring", "monitoring_emails is", monitoring_emails=["someone"]),
+    "an action by its name": of("monitoring", "monitoring_alarm_actions is", monitoring_alarm_actions=["page-someone"]),
+    # front_door, last in a deploy but for what follows it there
     "an access log for 31 days": of("front_door", "front_door_kind is", front_door_log_retention_days=31),
 }
 
