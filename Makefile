@@ -35,8 +35,8 @@ lint: install ## Check style, types and good practice
 audit: install ## Have auditors of security look at everything
 	@scripts/audit
 
-unit: install ## Test the parts: handler, modules, Encord stand-in
-	@python -m pytest tests/unit tests/contract --cov --cov-report=term
+unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
+	@python -m pytest tests/unit tests/contract tests/faults --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/integration

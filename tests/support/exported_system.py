@@ -1,7 +1,7 @@
-"""The real handler between a real S3, SQS, Secrets Manager and Encord (stand-ins of the local stack), through proxies.
+"""The real handler between the local stack's S3, SQS, Secrets Manager and Encord, through fault-injecting proxies.
 
-The tests of the fault table use it. Only Lambda itself is missing: `drain` does what the queue's mapping does, and takes
-the handler as a function or as a process of its own.
+The tests of the fault table use it. Only Lambda itself is missing: `drain` does what the queue's mapping does, and
+takes the handler as a function or as a process of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,18 +27,21 @@ MAX_RECEIVES = 5
 Handle = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-@dataclass
 class Context:
-    """What Lambda passes beside the event. `remaining` is told again and again, `then` once `looks` were had."""
+    """What Lambda passes beside the event: so many seconds are left, and `then` so many once `looks` were had."""
 
-    remaining: float = 60.0
-    then: float = 60.0
-    looks: int = 1_000_000
-    aws_request_id: str = "request-1"
+    aws_request_id = "request-1"
+
+    def __init__(self, seconds: float = 60.0, *, looks: int | None = None, then: float = 0.0) -> None:
+        self._end = time.monotonic() + seconds
+        self._looks = looks
+        self._then = then
 
     def get_remaining_time_in_millis(self) -> int:
-        self.looks -= 1
-        return int(1000 * (self.remaining if self.looks >= 0 else self.then))
+        if self._looks == 0:
+            self._end = time.monotonic() + self._then
+        self._looks = None if self._looks is None else self._looks - 1
+        return int(1000 * (self._end - time.monotonic()))
 
 
 @dataclass
@@ -49,6 +53,17 @@ class Servers:
     aws: FaultProxy
     encord: FaultProxy
     clients: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def role(self) -> tuple[str, str]:
+        """Credentials that policies apply to, as they do to the function's: the account's owner is beyond them."""
+        iam, name = self.client("iam"), "function"
+        statement = {"Effect": "Allow", "Action": ["s3:*", "sqs:*", "secretsmanager:*"], "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=document)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
 
     def client(self, service: str) -> Any:
         if service not in self.clients:
@@ -63,7 +78,7 @@ class System:
         self.name = f"t-{uuid.uuid4().hex[:16]}"
         self.aws, self.encord, self.stand_in = servers.aws, servers.encord, servers.stand_in
         self.s3, self.sqs, self.secrets = (servers.client(name) for name in ("s3", "sqs", "secretsmanager"))
-        self._ministack = servers.ministack
+        self._access_key, self._secret_key = servers.role
         self.project = self.stand_in.project()["project_hash"]
         self.signing_secret = self.stand_in.files.secrets.read_text().strip()
         self._make()
@@ -85,8 +100,8 @@ class System:
     def environment(self) -> dict[str, str]:
         """The function's environment: only the endpoints are the proxies'."""
         return {
-            "AWS_ACCESS_KEY_ID": self._ministack.access_key,
-            "AWS_SECRET_ACCESS_KEY": self._ministack.secret_key,
+            "AWS_ACCESS_KEY_ID": self._access_key,
+            "AWS_SECRET_ACCESS_KEY": self._secret_key,
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.aws.url,
             "AWS_CA_BUNDLE": str(self.stand_in.files.certificate),

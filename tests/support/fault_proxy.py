@@ -10,7 +10,7 @@ probability with a seed, at most so many), and what happens to them:
 `resets`            the connection is reset, before the effect, or after it: done, and the answer is lost
 `truncates`         the answer's body ends early, politely or with a reset
 `blackholes`        no answer, ever: the client's time-out has to end it
-`calls`             a function of the test runs between the effect and the answer (another writer, a kill)
+`calls`             a function of the test runs before the effect, or after it (another writer, a kill)
 ==================  ===================================================================================
 
 Every request is recorded with what became of it. Python's own HTTP server and threads: a reset needs the socket itself.
@@ -27,7 +27,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,6 +84,7 @@ class Fault:
     before: float = 0.0
     after: float = 0.0
     call: Callable[[Exchange], None] | None = None
+    call_first: bool = False
     answer: Answer | None = None
     end: Literal["answer", "reset", "truncate", "blackhole"] = "answer"
     keep: float = 1.0  # of the body: a fraction
@@ -115,13 +116,13 @@ def blackholes(*, after_effect: bool = False) -> Fault:
     return Fault("blackholes", effect=after_effect, end="blackhole")
 
 
-def calls(function: Callable[[Exchange], object], then: Fault | None = None) -> Fault:
-    """Run `function` once the request took effect (or would have); then go on as `then`, or as if nothing were."""
+def calls(function: Callable[[Exchange], object], *, first: bool = False) -> Fault:
+    """Run `function` once the request took effect, or `first`; then go on as if nothing were."""
 
     def call(exchange: Exchange) -> None:
         function(exchange)
 
-    return replace(then or Fault("calls"), call=call)
+    return Fault("calls", call=call, call_first=first)
 
 
 def s3_error(status: int, code: str, **headers: str) -> Answer:
@@ -304,8 +305,10 @@ class FaultProxy:
 
             def carry_out(self, fault: Fault, exchange: Exchange) -> None:
                 proxy._over.wait(fault.before) if fault.before else None
+                if fault.call is not None and fault.call_first:
+                    fault.call(exchange)
                 real = proxy._forward(exchange, self.path) if fault.effect else None
-                if fault.call is not None:
+                if fault.call is not None and not fault.call_first:
                     fault.call(exchange)
                 proxy._over.wait(fault.after) if fault.after else None
                 if fault.end == "blackhole":

@@ -65,12 +65,8 @@ class MiniStackProcess:
         )
 
     def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # it keeps nothing, and its polite end waits for clients
+        self._process.wait()
         self._log.close()
 
     def _wait(self, port: int, folder: Path) -> None:

@@ -1,0 +1,770 @@
+"""The fault table: what must happen to the function under each disturbance, against real servers through a proxy.
+
+ROWS has the table's words. Each row is proved by the tests that name it; what a row asks beyond the function is said in
+ELSEWHERE. tests/unit/handler/test_faults.py has the finer cases of the same faults.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+from exported_system import MAX_RECEIVES, Context, System, in_process
+from fault_proxy import (
+    Answer,
+    Fault,
+    Rule,
+    answers,
+    aws_json_error,
+    blackholes,
+    calls,
+    encord_error,
+    resets,
+    s3_error,
+    truncates,
+)
+from label_export import handler, retry
+from label_export.adapters import s3 as s3_adapter
+
+LOST = "webhook lost, front door down"
+DUPLICATE = "duplicate; out of order"
+FORGED = "forged, unsigned, stale, replayed; wrong or rotated secret; two secrets valid at once"
+MALFORMED = (
+    "body over the cap (64 KiB); wrong content type; broken base64; deep or huge JSON; numbers for strings; "
+    "unknown event; unknown version; a project off the allow list"
+)
+QUEUE_DOWN = "queue down when the webhook comes"
+ENCORD_FAILS = "Encord 408, 429 (Retry-After within the time left), 5xx, time-out, reset, truncated body"
+KEY_REFUSED = "Encord refuses the key; key malformed or of the wrong type"
+S3_FAILS = "S3 503 SlowDown, AccessDenied, KMS denied, reply lost after the write"
+RACE = "two writers race"
+KILLED = "time-out, out of memory, kill -9 in the middle of a batch"
+THROTTLED = "throttled"
+POISON = "poison message; half a batch fails"
+ROTATED = "secret rotated, function deployed, under traffic"
+REDRIVEN = "dead-letter queue redriven, twice"
+TERMINAL = "label row deleted, never initialised (`label_hash` null), data unit `deleted`"
+GIANT = "a giant row (100 MB and more)"
+CLOCKS = "clocks off"
+
+ROWS = {
+    LOST: "reconcile finds it",
+    DUPLICATE: "same object, no new version; newest edit wins",
+    FORGED: "the same 401; both accepted while rotating",
+    MALFORMED: "413 before parsing; 4xx that names the field; unknown event acknowledged and counted; never 500",
+    QUEUE_DOWN: "5xx; reconcile covers",
+    ENCORD_FAILS: "bounded tries with jitter inside the function's remaining time, then back to the queue",
+    KEY_REFUSED: "items fail, alarm, no hammering, secret read again once; the key's text nowhere",
+    S3_FAILS: "retry what is retryable; the rest to the dead-letter queue; no second version",
+    RACE: "conditional write, loser reads again",
+    KILLED: "redelivered; finished items repeat as nothing",
+    THROTTLED: "delayed, not dead-lettered",
+    POISON: "only that item returns, then the dead-letter queue",
+    ROTATED: "nothing lost",
+    REDRIVEN: "safe; must work by receive, send, delete too",
+    TERMINAL: "terminal and counted; an earlier export stays; never the call that would create the row",
+    GIANT: "streamed within the function's memory, or a named failure; never a silent cut",
+    CLOCKS: "ordering by Encord's edit time, never ours",
+}
+
+ELSEWHERE = {
+    LOST: "what never reaches the function is found by reconcile, which has its own tests",
+    THROTTLED: "Lambda refuses before the function runs; the mapping's maximum concurrency is read back once deployed",
+}
+
+PROOFS: dict[str, list[str]] = defaultdict(list)
+
+T = TypeVar("T", bound=Callable[..., None])
+
+
+def proves(row: str) -> Callable[[T], T]:
+    """Note that a test proves a row of the table."""
+
+    def note(test: T) -> T:
+        PROOFS[row].append(test.__name__)
+        return test
+
+    return note
+
+
+def test_every_row_is_proved_or_said_to_be_elsewhere() -> None:
+    assert set(PROOFS) | set(ELSEWHERE) == set(ROWS)
+    assert not set(PROOFS) & set(ELSEWHERE)
+
+
+class Logged:
+    """What the function wrote since the last look."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def reasons(self, message: str = "label failed") -> list[str]:
+        return [line["reason"] for line in self._lines if line.get("message") == message]
+
+    def count(self, message: str) -> int:
+        return sum(line.get("message") == message for line in self._lines)
+
+
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str]) -> Callable[[], Logged]:
+    return lambda: Logged(capsys.readouterr().out)
+
+
+# The webhook
+
+
+@proves(DUPLICATE)
+def test_a_duplicate_makes_no_version_and_an_older_row_never_replaces_a_newer(system: System) -> None:
+    (label,) = system.labels(1)
+    system.edit(label, "2026-03-01T00:00:00Z")
+    for _ in range(3):
+        assert system.post([label, label])["statusCode"] == 202
+        system.drain()
+    assert len(system.versions(label)) == 1
+    system.edit(label, "2026-02-01T00:00:00Z")
+    system.send(label)
+    system.drain()
+    assert len(system.versions(label)) == 1
+    system.edit(label, "2026-03-02T00:00:00Z")
+    system.send(label, label)
+    system.drain()
+    assert len(system.versions(label)) == 2
+    assert system.is_exact(label)
+
+
+@proves(FORGED)
+def test_who_cannot_sign_gets_one_refusal_and_causes_nothing(system: System) -> None:
+    (label,) = system.labels(1)
+    attempts: list[dict[str, Any]] = [
+        {"secret": "another"},
+        {"signature": ""},
+        {"signature": "0" * 64},
+        {"offset": -301},
+        {"offset": 301},
+        {"secret": "another", "body": "{"},
+    ]
+    refusals = [system.post([label], **attempt) for attempt in attempts]
+    assert {json.dumps(refusal, sort_keys=True) for refusal in refusals} == {json.dumps(refusals[0], sort_keys=True)}
+    assert refusals[0]["statusCode"] == 401
+    assert system.waiting() == 0
+    assert system.encord.exchanges == []
+    assert system.aws.count("SendMessageBatch") == 0
+
+
+@proves(FORGED)
+def test_both_secrets_are_accepted_while_rotating_and_the_old_one_not_after(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    (label,) = system.labels(1)
+
+    def set_secrets(*secrets: str) -> None:
+        text = json.dumps({"signing_secrets": list(secrets)})
+        system.secrets.put_secret_value(SecretId=system.signing_arn, SecretString=text)
+
+    old, new = system.signing_secret, "the-new-one"
+    assert system.post([label], secret=new)["statusCode"] == 401
+    set_secrets(old, new)
+    assert [system.post([label], secret=secret)["statusCode"] for secret in (old, new)] == [202, 202]
+    set_secrets(new)
+    handler.application.cache_clear()
+    assert [system.post([label], secret=secret)["statusCode"] for secret in (old, new)] == [401, 202]
+
+
+def envelope(**changes: Any) -> str:
+    payload = {"project_hash": "p-1", "label_hashes": ["l-1"]}
+    known = {"uid": "u", "version": 1, "source": "Encord", "event_type": "task_completed_event", "payload": payload}
+    return json.dumps(known | changes)
+
+
+@proves(MALFORMED)
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"body": "x" * (64 * 1024 + 1)}, 413, "body"),
+        ({"content_type": "text/plain"}, 415, "content-type"),
+        ({"body": "%%%", "is_base64": True}, 400, "body"),
+        ({"body": "[" * 60_000}, 400, "body"),
+        ({"body": envelope(payload={"project_hash": 7, "label_hashes": ["l"]})}, 400, "payload.project_hash"),
+        ({"body": envelope(payload={"project_hash": "p", "label_hashes": [7]})}, 400, "payload.label_hashes"),
+        ({"body": envelope(version=2)}, 400, "version"),
+        ({"body": envelope(event_type="digest_event_of_tomorrow")}, 202, None),
+        (
+            {"body": envelope(payload={"project_hash": "off-the-list", "label_hashes": ["l"]})},
+            403,
+            "payload.project_hash",
+        ),
+    ],
+)
+def test_what_cannot_be_right_is_refused_by_name_and_never_500(
+    system: System, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], status: int, field: str | None
+) -> None:
+    monkeypatch.setenv("LABEL_EXPORT_PROJECTS", json.dumps(["p-1"]))
+    answer = system.post([], **changes)
+    assert answer["statusCode"] == status
+    assert json.loads(answer["body"]).get("field") == field
+    assert system.aws.count("SendMessageBatch") == 0
+
+
+@proves(QUEUE_DOWN)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answers(aws_json_error(503, "ServiceUnavailable")),
+        resets(),
+        answers(aws_json_error(403, "AccessDeniedException")),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_nothing_is_acknowledged_while_the_queue_is_down(system: System, fault: Fault) -> None:
+    labels = system.labels(2)
+    down = Rule(fault, "SendMessageBatch")
+    system.aws.inject(down)
+    answer = system.post(labels)
+    assert (answer["statusCode"], "Retry-After" in answer["headers"]) == (503, True)
+    assert 1 <= down.applied <= retry.ATTEMPTS
+    assert system.waiting() == 0
+    system.aws.heal()
+    assert system.post(labels)["statusCode"] == 202
+    system.drain()
+    assert all(map(system.is_exact, labels))
+
+
+@proves(QUEUE_DOWN)
+def test_a_batch_that_sqs_took_in_part_is_sent_again_in_that_part(system: System) -> None:
+    labels = system.labels(12)
+    partial = {
+        "Successful": [],
+        "Failed": [{"Id": str(number), "SenderFault": False, "Code": "InternalError"} for number in range(10)],
+    }
+    system.aws.inject(Rule(answers(Answer(200, json.dumps(partial).encode())), "SendMessageBatch", nth=[1]))
+    assert system.post(labels)["statusCode"] == 202
+    assert system.waiting() == len(labels)
+    system.aws.inject(Rule(answers(Answer(200, json.dumps(partial).encode())), "SendMessageBatch"))
+    assert system.post(labels)["statusCode"] == 503
+
+
+@proves(QUEUE_DOWN)
+def test_a_lost_answer_of_the_queue_at_worst_queues_twice(system: System) -> None:
+    labels = system.labels(2)
+    system.aws.inject(Rule(resets(after_effect=True), "SendMessageBatch", times=1))
+    assert system.post(labels)["statusCode"] == 202
+    assert system.waiting() == 2 * len(labels)
+    system.drain()
+    assert [len(system.versions(label)) for label in labels] == [1, 1]
+
+
+# Encord
+
+PASSING = {
+    "408": answers(Answer(408)),
+    "429, come back at once": answers(Answer(429, b"", {"Retry-After": "0"})),
+    "429 in the envelope": answers(encord_error(429, "RATE_LIMIT_ERROR")),
+    "500": answers(Answer(500, b"oops")),
+    "503": answers(Answer(503)),
+    "504": answers(Answer(504)),
+    "reset": resets(),
+    "reset after": resets(after_effect=True),
+    "truncated": truncates(0.5),
+    "truncated by a reset": truncates(0.5, reset=True),
+    "time-out": blackholes(),
+    "HTML": answers(Answer(200, b"<html>maintenance</html>", {"Content-Type": "text/html"})),
+    "empty": answers(Answer(200)),
+    "another row": answers(Answer(200, b'{"status":200,"response":{"label_hash":"another","data_units":{}}}')),
+}
+
+
+@proves(ENCORD_FAILS)
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_encord_fails_and_comes_back(system: System, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once: tried again. For long: bounded tries, nothing stored, back to the queue, and exported once it is over."""
+    monkeypatch.setattr("label_export.adapters.transport.READ_TIMEOUT", 0.3)
+    label, other = system.labels(2)
+    system.send(label)
+    system.encord.inject(Rule(fault, "labelrow", nth=[1]))
+    assert system.deliver() == []
+    assert system.is_exact(label)
+    system.encord.heal()
+    down = Rule(fault, "labelrow", body=other)
+    system.encord.inject(down)
+    system.send(other)
+    assert system.deliver() == [system.message(other)]
+    assert down.applied == retry.ATTEMPTS
+    assert system.stored(other) is None
+    system.encord.heal()
+    system.drain()
+    assert system.is_exact(other)
+    assert system.dead() == []
+
+
+@proves(ENCORD_FAILS)
+def test_a_retry_after_beyond_the_time_left_hands_back_without_another_call(system: System) -> None:
+    (label,) = system.labels(1)
+    system.send(label)
+    system.encord.inject(Rule(answers(Answer(429, b"", {"Retry-After": "60"})), "labelrow", times=1))
+    assert system.deliver(in_process(Context(30))) == [system.message(label)]
+    assert system.encord.count("labelrow") == 1
+    system.drain()
+    assert system.is_exact(label)
+
+
+@proves(ENCORD_FAILS)
+def test_a_silent_encord_costs_no_more_than_the_time_left(
+    system: System, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time left falls to a little after the item began: no second try, and none of what had not begun."""
+    labels = system.labels(3)
+    system.encord.inject(Rule(blackholes(), "labelrow"))
+    event = {
+        "Records": [
+            {"messageId": label, "body": system.message(label), "attributes": {}, "eventSource": "aws:sqs"}
+            for label in labels
+        ]
+    }
+    monkeypatch.setenv("LABEL_EXPORT_CONCURRENCY", "1")
+    answer = handler.handle(event, Context(60, looks=1, then=1.4))
+    assert [item["itemIdentifier"] for item in answer["batchItemFailures"]] == labels
+    assert system.encord.count("labelrow") == 1
+    written = logged()
+    assert written.count("label handed back") == 2
+    assert written.reasons() == ["timeout"]
+
+
+@proves(KEY_REFUSED)
+def test_a_refused_key_is_read_again_once_and_encord_is_left_alone(
+    system: System, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    labels = system.labels(8)
+    system.new_key(registered=False)
+    system.send(*labels)
+    for _ in range(3):
+        system.deliver()
+    assert system.aws.count("GetSecretValue") == 2, "read, and read again once"
+    assert system.encord.count("labelrow") <= 5, "those that had begun side by side, and none after them"
+    assert set(logged().reasons()) == {"key_refused"}
+    assert all(system.stored(label) is None for label in labels)
+    assert system.waiting() == len(labels)
+
+
+@proves(KEY_REFUSED)
+@pytest.mark.parametrize(
+    "bad", ["not a key", "-----BEGIN PRIVATE KEY-----\ncanary-of-the-key\n-----END PRIVATE KEY-----"]
+)
+def test_a_malformed_key_fails_items_without_a_call_or_its_text(
+    system: System, logged: Callable[[], Logged], bad: str
+) -> None:
+    (label,) = system.labels(1)
+    system.secrets.put_secret_value(SecretId=system.key_arn, SecretString=bad)
+    system.send(label)
+    system.drain()
+    written = logged()
+    assert set(written.reasons()) == {"private_key"}
+    assert "canary-of-the-key" not in written.text
+    assert "not a key" not in written.text
+    assert system.encord.exchanges == []
+    assert system.dead() == [system.message(label)]
+
+
+# S3
+
+S3_PASSING = {
+    "SlowDown": answers(s3_error(503, "SlowDown")),
+    "InternalError": answers(s3_error(500, "InternalError")),
+    "RequestTimeout": answers(s3_error(400, "RequestTimeout")),
+    "OperationAborted": answers(s3_error(409, "OperationAborted")),
+    "reset": resets(),
+    "SlowDown though it was written": answers(s3_error(503, "SlowDown"), after_effect=True),
+    "reply lost after the write": resets(after_effect=True),
+    "no reply after the write": blackholes(after_effect=True),
+}
+
+
+@proves(S3_FAILS)
+@pytest.mark.parametrize("fault", S3_PASSING.values(), ids=S3_PASSING.keys())
+def test_s3_fails_and_comes_back_with_one_version_an_edit(
+    system: System, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("label_export.adapters.transport.READ_TIMEOUT", 0.3)
+    (label,) = system.labels(1)
+    for edits in (1, 2):
+        system.edit(label)
+        system.send(label)
+        system.aws.inject(Rule(fault, "PutObject", times=1))
+        assert system.deliver() == []
+        assert len(system.versions(label)) == edits
+        assert system.is_exact(label)
+
+
+@proves(S3_FAILS)
+def test_the_look_at_what_is_stored_is_tried_again_too(system: System) -> None:
+    (label,) = system.labels(1)
+    system.send(label)
+    system.aws.inject(Rule(answers(Answer(503)), "HeadObject", nth=[1]), Rule(resets(), "HeadObject", times=1))
+    assert system.deliver() == []
+    assert system.is_exact(label)
+
+
+@proves(S3_FAILS)
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (s3_error(403, "AccessDenied"), "s3_access_denied"),
+        (s3_error(400, "KMS.DisabledException"), "s3_refused"),
+        (s3_error(400, "KMS.NotFoundException"), "s3_refused"),
+    ],
+    ids=["AccessDenied", "KMS disabled", "KMS key gone"],
+)
+def test_what_s3_forbids_is_dead_lettered_and_neighbours_are_not(
+    system: System, logged: Callable[[], Logged], answer: Answer, reason: str
+) -> None:
+    forbidden, *neighbours = system.labels(4)
+    rule = Rule(answers(answer), "PutObject", path=forbidden)
+    system.aws.inject(rule)
+    system.send(forbidden, *neighbours)
+    assert system.deliver() == [system.message(forbidden)]
+    assert all(map(system.is_exact, neighbours))
+    system.drain()
+    assert rule.applied == MAX_RECEIVES, "once a delivery: no try again of what is forbidden"
+    assert set(logged().reasons()) == {reason}
+    assert system.dead() == [system.message(forbidden)]
+    assert [len(system.versions(label)) for label in neighbours] == [1, 1, 1]
+
+
+@proves(S3_FAILS)
+def test_s3_itself_denies_and_the_item_is_dead_lettered(system: System, logged: Callable[[], Logged]) -> None:
+    """No injected answer: a policy on the bucket keeps everybody from one key."""
+    forbidden, neighbour = system.labels(2)
+    resource = f"arn:aws:s3:::{system.name}/{system.key(forbidden)}"
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": resource}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    system.s3.put_bucket_policy(Bucket=system.name, Policy=policy)
+    system.send(forbidden, neighbour)
+    system.drain()
+    assert set(logged().reasons()) == {"s3_access_denied"}
+    assert system.dead() == [system.message(forbidden)]
+    assert system.is_exact(neighbour)
+
+
+# Races
+
+
+def statuses(system: System, operation: str) -> list[int | None]:
+    """Return how S3 answered the operation each time, in the order in which the requests came."""
+    return [exchange.status for exchange in system.aws.exchanges if exchange.operation == operation]
+
+
+@proves(RACE)
+@pytest.mark.parametrize("known", [False, True], ids=["new key", "known key"])
+def test_the_loser_of_a_race_looks_again_and_never_writes_the_older_row(system: System, known: bool) -> None:
+    """A writer fetched, and is held before its write; another one exports a newer edit meanwhile."""
+    (label,) = system.labels(1)
+    if known:
+        system.send(label)
+        system.drain()
+    before = len(system.versions(label))
+    system.edit(label, "2026-05-01T00:00:00Z")
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold(_exchange: object) -> None:
+        held.set()
+        assert go_on.wait(30)
+
+    # Held after the fetch took effect: the slow writer has the older row in hand.
+    system.encord.inject(Rule(calls(hold), "labelrow", times=1))
+    system.send(label)
+    slow = threading.Thread(target=system.drain)
+    slow.start()
+    assert held.wait(30)
+    system.edit(label, "2026-05-02T00:00:00Z")
+    record = {"messageId": "fast", "body": system.message(label), "attributes": {}, "eventSource": "aws:sqs"}
+    assert in_process()({"Records": [record]}) == {"batchItemFailures": []}
+    go_on.set()
+    slow.join(30)
+    assert len(system.versions(label)) == before + 1
+    assert system.is_exact(label)
+    assert statuses(system, "PutObject")[-2:] == [200, 412]
+
+
+@proves(RACE)
+def test_two_writers_between_look_and_write(system: System) -> None:
+    """The other one writes after our look and before our write: 412, look again, and the newer edit stays."""
+    (label,) = system.labels(1)
+    record = {"messageId": "fast", "body": system.message(label), "attributes": {}, "eventSource": "aws:sqs"}
+
+    def overtake(_exchange: object) -> None:
+        system.edit(label, "2026-05-02T00:00:00Z")
+        assert in_process()({"Records": [record]}) == {"batchItemFailures": []}
+
+    system.edit(label, "2026-05-01T00:00:00Z")
+    system.send(label)
+    system.aws.inject(Rule(calls(overtake, first=True), "PutObject", times=1))
+    system.drain()
+    assert statuses(system, "PutObject") == [412, 200]
+    assert len(system.versions(label)) == 1
+    assert system.is_exact(label)
+
+
+@proves(CLOCKS)
+@pytest.mark.parametrize("hours", [-3, 3], ids=["behind", "ahead"])
+def test_the_order_is_encords_whatever_our_clock_says(
+    system: System, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Edits of long ago and of the far future, exported by a function whose idea of time is hours off."""
+    (label,) = system.labels(1)
+    now = time.time
+    monkeypatch.setattr("label_export.batch.time.time", lambda: now() + 3600.0 * hours)
+    for edited_at, versions in (("2019-01-01T00:00:00Z", 1), ("2031-01-01T00:00:00Z", 2), ("2020-01-01T00:00:00Z", 2)):
+        system.edit(label, edited_at)
+        system.send(label)
+        system.drain()
+        assert len(system.versions(label)) == versions
+    head = system.s3.head_object(Bucket=system.name, Key=system.key(label))
+    assert head["Metadata"]["last-edited-at"].startswith(("2031-01-01", "Wed, 01 Jan 2031"))
+
+
+# Dying, poison, rotation, redrive
+
+ONE_EVENT = "import json,sys; from label_export import handler; from exported_system import Context; "
+ONE_EVENT += "json.dump(handler.handle(json.load(sys.stdin), Context()), open(sys.argv[1], 'w'))"
+
+
+@proves(KILLED)
+def test_killed_in_the_middle_of_a_batch(system: System, tmp_path: Any) -> None:
+    """SIGKILL between a write's effect and its answer: a process cannot be ended any harder (nor by memory or time)."""
+    labels = system.labels(6)
+    system.send(*labels)
+    started: list[subprocess.Popen[str]] = []
+
+    def kill(_exchange: object) -> None:
+        started[0].kill()
+
+    def dying(event: dict[str, Any]) -> dict[str, Any]:
+        path = os.pathsep.join(sys.path)
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", ONE_EVENT, str(tmp_path / "answer")],
+                env={**os.environ, "PYTHONPATH": path, "LABEL_EXPORT_CONCURRENCY": "1"},
+                stdin=subprocess.PIPE,
+                text=True,
+            )
+        )
+        started[0].communicate(json.dumps(event), timeout=60)
+        raise ChildProcessError(started[0].returncode)
+
+    system.aws.inject(Rule(calls(kill), "PutObject", nth=[3]))
+    with pytest.raises(ChildProcessError, match="-9"):
+        system.deliver(dying)
+    assert not (tmp_path / "answer").exists()
+    finished = [label for label in labels if system.versions(label)]
+    assert len(finished) == 3
+    assert system.waiting() == len(labels), "nothing was deleted"
+    system.drain()
+    assert [len(system.versions(label)) for label in labels] == [1] * len(labels), "finished ones repeat as nothing"
+    assert all(map(system.is_exact, labels))
+    assert system.dead() == []
+
+
+@proves(KILLED)
+def test_what_had_not_begun_is_handed_back_when_time_runs_low(system: System, logged: Callable[[], Logged]) -> None:
+    labels = system.labels(3)
+    system.send(*labels)
+    assert sorted(system.deliver(in_process(Context(4))) or []) == sorted(map(system.message, labels))
+    assert system.encord.exchanges == []
+    assert logged().count("label handed back") == len(labels)
+    system.drain()
+    assert all(map(system.is_exact, labels))
+
+
+@proves(POISON)
+def test_poison_and_half_a_batch(system: System, logged: Callable[[], Logged]) -> None:
+    """Half of the batch can never succeed, for three reasons: only that half returns, and is dead-lettered."""
+    good, bad = system.labels(3), system.labels(6)[3:]
+    system.encord.inject(Rule(answers(encord_error(400, "CORRUPTED_LABEL_ERROR")), "labelrow", body=bad[0]))
+    system.encord.inject(Rule(answers(encord_error(403, "AUTHORISATION_ERROR")), "labelrow", body=bad[1]))
+    system.send(*good, *bad[:2])
+    system.send(body="{not json")
+    failed = system.deliver()
+    assert failed is not None
+    poison = sorted([system.message(bad[0]), system.message(bad[1]), "{not json"])
+    assert sorted(failed) == poison
+    assert all(map(system.is_exact, good))
+    system.drain()
+    assert system.dead() == poison
+    assert set(logged().reasons()) == {"encord_refused", "no_access", "poison_message"}
+    assert [len(system.versions(label)) for label in good] == [1, 1, 1]
+
+
+@proves(ROTATED)
+def test_the_key_rotated_and_the_function_replaced_under_traffic(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    labels = system.labels(12)
+    for number, label in enumerate(labels):
+        assert system.post([label])["statusCode"] == 202
+        if number == 4:
+            system.secrets.put_secret_value(SecretId=system.key_arn, SecretString=system.new_key())
+        if number == 8:
+            handler.application.cache_clear()
+        system.deliver()
+    system.drain()
+    assert all(map(system.is_exact, labels))
+    assert system.dead() == []
+
+
+@proves(REDRIVEN)
+def test_dead_letters_redriven_twice(system: System) -> None:
+    """By receive, send and delete, before and after the cause is mended; the second time the delete is lost."""
+    label, good = system.labels(2)
+    system.encord.inject(Rule(answers(encord_error(400, "CORRUPTED_LABEL_ERROR")), "labelrow", body=label))
+    system.send(label, good)
+    system.drain()
+    assert system.dead() == [system.message(label)]
+
+    def redrive(*, delete: bool) -> None:
+        for message in system.receive(system.dead_letters):
+            system.send(body=message["Body"])
+            if delete:
+                system.sqs.delete_message(QueueUrl=system.dead_letters, ReceiptHandle=message["ReceiptHandle"])
+
+    redrive(delete=True)
+    system.drain()
+    assert system.dead() == [system.message(label)], "back again, and not lost"
+    system.encord.heal()
+    redrive(delete=False)
+    redrive(delete=True)
+    system.drain()
+    assert system.dead() == []
+    assert system.is_exact(label)
+    assert [len(system.versions(each)) for each in (label, good)] == [1, 1]
+
+
+# What there is nothing to export of
+
+
+@proves(TERMINAL)
+@pytest.mark.parametrize("kind", ["row deleted", "data unit deleted", "never initialised"])
+def test_terminal_cases_end_and_create_nothing(system: System, logged: Callable[[], Logged], kind: str) -> None:
+    key = {"data unit deleted": "deleted", "never initialised": "uninitialised"}.get(kind, "image")
+    row = system.stand_in.row(key)
+    label = row["label_hash"]
+    if kind == "row deleted":
+        system.send(label)
+        system.drain()
+        before = system.stored(label)
+        system.stand_in.control("DELETE", f"label-rows/{label}")
+    system.stand_in.control("DELETE", "requests")
+    named = {"label_hash": label} if label else {"data_hash": row["data_hash"]}
+    system.send(body=json.dumps({"version": 1, "project_hash": system.project, **named}))
+    system.drain()
+    expected = {"row deleted": "row_deleted", "data unit deleted": "data_deleted"}.get(kind, "never_initialised")
+    assert logged().reasons("nothing to export") == [expected]
+    assert system.dead() == []
+    assert system.stand_in.counts()["total"]["writes"] == 0
+    if kind == "row deleted":
+        assert before is not None
+        assert system.stored(label) == before
+
+
+# Giant rows
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def giant(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A row of some 8 MB where 1 MiB is the bound of memory; parts of 5 MiB, S3's least."""
+    monkeypatch.setenv("LABEL_EXPORT_MEMORY_LIMIT_BYTES", str(MEBIBYTE))
+    monkeypatch.setattr(s3_adapter, "PART_BYTES", 5 * MEBIBYTE)
+    (label,) = system.labels(1, frames=1000, objects=20)
+    assert len(system.served(label)) > 6 * MEBIBYTE
+    return label
+
+
+def unfinished(system: System) -> int:
+    return len(system.s3.list_multipart_uploads(Bucket=system.name).get("Uploads", []))
+
+
+@proves(GIANT)
+def test_a_giant_row_survives_what_passes(system: System, giant: str) -> None:
+    system.encord.inject(Rule(truncates(0.7, reset=True), "labelrow", times=1))
+    system.aws.inject(
+        Rule(answers(s3_error(503, "SlowDown")), "UploadPart", times=1),
+        Rule(resets(after_effect=True), "UploadPart", times=1),
+        Rule(resets(after_effect=True), "CompleteMultipartUpload", times=1),
+    )
+    system.send(giant)
+    system.drain()
+    assert system.is_exact(giant)
+    assert (len(system.versions(giant)), unfinished(system)) == (1, 0)
+
+
+@proves(GIANT)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(resets(after_effect=True), "UploadPart", nth=range(2, 99)),
+        Rule(resets(), "UploadPart", nth=range(2, 99)),
+        Rule(answers(s3_error(403, "AccessDenied")), "UploadPart", nth=range(2, 99)),
+        Rule(answers(s3_error(503, "SlowDown")), "CompleteMultipartUpload"),
+    ],
+    ids=["answers lost", "reset in the stream", "denied", "never completed"],
+)
+def test_a_giant_row_that_fails_half_way_leaves_nothing(system: System, giant: str, rule: Rule) -> None:
+    rule.matched = rule.applied = 0
+    system.aws.inject(rule)
+    system.send(giant)
+    assert system.deliver() == [system.message(giant)]
+    assert system.aws.count("UploadPart", reached=True) >= 1
+    assert system.stored(giant) is None
+    assert unfinished(system) == 0
+    system.aws.heal()
+    system.drain()
+    assert system.is_exact(giant)
+
+
+@proves(GIANT)
+def test_a_giant_row_cut_by_encord_begins_no_upload(system: System, giant: str) -> None:
+    system.encord.inject(Rule(truncates(0.9, reset=True), "labelrow"))
+    system.send(giant)
+    assert system.deliver() == [system.message(giant)]
+    assert system.aws.count("CreateMultipartUpload") == 0
+
+
+@proves(GIANT)
+def test_beyond_the_bounds_a_giant_row_is_dead_lettered_by_name(
+    system: System, giant: str, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABEL_EXPORT_SPOOL_LIMIT_BYTES", str(2 * MEBIBYTE))
+    system.send(giant)
+    system.drain()
+    assert set(logged().reasons()) == {"row_too_large"}
+    assert system.dead() == [system.message(giant)]
+    assert system.stored(giant) is None
+
+
+@proves(RACE)
+def test_a_slow_giant_row_loses_to_a_newer_one(system: System, giant: str) -> None:
+    """Conditional completion: the newer edit is written while the parts of the older one go up."""
+    record = {"messageId": "fast", "body": system.message(giant), "attributes": {}, "eventSource": "aws:sqs"}
+    system.edit(giant, "2026-05-01T00:00:00Z")
+
+    def overtake(_exchange: object) -> None:
+        system.edit(giant, "2026-05-02T00:00:00Z")
+        assert in_process()({"Records": [record]}) == {"batchItemFailures": []}
+
+    system.aws.inject(Rule(calls(overtake), "UploadPart", nth=[1]))
+    system.send(giant)
+    system.drain()
+    assert (len(system.versions(giant)), unfinished(system)) == (1, 0)
+    assert system.is_exact(giant)
