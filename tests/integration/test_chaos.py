@@ -1,0 +1,366 @@
+"""A storm on the deployed system, and a naive writer in the same storm, which the same check must catch.
+
+Sixty labels are edited three times each. Their webhooks come late, out of order and more than once; Encord and AWS
+answer with 503s, cut answers, delays and lost replies (a proxy stands before each); containers are killed in the middle
+of their batches, right after a write took effect. At the end every label must be there in its newest edit, no history
+may ever have gone back, and what cannot succeed must be in the dead-letter queue, and nothing else there. CHAOS_SEED
+chooses another storm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from conftest import NAME, Deployment, eventually
+from fault_proxy import (
+    Answer,
+    Exchange,
+    FaultProxy,
+    Rule,
+    answers,
+    aws_json_error,
+    calls,
+    delays,
+    encord_error,
+    resets,
+    s3_error,
+    truncates,
+)
+from label_export.edit_times import parse_edit_time
+from local_stack import STACK_FILE, LocalStack
+
+SEED = int(os.environ.get("CHAOS_SEED", "20261124"))
+LABELS = 60
+EDITS = 3
+POISON_LABELS = 3
+POISON_TEXTS = ["{not json", '{"version": 99}']
+FIRST_EDIT = datetime(2026, 3, 1, tzinfo=UTC)
+# Seconds. The visibility timeout is far below six times the function's: messages may come back while they are being
+# worked on, which is harsher than what is deployed, and poison is through its five receives within a minute.
+TIMEOUT = VISIBILITY = 12
+CALM_SECONDS = 140
+# Which writes are the last act of their container.
+KILLED_AFTER_WRITES = [8, 30, 60]
+KILLED_AFTER_SENDS = [12]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The check
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object: when the label in it was edited, and its digest."""
+
+    edited_at: datetime | None
+    sha256: str
+
+
+def problems(histories: Mapping[str, Sequence[Version]], newest: Mapping[str, Version]) -> list[str]:
+    """Return what is wrong with the histories (oldest version first), given what the newest version should be."""
+    found = []
+    for label, wanted in newest.items():
+        history = histories.get(label, [])
+        if not history:
+            found.append(f"missing: {label}")
+            continue
+        if history[-1] != wanted:
+            found.append(f"not the newest: {label}")
+        for before, after in pairwise(history):
+            if before.sha256 == after.sha256:
+                found.append(f"written twice: {label}")
+            elif before.edited_at is None or after.edited_at is None or after.edited_at <= before.edited_at:
+                found.append(f"went back: {label}")
+    return found
+
+
+def kinds(found: Sequence[str]) -> dict[str, int]:
+    return dict(Counter(problem.partition(":")[0] for problem in found))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The storm
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens at a moment: an edit of a label, or a hint (a webhook) about it."""
+
+    at: float
+    kind: str
+    label: str
+    number: int = 0
+
+
+def schedule(labels: Sequence[str], chance: random.Random) -> list[Event]:
+    """Return edits in each label's order, and for each at least one hint: later, shuffled among all, often repeated."""
+    events = []
+    for label in labels:
+        at = 0.0
+        for number in range(1, EDITS + 1):
+            at += chance.uniform(0.02, 0.33)
+            events.append(Event(at, "edit", label, number))
+            hints = 1 + (chance.random() < 0.4) + (chance.random() < 0.1)
+            events += [Event(at + chance.expovariate(6), "hint", label) for _ in range(hints)]
+    return sorted(events, key=lambda event: event.at)
+
+
+@dataclass
+class Storm:
+    """The deployed function between two proxies."""
+
+    stack: LocalStack
+    deployment: Deployment
+    aws: FaultProxy
+    encord: FaultProxy
+    chance: random.Random
+    killed: list[str] = field(default_factory=list)
+    webhooks: int = 0
+    repeated: int = 0
+    hints: int = 0
+
+    def break_loose(self, poison: Sequence[str]) -> None:
+        """Put all faults into force."""
+        corrupted = answers(encord_error(400, "CORRUPTED_LABEL_ERROR"))
+        self.encord.inject(*(Rule(corrupted, "labelrow", body=label) for label in poison))
+        self.encord.inject(
+            self._rule(answers(Answer(503)), "labelrow", 0.10),
+            self._rule(answers(encord_error(429, "RATE_LIMIT_ERROR")), "labelrow", 0.05),
+            self._rule(resets(), "labelrow", 0.05),
+            self._rule(resets(after_effect=True), "labelrow", 0.05),
+            self._rule(truncates(0.6), "labelrow", 0.05),
+            self._rule(delays(after=0.7), "labelrow", 0.30),  # the row that is served is old when it arrives
+        )
+        self.aws.inject(
+            Rule(calls(self.kill), "PutObject", path="/encord/", nth=KILLED_AFTER_WRITES),
+            Rule(calls(self.kill), "SendMessageBatch", nth=KILLED_AFTER_SENDS),
+            self._rule(answers(s3_error(503, "SlowDown")), "PutObject", 0.10),
+            self._rule(resets(after_effect=True), "PutObject", 0.12),
+            self._rule(resets(), "PutObject", 0.05),
+            self._rule(delays(before=0.5), "PutObject", 0.25),
+            self._rule(answers(Answer(503)), "HeadObject", 0.08),
+            self._rule(resets(), "HeadObject", 0.04),
+            self._rule(answers(aws_json_error(503, "ServiceUnavailable")), "SendMessageBatch", 0.10),
+            self._rule(resets(after_effect=True), "SendMessageBatch", 0.10),
+            self._rule(answers(aws_json_error(500, "InternalServiceError")), "GetSecretValue", 0.20),
+        )
+
+    def _rule(self, fault: Any, operation: str, probability: float) -> Rule:
+        return Rule(fault, operation, probability=probability, seed=self.chance.randrange(1 << 30))
+
+    def kill(self, exchange: Exchange) -> None:
+        """SIGKILL the container that sent this request. Only containers of this very stack are looked at."""
+        state = STACK_FILE.parent
+        port = self.stack.facts["aws_endpoint_url"].rpartition(":")[2]
+        instance = f"label-export-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}:{port}"
+        found = self._docker("ps", "--quiet", "--filter", f"label=ministack.instance={instance}").split()
+        for container in found:
+            address = self._docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", container).strip()
+            if address == exchange.client:
+                self._docker("kill", "--signal", "KILL", container)
+                self.killed.append(container)
+                return
+
+    def _docker(self, *arguments: str) -> str:
+        environment = {**os.environ, "DOCKER_HOST": self.stack.facts["docker_host"]}
+        done = subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def edit(self, label: str, number: int) -> None:
+        edited_at = (FIRST_EDIT + timedelta(days=number)).isoformat()
+        change = {"label_hash": label, "deliver": False, "edited_at": edited_at}
+        self.stack.encord_json("POST", "complete-task", change)
+
+    def send(self, labels: Sequence[str]) -> None:
+        """Have Encord send a webhook until it is acknowledged (what never was would be reconcile's to find)."""
+        self.hints += len(labels)
+        for _ in range(20):
+            self.webhooks += 1
+            (delivery,) = self.stack.encord_json("POST", "send-webhook", {"label_hashes": list(labels)})["deliveries"]
+            if delivery["status"] == 202:
+                return
+            assert delivery["status"] is None or delivery["status"] >= 500, delivery
+            self.repeated += 1
+        pytest.fail("a webhook was never acknowledged")
+
+
+@dataclass
+class NaiveWriter:
+    """What a script from a guide does: on each hint read what is newest, and put it, whatever is there by then."""
+
+    storm: Storm
+    prefix: str = "naive/"
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        facts = self.storm.stack.facts
+        session = boto3.Session(profile_name="root", region_name=facts["region"])
+        self._s3 = session.client("s3", endpoint_url=self.storm.aws.url, verify=facts["aws_ca_bundle"])
+        self._chance = random.Random(SEED)  # noqa: S311 - repeatable on purpose
+        self._lock = threading.Lock()
+
+    def write(self, label: str) -> None:
+        body = self.storm.stack.encord("GET", f"label-rows/{label}")
+        metadata = {
+            "last-edited-at": json.loads(body)["last_edited_at"],
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        with self._lock:
+            pause = self._chance.uniform(0, 1)
+        time.sleep(pause)  # it is scheduled when it is: this is the race, not a wait for anything
+        try:
+            bucket = self.storm.deployment.bucket
+            self._s3.put_object(Bucket=bucket, Key=f"{self.prefix}{label}.json", Body=body, Metadata=metadata)
+        except Exception:  # noqa: BLE001 - a script that fails has failed
+            self.failed += 1
+
+
+@pytest.fixture
+def storm(stack: LocalStack, deployment: Deployment, encord: LocalStack) -> Iterator[Storm]:
+    """The function with both proxies before it, short time-outs, and all of it set back at the end."""
+    folder = Path(stack.facts["aws_ca_bundle"]).parent
+    tls: dict[str, Any] = {"certificate": folder / "server-chain.pem", "key": folder / "server.key"}
+    tls |= {"ca_file": folder / "ca.pem", "addresses": [a for a in ("127.0.0.1", stack.facts["bridge_address"]) if a]}
+    functions = deployment.functions
+    before = functions.get_function_configuration(FunctionName=NAME)
+    variables = before["Environment"]["Variables"]
+    version = functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"]
+    visibility = deployment.queue_attributes()["VisibilityTimeout"]
+
+    def set_function(timeout: int, environment: dict[str, str]) -> None:
+        functions.update_function_configuration(
+            FunctionName=NAME, Timeout=timeout, Environment={"Variables": environment}
+        )
+        functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
+
+    with ExitStack() as undo:
+        aws = undo.enter_context(FaultProxy(stack.facts["aws_endpoint_url"], **tls).running())
+        proxied = undo.enter_context(FaultProxy(stack.facts["encord_control_url"], **tls).running())
+        inside = "https://host.docker.internal"
+        disturbed = {
+            "AWS_ENDPOINT_URL": f"{inside}:{aws.port}",
+            "LABEL_EXPORT_ENCORD_DOMAIN": f"{inside}:{proxied.port}",
+        }
+        undo.callback(set_visibility, deployment, visibility)
+        set_visibility(deployment, str(VISIBILITY))
+        undo.callback(functions.update_alias, FunctionName=NAME, Name="live", FunctionVersion=version)
+        undo.callback(set_function, before["Timeout"], variables)
+        set_function(TIMEOUT, {**variables, **disturbed})
+        published = functions.publish_version(FunctionName=NAME)["Version"]
+        functions.update_alias(FunctionName=NAME, Name="live", FunctionVersion=published)
+        yield Storm(encord, deployment, aws, proxied, random.Random(SEED))  # noqa: S311 - repeatable on purpose
+
+
+def set_visibility(deployment: Deployment, seconds: str) -> None:
+    url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
+    deployment.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": seconds})
+
+
+def histories(deployment: Deployment, prefix: str, labels: Sequence[str]) -> dict[str, list[Version]]:
+    """Return each label's versions below a prefix, oldest first."""
+    found: dict[str, list[Version]] = {label: [] for label in labels}
+    pages = deployment.s3.get_paginator("list_object_versions").paginate(Bucket=deployment.bucket, Prefix=prefix)
+    listed = [version for page in pages for version in page.get("Versions", [])]
+    for version in reversed(listed):  # S3 lists the newest first
+        label = version["Key"].rpartition("/")[2].removesuffix(".json")
+        if label in found:
+            head = deployment.s3.head_object(
+                Bucket=deployment.bucket, Key=version["Key"], VersionId=version["VersionId"]
+            )
+            metadata = head["Metadata"]
+            found[label].append(Version(parse_edit_time(metadata.get("last-edited-at")), metadata["sha256"]))
+    return found
+
+
+def dead_letters(deployment: Deployment) -> list[dict[str, Any] | str]:
+    """Take all dead letters; a message that is not JSON of ours as its text."""
+    url = deployment.sqs.get_queue_url(QueueName=f"{NAME}-dead-letters")["QueueUrl"]
+    found: list[dict[str, Any] | str] = []
+    while messages := deployment.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            known = message["Body"] not in POISON_TEXTS
+            found.append(json.loads(message["Body"]) if known else message["Body"])
+            deployment.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def test_a_storm_loses_nothing_and_turns_nothing_back(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+    deployment, chance = storm.deployment, storm.chance
+    made = storm.stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": LABELS + POISON_LABELS})
+    project, rows = made["project_hash"], [row["label_hash"] for row in made["rows"]]
+    labels, poison = rows[:LABELS], rows[LABELS:]
+    queue = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
+    naive = NaiveWriter(storm)
+
+    storm.break_loose(poison)
+    for text in POISON_TEXTS:
+        deployment.sqs.send_message(QueueUrl=queue, MessageBody=text)
+    storm.send(poison)
+    with ThreadPoolExecutor(12) as others:
+        waiting: list[str] = []
+        for event in schedule(labels, chance):
+            if event.kind == "edit":
+                storm.edit(event.label, event.number)
+                continue
+            others.submit(naive.write, event.label)
+            waiting.append(event.label)
+            if len(waiting) >= chance.randint(1, 6):
+                storm.send(waiting)
+                waiting = []
+        storm.send(waiting or [labels[0]])
+    eventually(lambda: deployment.messages() == 0, "an empty queue after the storm", CALM_SECONDS)
+
+    served = {label: storm.stack.encord("GET", f"label-rows/{label}") for label in labels}
+    newest = {
+        label: Version(FIRST_EDIT + timedelta(days=EDITS), hashlib.sha256(body).hexdigest())
+        for label, body in served.items()
+    }
+    ours = histories(deployment, f"encord/{project}/labels/", labels)
+    theirs = histories(deployment, naive.prefix, labels)
+    caught = problems(theirs, newest)
+    dead = dead_letters(deployment)
+    with capsys.disabled():
+        print(
+            f"\nchaos: seed {SEED}: {storm.webhooks} webhooks ({storm.repeated} of them again), {storm.hints} hints, "
+            f"{storm.encord.count('labelrow')} fetches, {len(storm.killed)} containers killed, "
+            f"{len(dead)} dead letters; "
+            f"Encord: {storm.encord.faults()}; AWS: {storm.aws.faults()}; "
+            f"{sum(map(len, ours.values()))} versions; the naive writer: {sum(map(len, theirs.values()))} versions, "
+            f"{naive.failed} failures, caught: {kinds(caught)}"
+        )
+
+    assert problems(ours, newest) == []
+    for label, body in served.items():
+        stored = deployment.s3.get_object(Bucket=deployment.bucket, Key=deployment.key(project, label))
+        assert stored["Body"].read() == body
+    assert [text for text in dead if isinstance(text, str)] == unordered(POISON_TEXTS)
+    assert {item["label_hash"] for item in dead if isinstance(item, dict)} == set(poison)
+    assert not any(deployment.versions(deployment.key(project, label)) for label in poison)
+    assert len(storm.killed) == len(KILLED_AFTER_WRITES) + len(KILLED_AFTER_SENDS)
+    assert kinds(caught).get("went back"), "the check must be able to fail: the naive writer is not right"
+
+
+class unordered(list[str]):  # noqa: N801 - reads as a word in an assertion
+    """Equal to a list with the same items in any order."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list) and sorted(other) == sorted(self)
+
+    __hash__ = None  # type: ignore[assignment]
