@@ -10,12 +10,12 @@ chooses another storm.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import random
 import subprocess
-import threading
-import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +28,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from conftest import NAME, Deployment, eventually
 from fault_proxy import (
     Answer,
@@ -51,7 +53,8 @@ LABELS = 60
 EDITS = 3
 POISON_LABELS = 3
 POISON_TEXTS = ["{not json", '{"version": 99}']
-FIRST_EDIT = datetime(2026, 3, 1, tzinfo=UTC)
+# The naive writer holds what it read for up to so many events of the storm before it writes.
+NAIVE_LATENESS = 240
 # Seconds. The visibility timeout is far below six times the function's: messages may come back while they are being
 # worked on, which is harsher than what is deployed, and poison is through its five receives within a minute.
 TIMEOUT = VISIBILITY = 12
@@ -135,6 +138,7 @@ class Storm:
     webhooks: int = 0
     repeated: int = 0
     hints: int = 0
+    began: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     def break_loose(self, poison: Sequence[str]) -> None:
         """Put all faults into force."""
@@ -183,9 +187,12 @@ class Storm:
         done = subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=False)
         return done.stdout
 
+    def edited_at(self, number: int) -> datetime:
+        """Return the time of each label's so-manieth edit: later than those of a storm before this one."""
+        return self.began + timedelta(seconds=number)
+
     def edit(self, label: str, number: int) -> None:
-        edited_at = (FIRST_EDIT + timedelta(days=number)).isoformat()
-        change = {"label_hash": label, "deliver": False, "edited_at": edited_at}
+        change = {"label_hash": label, "deliver": False, "edited_at": self.edited_at(number).isoformat()}
         self.stack.encord_json("POST", "complete-task", change)
 
     def send(self, labels: Sequence[str]) -> None:
@@ -206,29 +213,38 @@ class NaiveWriter:
     """What a script from a guide does: on each hint read what is newest, and put it, whatever is there by then."""
 
     storm: Storm
-    prefix: str = "naive/"
+    prefix: str = field(default_factory=lambda: f"naive/{uuid.uuid4()}/")
     failed: int = 0
 
     def __post_init__(self) -> None:
         facts = self.storm.stack.facts
         session = boto3.Session(profile_name="root", region_name=facts["region"])
-        self._s3 = session.client("s3", endpoint_url=self.storm.aws.url, verify=facts["aws_ca_bundle"])
-        self._chance = random.Random(SEED)  # noqa: S311 - repeatable on purpose
-        self._lock = threading.Lock()
+        plain = Config(request_checksum_calculation="when_required")  # in one piece: the proxy takes no chunks
+        self._s3 = session.client("s3", endpoint_url=self.storm.aws.url, verify=facts["aws_ca_bundle"], config=plain)
+        self._late: list[tuple[int, int, str, bytes]] = []
+        self._threads = ThreadPoolExecutor(8)
 
-    def write(self, label: str) -> None:
-        body = self.storm.stack.encord("GET", f"label-rows/{label}")
-        metadata = {
-            "last-edited-at": json.loads(body)["last_edited_at"],
-            "sha256": hashlib.sha256(body).hexdigest(),
-        }
-        with self._lock:
-            pause = self._chance.uniform(0, 1)
-        time.sleep(pause)  # it is scheduled when it is: this is the race, not a wait for anything
+    def read(self, label: str, now: int, until: int) -> None:
+        """Read a label at event number `now`, to write it at event number `until`."""
+        heapq.heappush(self._late, (until, now, label, self.storm.stack.encord("GET", f"label-rows/{label}")))
+
+    def write(self, now: int) -> None:
+        """Write all that is due."""
+        while self._late and self._late[0][0] <= now:
+            _until, _read, label, body = heapq.heappop(self._late)
+            self._threads.submit(self._put, label, body)
+
+    def finish(self) -> None:
+        """Write the rest, and wait for it."""
+        self.write(1 << 30)
+        self._threads.shutdown()
+
+    def _put(self, label: str, body: bytes) -> None:
+        metadata = {"last-edited-at": json.loads(body)["last_edited_at"], "sha256": hashlib.sha256(body).hexdigest()}
         try:
             bucket = self.storm.deployment.bucket
             self._s3.put_object(Bucket=bucket, Key=f"{self.prefix}{label}.json", Body=body, Metadata=metadata)
-        except Exception:  # noqa: BLE001 - a script that fails has failed
+        except (BotoCoreError, ClientError):  # a script that fails has failed
             self.failed += 1
 
 
@@ -273,14 +289,20 @@ def set_visibility(deployment: Deployment, seconds: str) -> None:
     deployment.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": seconds})
 
 
-def histories(deployment: Deployment, prefix: str, labels: Sequence[str]) -> dict[str, list[Version]]:
-    """Return each label's versions below a prefix, oldest first."""
-    found: dict[str, list[Version]] = {label: [] for label in labels}
+def listed(deployment: Deployment, prefix: str) -> list[dict[str, Any]]:
+    """Return all versions of all objects below a prefix, each object's newest first, as S3 lists them."""
     pages = deployment.s3.get_paginator("list_object_versions").paginate(Bucket=deployment.bucket, Prefix=prefix)
-    listed = [version for page in pages for version in page.get("Versions", [])]
-    for version in reversed(listed):  # S3 lists the newest first
+    return [version for page in pages for version in page.get("Versions", [])]
+
+
+def histories(
+    deployment: Deployment, prefix: str, labels: Sequence[str], earlier: Sequence[str] = ()
+) -> dict[str, list[Version]]:
+    """Return each label's versions below a prefix, oldest first, without those that were there `earlier`."""
+    found: dict[str, list[Version]] = {label: [] for label in labels}
+    for version in reversed(listed(deployment, prefix)):
         label = version["Key"].rpartition("/")[2].removesuffix(".json")
-        if label in found:
+        if label in found and version["VersionId"] not in earlier:
             head = deployment.s3.head_object(
                 Bucket=deployment.bucket, Key=version["Key"], VersionId=version["VersionId"]
             )
@@ -308,31 +330,33 @@ def test_a_storm_loses_nothing_and_turns_nothing_back(storm: Storm, capsys: pyte
     labels, poison = rows[:LABELS], rows[LABELS:]
     queue = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
     naive = NaiveWriter(storm)
+    prefix = f"encord/{project}/labels/"
+    earlier = [version["VersionId"] for version in listed(deployment, prefix)]
 
     storm.break_loose(poison)
     for text in POISON_TEXTS:
         deployment.sqs.send_message(QueueUrl=queue, MessageBody=text)
     storm.send(poison)
-    with ThreadPoolExecutor(12) as others:
-        waiting: list[str] = []
-        for event in schedule(labels, chance):
-            if event.kind == "edit":
-                storm.edit(event.label, event.number)
-                continue
-            others.submit(naive.write, event.label)
-            waiting.append(event.label)
-            if len(waiting) >= chance.randint(1, 6):
-                storm.send(waiting)
-                waiting = []
-        storm.send(waiting or [labels[0]])
+    waiting: list[str] = []
+    for now, event in enumerate(schedule(labels, chance)):
+        naive.write(now)
+        if event.kind == "edit":
+            storm.edit(event.label, event.number)
+            continue
+        naive.read(event.label, now, now + chance.randint(0, NAIVE_LATENESS))
+        waiting.append(event.label)
+        if len(waiting) >= chance.randint(1, 6):
+            storm.send(waiting)
+            waiting = []
+    storm.send(waiting or labels[:1])
+    naive.finish()
     eventually(lambda: deployment.messages() == 0, "an empty queue after the storm", CALM_SECONDS)
 
     served = {label: storm.stack.encord("GET", f"label-rows/{label}") for label in labels}
     newest = {
-        label: Version(FIRST_EDIT + timedelta(days=EDITS), hashlib.sha256(body).hexdigest())
-        for label, body in served.items()
+        label: Version(storm.edited_at(EDITS), hashlib.sha256(body).hexdigest()) for label, body in served.items()
     }
-    ours = histories(deployment, f"encord/{project}/labels/", labels)
+    ours = histories(deployment, prefix, labels, earlier)
     theirs = histories(deployment, naive.prefix, labels)
     caught = problems(theirs, newest)
     dead = dead_letters(deployment)

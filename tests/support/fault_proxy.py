@@ -296,6 +296,10 @@ class FaultProxy:
 
             def serve(self) -> None:
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                if "transfer-encoding" in headers:
+                    self.send_error(411, "the proxy takes bodies in one piece")
+                    self.close_connection = True
+                    return
                 body = self.rfile.read(int(headers.get("content-length", 0)))
                 exchange = described(self.command, self.path, headers, body, str(self.client_address[0]))
                 try:
