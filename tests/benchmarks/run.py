@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path += [str(HERE.parent / "contract" / "encord"), str(HERE.parent / "unit" / "handler")]
+sys.path += [str(HERE.parent / "support"), str(HERE.parent / "unit" / "handler")]
 
 import measure  # noqa: E402
 import table  # noqa: E402

@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("benchmarks", "contract/encord", "unit/handler"):
+    for folder in ("benchmarks", "support", "unit/handler"):
         monkeypatch.syspath_prepend(str(BENCHMARKS.parent / folder))
 
 
