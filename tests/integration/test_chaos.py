@@ -56,8 +56,9 @@ POISON_TEXTS = ["{not json", '{"version": 99}']
 # The naive writer holds what it read for up to so many events of the storm before it writes.
 NAIVE_LATENESS = 240
 # Seconds. The visibility timeout is far below six times the function's: messages may come back while they are being
-# worked on, which is harsher than what is deployed, and poison is through its five receives within a minute.
-TIMEOUT = VISIBILITY = 12
+# worked on, which is harsher than what is deployed, and poison is through its five receives in little
+# more than a minute.
+TIMEOUT = VISIBILITY = 15
 CALM_SECONDS = 140
 # Which writes are the last act of their container.
 KILLED_AFTER_WRITES = [8, 30, 60]
