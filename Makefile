@@ -45,7 +45,7 @@ molecule: install ## Test the demo, and whole deployments, on a local AWS
 	@python -m pytest tests/demo tests/molecule
 
 bench: install ## Measure the exporter beside a doc-style handler
-	@python tests/benchmarks/run.py --write docs/benchmarks.md
+	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
 
 test: lint audit unit molecule ## Everything that is tested
 

@@ -1,6 +1,6 @@
 """Measures the exporter beside a handler in the style of Encord's guide, and reports it as a table.
 
-    python tests/benchmarks/run.py [--quick] [--write docs/benchmarks.md]
+    PYTHONPATH=tests/support python tests/benchmarks/run.py [--quick] [--write docs/benchmarks.md]
 
 Exit code 0 whatever was measured, 1 where nothing could be.
 """
@@ -17,12 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path += [str(HERE.parent / "support"), str(HERE.parent / "unit" / "handler")]
-
-import measure  # noqa: E402
-import table  # noqa: E402
-from contenders import (  # noqa: E402
+import measure
+import table
+from contenders import (
     ROOT,
     Contender,
     MeasurementError,
@@ -33,7 +30,7 @@ from contenders import (  # noqa: E402
     lay_out_exporter,
     python_version,
 )
-from services import CONNECTION_MS, REQUEST_MS, Services, services  # noqa: E402
+from services import CONNECTION_MS, REQUEST_MS, Services, services
 
 BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end -->"
 DOC_STYLE, EXPORTER = "doc-style", "exporter"

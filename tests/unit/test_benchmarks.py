@@ -6,22 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import run
+from contenders import PACKAGE, Contender, MeasurementError
+from services import services
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("benchmarks", "support", "unit/handler"):
-        monkeypatch.syspath_prepend(str(BENCHMARKS.parent / folder))
-
-
-@pytest.mark.usefixtures("benchmarks")
 def test_each_measure_is_reported(tmp_path: Path) -> None:
-    import run  # noqa: PLC0415  (importable through the fixture)
-    from contenders import PACKAGE, Contender  # noqa: PLC0415
-    from services import services  # noqa: PLC0415
-
     plan = run.Plan(cold=1, warm=1, linear=1, untracked=(0.02, 0.04), untracked_doc_style=())
     python = Path(sys.executable)
     with services(tmp_path) as running:
@@ -39,11 +31,7 @@ def test_each_measure_is_reported(tmp_path: Path) -> None:
     assert sizes.count("not run: quadratic") == 2
 
 
-@pytest.mark.usefixtures("benchmarks")
 def test_the_report_is_written_between_its_marks(tmp_path: Path) -> None:
-    import run  # noqa: PLC0415
-    from contenders import MeasurementError  # noqa: PLC0415
-
     document = tmp_path / "benchmarks.md"
     document.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n")
     run.write(document, "new")
