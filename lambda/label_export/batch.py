@@ -124,7 +124,8 @@ class BatchProcessor:
         try:
             return work()
         except TerminalError as error:
-            self._telemetry.count("Terminal", error.reason)
+            if not str(about["event_uid"]).startswith(PROBE_PREFIX):
+                self._telemetry.count("Terminal", error.reason)
             self._telemetry.log("WARNING", "nothing to export", reason=error.reason, detail=str(error), **about)
             return True
         except ExportError as error:

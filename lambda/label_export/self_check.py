@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from label_export import __version__
@@ -86,36 +87,31 @@ class SelfCheck:
         """Ask for labels that do not exist: reading, and signed. Every project of the allow list is asked."""
         settings = self._settings
         keys = encord_keys(settings, self._aws)
-        spool = Spool(settings.memory_limit, settings.spool_limit)
-        account = EncordAccount(self._transport, settings.encord_domain, keys, spool)
+        account = EncordAccount(self._transport, settings.encord_domain, keys, self._spool())
         source = EncordSource(account, self._retry, self._telemetry.measure)
         projects = sorted(settings.projects)[:PROJECTS_ASKED]
         for project in projects:
             try:
                 source.workflow_stage(project, str(uuid.uuid4()))
-            except TerminalError:
-                raise PermanentError("no_project", f"Encord knows no project {project}") from None
-            except PermanentError as error:
-                raise PermanentError(error.reason, f"{error} (project {project})") from None
+            except TerminalError as error:  # deleted, or never shared with the key's owner
+                raise PermanentError("no_project", f"Encord does not let us read project {project}: {error}") from None
         if projects:
             return f"{settings.encord_domain} accepts the key, which can read {len(projects)} projects"
-        try:
+        # Encord looks at the key first. That it then lets us read no such project is what was to be expected.
+        with suppress(TerminalError):
             source.workflow_stage(str(uuid.uuid4()), str(uuid.uuid4()))
-        except PermanentError as error:
-            # Encord looks at the key first. That the project is none of ours is what was to be expected.
-            if error.reason != "no_access":
-                raise
-        except TerminalError:
-            pass
         return f"{settings.encord_domain} accepts the key"
 
     def _bucket(self) -> str:
         project, label = str(uuid.uuid4()), str(uuid.uuid4())
         row = LabelRow(label, None, None, None, None, None, None, b"", "")
         layout = Layout(self._settings.bucket, self._settings.gzip, self._settings.kms_key_arn)
-        store = S3Store(self._aws, layout, self._retry, self._telemetry.measure)
+        store = S3Store(self._aws, layout, self._spool().collect, self._retry, self._telemetry.measure)
         store.prove_writable(self._settings.keys.render(project, row), project, row)
         return f"{self._settings.bucket} can be read and written under the key template"
+
+    def _spool(self) -> Spool:
+        return Spool(self._settings.memory_limit, self._settings.spool_limit)
 
     def _queue(self) -> str:
         request = {"QueueUrl": self._settings.queue_url, "AttributeNames": ["QueueArn"]}

@@ -423,13 +423,13 @@ def test_an_object_that_someone_else_wrote_is_replaced(deployment: Deployment) -
 
 def test_a_probe_of_verify_never_comes_again(deployment: Deployment, output: Any) -> None:
     """Whatever Encord answers: who sent the probe reads the log, and a dead letter would raise an alarm."""
-    for error in ("AUTHORISATION_ERROR", "UNKNOWN_ERROR"):
+    for error, tries, said in (("AUTHORISATION_ERROR", 1, "nothing to export"), ("UNKNOWN_ERROR", 4, "probe ended")):
         refusal = deployment.encord.envelope([error], 403)
-        deployment.encord.fail("labelrow", *[Fault(refusal)] * 4)
+        deployment.encord.fail("labelrow", *[Fault(refusal)] * tries)
         body = message(deployment.row(), event_uid="verify-1")
         assert deployment.call(batch(body)) == {"batchItemFailures": []}
         written = output()
-        (line,) = written.logged("probe ended")
+        (line,) = written.logged(said)
         assert line["event_uid"] == "verify-1"
-        assert written.metric("Failed") is None
+        assert written.metric("Failed") is written.metric("Terminal") is None
         deployment.restart()
