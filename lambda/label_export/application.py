@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from label_export.adapters.aws import AwsClient
@@ -47,6 +46,8 @@ class Application:
         self._transport = Transport(connections_per_host=2 * settings.concurrency, environment=environment)
         self._aws = AwsClient(self._transport, environment)
         self._signing_secrets = Secret(self._aws, settings.signing_secrets_arn)
+        self._private_key = Secret(self._aws, arn) if (arn := settings.private_key_secret_arn) else None
+        self._kept_exports: Exports | None = None
         if settings.private_key_source in _WEAKER_KEY_SOURCES:
             detail = _WEAKER_KEY_SOURCES[settings.private_key_source]
             self._telemetry("").log("WARNING", "weaker key source", source=settings.private_key_source, detail=detail)
@@ -90,9 +91,11 @@ class Application:
         )
 
     def _processor(self, remaining: Callable[[], float], telemetry: Telemetry) -> BatchProcessor:
+        retry = Retry(remaining)
+        exports = self._exports(retry)
         return BatchProcessor(
-            exporter=self._exports.exporter(Retry(remaining), telemetry),
-            run_all=self._exports.side_by_side,
+            exporter=exports.exporter(retry, telemetry),
+            run_all=exports.side_by_side,
             remaining=remaining,
             telemetry=telemetry,
         )
@@ -104,11 +107,14 @@ class Application:
         retry = Retry(lambda: min(remaining(), remaining() - end))
         return SelfCheck(self._settings, self._transport, self._aws, retry=retry, telemetry=telemetry).answer()
 
-    @cached_property
-    def _exports(self) -> Exports:
-        from label_export.exporting import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
+    def _exports(self, retry: Retry) -> Exports:
+        if self._kept_exports is None:
+            if self._private_key:
+                self._private_key.read_ahead(retry)  # the answer is on its way while Python imports
+            from label_export.exporting import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
 
-        return Exports(self._settings, self._transport, self._aws)
+            self._kept_exports = Exports(self._settings, self._transport, self._aws, self._private_key)
+        return self._kept_exports
 
     def _telemetry(self, request_id: str) -> Telemetry:
         settings = self._settings

@@ -30,11 +30,15 @@ T = TypeVar("T")
 class Exports:
     """Makes an Exporter for each invocation from connections, keys and threads that are kept."""
 
-    def __init__(self, settings: Settings, transport: Transport, aws: AwsClient) -> None:
+    def __init__(
+        self, settings: Settings, transport: Transport, aws: AwsClient, private_key: Secret | None = None
+    ) -> None:
+        """`private_key` is its secret, where that is being read already."""
         self._settings = settings
         self._aws = aws
+        keys = encord_keys(settings, aws, private_key)
         self._spool = Spool(settings.memory_limit, settings.spool_limit)
-        self._account = EncordAccount(transport, settings.encord_domain, encord_keys(settings, aws), self._spool)
+        self._account = EncordAccount(transport, settings.encord_domain, keys, self._spool)
         self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
         self._items = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="item")
@@ -65,10 +69,13 @@ class Exports:
         return self._looks.submit(work).result
 
 
-def encord_keys(settings: Settings, aws: AwsClient) -> EncordKeys:
-    """Return the private key's keeper, for whichever of the three sources is set."""
-    key, key_again = _text_of(settings.private_key_secret_arn, aws)
-    passphrase, passphrase_again = _text_of(settings.passphrase_secret_arn, aws)
+def encord_keys(settings: Settings, aws: AwsClient, private_key: Secret | None = None) -> EncordKeys:
+    """Return the private key's keeper, for whichever of the three sources is set.
+
+    `private_key` is its secret, where that is being read already.
+    """
+    key, key_again = _text_of(private_key or _secret(settings.private_key_secret_arn, aws))
+    passphrase, passphrase_again = _text_of(_secret(settings.passphrase_secret_arn, aws))
     if settings.private_key_source == "environment":
         key = _always(settings.private_key)
     if settings.private_key_source == "file":
@@ -80,10 +87,13 @@ def encord_keys(settings: Settings, aws: AwsClient) -> EncordKeys:
 _Read = Callable[[Retry], str | None]
 
 
-def _text_of(arn: str | None, aws: AwsClient) -> tuple[_Read, _Read]:
-    if arn is None:
+def _secret(arn: str | None, aws: AwsClient) -> Secret | None:
+    return Secret(aws, arn) if arn else None
+
+
+def _text_of(secret: Secret | None) -> tuple[_Read, _Read]:
+    if secret is None:
         return _always(None), _always(None)
-    secret = Secret(aws, arn)
     return secret.text, secret.text_after_refusal
 
 

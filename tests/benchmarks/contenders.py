@@ -127,7 +127,7 @@ def _python_of_uv() -> str | None:
 
 
 def lay_out_exporter(folder: Path, python: Path) -> Path:
-    """Lay out our function's /var/task, without bytecode, as the Dockerfile does; return it."""
+    """Lay out our function's /var/task, as the Dockerfile's target `source` does; return it."""
     task_root = folder / "exporter"
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:"]
     _install(task_root, python, [*options, f"--requirement={LOCK}"], LOCK.read_text())
@@ -137,13 +137,16 @@ def lay_out_exporter(folder: Path, python: Path) -> Path:
 
 
 def lay_out_compiled(task_root: Path, python: Path) -> Path:
-    """Return a copy of a laid out /var/task with bytecode beside it."""
+    """Return a copy of a laid out /var/task with bytecode beside it, as the Dockerfile's target `compiled` makes it."""
     compiled = task_root.with_name(f"{task_root.name}-compiled")
     shutil.rmtree(compiled, ignore_errors=True)
     shutil.copytree(task_root, compiled)
-    options = ["-q", "--invalidation-mode", "unchecked-hash"]
-    subprocess.run([python, "-m", "compileall", *options, compiled], check=True)
+    _compile(compiled, python)
     return compiled
+
+
+def _compile(folder: Path, python: Path) -> None:
+    subprocess.run([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder], check=True)
 
 
 def lay_out_doc_style(folder: Path, python: Path) -> Path:
@@ -155,10 +158,10 @@ def lay_out_doc_style(folder: Path, python: Path) -> Path:
     return task_root
 
 
-def added_bytes(folder: Path) -> dict[str, int]:
+def added_bytes(folder: Path, python: Path) -> dict[str, int]:
     """Return the unpacked size of everything that our image has beyond its base, by top-level name.
 
-    Laid out by the same command as in roles/handler_image, for the function's Python and this machine's architecture.
+    Laid out by the same commands as in roles/handler_image and the Dockerfile, for this machine's architecture.
     """
     target = folder / "image"
     shutil.rmtree(target, ignore_errors=True)
@@ -171,6 +174,7 @@ def added_bytes(folder: Path) -> dict[str, int]:
         f"--requirement={LOCK}",
     )
     shutil.copytree(PACKAGE, target / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    _compile(target, python)
     return {entry.name: _size(entry) for entry in sorted(target.iterdir())}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import subprocess
 import time
 import uuid
 from pathlib import Path
@@ -18,6 +20,19 @@ from local_stack import LocalStack
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Settings
+
+
+def test_the_image_has_bytecode(deployment: Deployment) -> None:
+    code = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")
+    run = ["docker", "run", "--rm", "--network=none", "--entrypoint=ls", code["Code"]["ImageUri"]]
+    listing = subprocess.run(
+        [*run, "/var/task/label_export/__pycache__", "/var/task/urllib3/__pycache__"],
+        env={**os.environ, "DOCKER_HOST": deployment.stack.facts["docker_host"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert {"handler.cpython-313.pyc", "poolmanager.cpython-313.pyc"} <= set(listing.split())
 
 
 def test_the_bucket_is_private_versioned_encrypted_and_tls_only(deployment: Deployment) -> None:

@@ -22,7 +22,7 @@ def test_each_measure_is_reported(tmp_path: Path) -> None:
         who = run.Contenders(
             Contender(run.DOC_STYLE, python, "doc_style_handler", BENCHMARKS, theirs),
             exporter,
-            exporter.with_environment(run.COMPILED),
+            exporter.with_environment(run.SOURCE),
         )
         lines = [line.cells() for line in run.one_label(running, who, plan)]
         _, sizes = run.untracked(running, who, plan)

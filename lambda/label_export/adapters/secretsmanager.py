@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from label_export.adapters.aws import AwsClient
 from label_export.errors import PermanentError
 from label_export.retry import Retry
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 KEPT_FOR = 300.0  # seconds
 READ_AGAIN_AFTER = 10.0  # seconds: refusals cannot make us read a secret more often than this
@@ -24,14 +28,26 @@ class Secret:
         self._lock = threading.Lock()
         self._text: str | None = None
         self._read_at = 0.0
+        self._ahead: Future[str] | None = None
 
     def text(self, retry: Retry) -> str:
         """Return the secret's text, at most five minutes old. Raises RetryableError or PermanentError, without it."""
         with self._lock:
+            ahead, self._ahead = self._ahead, None
+            if ahead:
+                return ahead.result()
             text = self._text
             if text is None or self._age() > KEPT_FOR:
                 text = self._read(retry)
             return text
+
+    def read_ahead(self, retry: Retry) -> None:
+        """Begin to read the text in a thread; the next `text` waits for it, and returns or raises what it came to."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (a webhook's cold start does without it)
+
+        thread = ThreadPoolExecutor(1, thread_name_prefix="secret")
+        self._ahead = thread.submit(self._read, retry)
+        thread.shutdown(wait=False)
 
     def text_after_refusal(self, retry: Retry) -> str | None:
         """Return the text as it is now, if it changed since it was kept; None if it did not, or was read just now."""
