@@ -28,19 +28,14 @@ Handle = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Context:
-    """What Lambda passes beside the event: so many seconds are left, and `then` so many once `looks` were had."""
+    """What Lambda passes beside the event: so many seconds are left from now."""
 
     aws_request_id = "request-1"
 
-    def __init__(self, seconds: float = 60.0, *, looks: int | None = None, then: float = 0.0) -> None:
+    def __init__(self, seconds: float = 60.0) -> None:
         self._end = time.monotonic() + seconds
-        self._looks = looks
-        self._then = then
 
     def get_remaining_time_in_millis(self) -> int:
-        if self._looks == 0:
-            self._end = time.monotonic() + self._then
-        self._looks = None if self._looks is None else self._looks - 1
         return int(1000 * (self._end - time.monotonic()))
 
 
