@@ -24,9 +24,10 @@ from local_stack import LocalStack
 
 def test_the_image_has_bytecode(deployment: Deployment) -> None:
     code = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")
-    run = ["docker", "run", "--rm", "--network=none", "--entrypoint=ls", code["Code"]["ImageUri"]]
+    look = "import os; print(*os.listdir('label_export/__pycache__'), *os.listdir('urllib3/__pycache__'))"
+    run = ["docker", "run", "--rm", "--network=none", "--entrypoint=python3.13", code["Code"]["ImageUri"]]
     listing = subprocess.run(
-        [*run, "/var/task/label_export/__pycache__", "/var/task/urllib3/__pycache__"],
+        [*run, "-c", look],
         env={**os.environ, "DOCKER_HOST": deployment.stack.facts["docker_host"]},
         capture_output=True,
         text=True,
