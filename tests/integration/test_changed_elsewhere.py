@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, run_playbook
+from conftest import NAME, Deployment, Playbook, as_the_deploy_left_it, run_playbook
 from local_stack import LocalStack
 
 SECRET = f"{NAME}/webhook-signing-secrets"
@@ -67,9 +67,7 @@ def run(stack: LocalStack, deployment: Deployment, live: str) -> Iterator[Playbo
             *("-e", f"image_repository_kept_images={KEPT}"),
         )
     finally:
-        # As the last deploy left it: its text, and which version that is.
-        version = secrets.put_secret_value(SecretId=SECRET, SecretString=before)["VersionId"]
-        secrets.tag_resource(SecretId=SECRET, Tags=[{"Key": "written-version", "Value": version}])
+        as_the_deploy_left_it(secrets, SECRET, before)
 
 
 def test_a_secret_that_was_rotated_by_hand_stays_and_is_named(run: Playbook, stack: LocalStack) -> None:

@@ -1,0 +1,188 @@
+"""An image for the architecture that this machine has not: built without running anything, and pushed.
+
+Needs a deployed system, and leaves it as it is: the function is only asked what it would become.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import pytest
+from conftest import NAME, Playbook, run_playbook
+from local_stack import LocalStack
+
+BASE = "label-export-test-base:of-another-architecture"
+OTHER = {"x86_64": "arm64", "arm64": "x86_64"}
+DOCKERS_NAME = {"x86_64": "amd64", "arm64": "arm64"}
+# How wheels name the architecture, and its number in the header of a shared library (ELF's e_machine).
+WHEELS_NAME = {"x86_64": "x86_64", "arm64": "aarch64"}
+ELF_MACHINE = {"x86_64": 62, "arm64": 183}
+
+
+def other_than(stack: LocalStack) -> str:
+    return OTHER[stack.facts.get("architecture", "x86_64")]
+
+
+def docker(stack: LocalStack, *arguments: str, given: bytes | None = None) -> str:
+    command = ["docker", "--host", stack.facts["docker_host"], *arguments]
+    return subprocess.run(command, input=given, capture_output=True, check=True).stdout.decode()
+
+
+def build(architecture: str, base: str, *arguments: str) -> Playbook:
+    return run_playbook(
+        "deploy",
+        *("-e", f"handler_image_architecture={architecture}"),
+        *("-e", f"handler_image_base={base}"),
+        *arguments,
+    )
+
+
+class PushedImage:
+    """An image in the registry, fetched from it as Lambda would."""
+
+    def __init__(self, stack: LocalStack, tag: str, token: str) -> None:
+        self.stack, self.token = stack, token
+        (image,) = stack.aws("ecr").batch_get_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])["images"]
+        self.manifest = json.loads(image["imageManifest"])
+
+    def blob(self, digest: str) -> bytes:
+        url = f"https://{self.stack.facts['registry']}/v2/{NAME}/blobs/{digest}"
+        status, body = self.stack.request(url, Authorization=f"Basic {self.token}")
+        assert status == 200, body
+        return body
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        return dict(json.loads(self.blob(self.manifest["config"]["digest"])))
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """Every file of every layer, by its path."""
+        found = {}
+        for layer in self.manifest["layers"]:
+            with tarfile.open(fileobj=io.BytesIO(self.blob(layer["digest"]))) as archive:
+                for member in archive.getmembers():
+                    if (file := archive.extractfile(member)) is not None:
+                        found[member.name] = file.read()
+        return found
+
+
+def empty_image(architecture: str) -> bytes:
+    """Return an image for an architecture as `docker load` takes it, with nothing in it: whatever ran there would fail.
+
+    `docker import --platform` would be simpler, but Docker 20.10 takes the platform for this machine's.
+    """
+    layer = archive({})
+    layer_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    configuration = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [layer_id]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [BASE], "Layers": ["layer.tar"]}]
+    files = {"config.json": json.dumps(configuration).encode(), "manifest.json": json.dumps(manifest).encode()}
+    return archive({**files, "layer.tar": layer})
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return written.getvalue()
+
+
+@pytest.fixture(scope="module")
+def base(stack: LocalStack) -> Iterator[str]:
+    docker(stack, "load", given=empty_image(DOCKERS_NAME[other_than(stack)]))
+    yield BASE
+    docker(stack, "image", "rm", BASE)
+
+
+@pytest.fixture(scope="module")
+def token(stack: LocalStack) -> str:
+    """The registry's login, as AWS gives it: base64 of AWS:password."""
+    return str(stack.aws("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"])
+
+
+def tags(stack: LocalStack) -> set[str]:
+    images = stack.aws("ecr").describe_images(repositoryName=NAME)["imageDetails"]
+    return {tag for image in images for tag in image.get("imageTags", [])}
+
+
+@pytest.fixture(scope="module")
+def run(stack: LocalStack, base: str) -> Iterator[Playbook]:
+    """The build and the push, told as much as Ansible tells."""
+    before = tags(stack)
+    yield build(other_than(stack), base, "--tags", "handler_image", "-vvv")
+    for tag in tags(stack) - before:
+        stack.aws("ecr").batch_delete_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])
+        docker(stack, "image", "rm", f"{stack.facts['registry']}/{NAME}:{tag}")
+
+
+@pytest.fixture(scope="module")
+def pushed(stack: LocalStack, run: Playbook, token: str) -> PushedImage:
+    assert run.returncode == 0, run.output
+    live = stack.aws("lambda").get_function(FunctionName=NAME, Qualifier="live")["Code"]["ImageUri"]
+    images = stack.aws("ecr").describe_images(repositoryName=NAME)["imageDetails"]
+    newest = max((image for image in images if image["imageDigest"] not in live), key=lambda i: i["imagePushedAt"])
+    return PushedImage(stack, newest["imageTags"][0], token)
+
+
+def test_the_image_says_that_it_is_for_the_other_architecture(stack: LocalStack, pushed: PushedImage) -> None:
+    assert pushed.configuration["architecture"] == DOCKERS_NAME[other_than(stack)]
+    assert pushed.configuration["config"]["Cmd"] == ["label_export.handler.handle"]
+
+
+def test_every_dependency_in_it_is_for_that_architecture(stack: LocalStack, pushed: PushedImage) -> None:
+    wheels = [text for name, text in pushed.files.items() if name.endswith(".dist-info/WHEEL")]
+    compiled = [line for text in wheels for line in text.decode().splitlines() if line.startswith("Tag: cp")]
+    assert compiled
+    assert [line for line in compiled if not line.endswith(WHEELS_NAME[other_than(stack)])] == []
+    libraries = [content for content in pushed.files.values() if content.startswith(b"\x7fELF")]
+    assert libraries
+    assert {int.from_bytes(content[18:20], "little") for content in libraries} == {ELF_MACHINE[other_than(stack)]}
+
+
+def test_the_handler_is_in_it_as_it_is_here(pushed: PushedImage) -> None:
+    assert "var/task/label_export/handler.py" in pushed.files
+
+
+def test_neither_token_nor_password_is_in_any_output(run: Playbook, token: str) -> None:
+    assert run.returncode == 0, run.output
+    assert "Build | Log in to the registry" in run.output
+    password = base64.b64decode(token).decode().removeprefix("AWS:")
+    # Base64 of "AWS:", however much of it follows: a login of this run need not be ours.
+    for told in (token, password, base64.b64encode(b"AWS:").decode()[:5]):
+        assert told not in run.output
+
+
+def test_the_function_would_become_one_of_that_architecture(stack: LocalStack, run: Playbook, base: str) -> None:
+    assert run.returncode == 0, run.output
+    check = build(other_than(stack), base, "--tags", "handler_image,export_function", "--check", "--diff")
+    assert check.returncode == 0, check.output
+    assert not [task for task in check.changed if task.startswith("handler_image")], "the image is there"
+    lines = [line.strip() for line in check.output.splitlines() if "architecture" in line]
+    assert lines == []
+
+
+def test_a_base_for_another_architecture_is_refused_and_nothing_is_pushed(stack: LocalStack) -> None:
+    before = tags(stack)
+    refused = build(other_than(stack), stack.facts["base_image"], "--tags", "handler_image")
+    assert refused.returncode != 0
+    said = " ".join(refused.output.split())
+    assert f"handler_image_base is '{stack.facts['base_image']}'" in said
+    assert f"handler_image_architecture is {other_than(stack)}" in said
+    assert "group_vars/label_export/handler_image.yml" in said
+    assert tags(stack) == before

@@ -1,0 +1,81 @@
+"""The rotation of a signing secret: two are valid at once, then the old one is no longer, and no webhook is refused between.
+
+Needs a deployed system. The playbook runs for the role encord_secrets alone; the function is not touched.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment, as_the_deploy_left_it, eventually, run_playbook
+from local_stack import LocalStack
+from test_deployed import signed, webhook
+
+ACCEPTED, REFUSED = 202, 401
+SECRET = f"{NAME}/webhook-signing-secrets"
+
+
+class Sender:
+    """Sends one webhook after another, signed with this secret or that."""
+
+    def __init__(self, stack: LocalStack, url: str, body: bytes) -> None:
+        self.stack, self.url, self.body = stack, url, body
+
+    def send(self, secret: str) -> int:
+        return self.stack.request(self.url, "POST", self.body, **signed(self.stack, self.body, secret=secret))[0]
+
+    def becomes(self, secret: str, status: int) -> None:
+        """Wait until the function has read its secrets again, which it does when it refuses, but not every time."""
+
+        def refused_and_read_again() -> bool:
+            assert self.send(secrets.token_hex()) == REFUSED
+            return self.send(secret) == status
+
+        eventually(refused_and_read_again, f"an answer {status}")
+
+
+def rotate(*signing_secrets: str) -> list[str]:
+    """Deploy these secrets; return the tasks that changed something."""
+    variables = json.dumps({"encord_secrets_signing_secrets": signing_secrets})
+    run = run_playbook("deploy", "--tags", "encord_secrets", "-e", variables, "-vvv")
+    assert run.returncode == 0, run.output
+    for line in run.output.splitlines():
+        # Ansible itself repeats the command line's -e, and nothing else may.
+        assert not any(secret in line for secret in signing_secrets), line
+    return run.changed
+
+
+@pytest.fixture
+def old(stack: LocalStack) -> str:
+    return Path(stack.facts["webhook_secret_file"]).read_text().split()[0]
+
+
+@pytest.fixture
+def sender(
+    stack: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]], old: str
+) -> Iterator[Sender]:
+    manager = stack.aws("secretsmanager")
+    before = manager.get_secret_value(SecretId=SECRET)["SecretString"]
+    sender = Sender(stack, deployment.webhook_url, webhook(label_rows))
+    assert sender.send(old) == ACCEPTED
+    yield sender
+    as_the_deploy_left_it(manager, SECRET, before)
+    sender.becomes(old, ACCEPTED)
+
+
+def test_both_secrets_are_valid_until_the_old_one_is_taken_away(sender: Sender, old: str) -> None:
+    new = secrets.token_hex()
+    assert sender.send(new) == REFUSED
+    assert rotate(old, new) == ["encord_secrets : Present | Ensure the webhook signing secrets are kept as a secret"]
+    assert sender.send(old) == ACCEPTED, "before the function knows the new one"
+    sender.becomes(new, ACCEPTED)
+    assert sender.send(old) == ACCEPTED
+    assert len(rotate(new)) == 1
+    assert sender.send(new) == ACCEPTED, "before the function knows that the old one is gone"
+    sender.becomes(old, REFUSED)
+    assert sender.send(new) == ACCEPTED
