@@ -13,8 +13,9 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 # What services answer when the caller's policies do not allow an action; their text names action and resource.
 DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "UnauthorizedOperation")
 WHERE_TO_ALLOW = (
-    "The credentials lack a permission. docs/deployer-policy.json holds all that are needed: give it to whoever "
-    "deploys as it stands in this version, or add the action that is named"
+    "The credentials lack a permission. Each that is needed is in docs/deployer-policy.json or "
+    "docs/monitoring-policy.json: give both to whoever deploys as they stand in this version, or add the action that is "
+    "named"
 )
 
 
