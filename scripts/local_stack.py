@@ -23,17 +23,24 @@ class LocalStack:
         if not stack_file.exists():
             raise SystemExit(f"No local stack is running ({stack_file} is missing). Start one with: make local")
         self.facts: dict[str, Any] = json.loads(stack_file.read_text())
+        # Making a client takes longer than most calls do.
+        self._clients: dict[tuple[str, str, str], Any] = {}
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
         """Trust in the stack's own certificate authority, and in no other."""
         return ssl.create_default_context(cafile=self.facts["aws_ca_bundle"])
 
-    def aws(self, service: str, profile: str = "root") -> Any:
-        """Return a client for a service as ``root``, the account's owner, or ``deployer``."""
-        os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
-        session = boto3.Session(profile_name=profile, region_name=self.facts["region"])
-        return session.client(service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"])
+    def aws(self, service: str, profile: str = "root", region: str = "") -> Any:
+        """Return a client for a service as ``root``, the account's owner, or ``deployer``; always the same one."""
+        wanted = (service, profile, region or self.facts["region"])
+        if wanted not in self._clients:
+            os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
+            session = boto3.Session(profile_name=profile, region_name=wanted[2])
+            self._clients[wanted] = session.client(
+                service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"]
+            )
+        return self._clients[wanted]
 
     def request(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send a request to a server of the stack; return status and body, whatever the status."""

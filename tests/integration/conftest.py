@@ -14,7 +14,19 @@ from typing import Any
 import pytest
 from local_stack import ROOT, LocalStack
 
-NAME = "label-export-local"
+# Which environment is looked at, and its inventories: tests/molecule/steps/pytest.yml says. `make demo` leaves `local`.
+ENVIRONMENT = os.environ.get("TESTED_ENVIRONMENT", "local")
+INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
+NAME = f"label-export-{ENVIRONMENT}"
+# Tests of one molecule scenario alone, which has an environment of its name.
+SCENARIO_OF = {
+    "alternative": "alternative",
+    "drift": "drift",
+    "interrupted": "teardown",
+    "teardown": "teardown",
+    "upgrade": "upgrade",
+}
+collect_ignore = [f"test_{subject}.py" for subject, scenario in SCENARIO_OF.items() if scenario != ENVIRONMENT]
 PATIENCE_SECONDS = 60
 
 
@@ -47,10 +59,17 @@ class Playbook:
         return found
 
 
-def run_playbook(name: str, *arguments: str, inventory: str = "inventory/local") -> Playbook:
-    """Run a playbook of the repository, as a user would."""
+def playbook_command(name: str, *arguments: str, inventory: str | None = None) -> list[str]:
+    """Return the command that runs a playbook of the repository in the tested environment, as a user would."""
+    inventories = [inventory] if inventory else INVENTORIES
+    options = [part for each in inventories for part in ("-i", each)]
+    return ["ansible-playbook", f"playbooks/{name}.yml", *options, *arguments]
+
+
+def run_playbook(name: str, *arguments: str, inventory: str | None = None) -> Playbook:
+    """Run a playbook of the repository in the tested environment, as a user would."""
     result = subprocess.run(
-        ["ansible-playbook", f"playbooks/{name}.yml", "-i", inventory, *arguments],
+        playbook_command(name, *arguments, inventory=inventory),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "molecule"
 SCENARIOS = sorted(path.parent.name for path in HERE.glob("*/molecule.yml"))
 LOGS = ROOT / ".local" / "logs"
+STACK_UP, STACK_DOWN = "local.yml", "local_down.yml"
+# A deploy keeps about one core busy.
+AT_A_TIME = 2
 # Steps that molecule takes without a playbook of their own.
 WITHOUT_PLAYBOOK = {"idempotence": "converge"}
 
@@ -40,8 +45,8 @@ def steps(output: str) -> dict[str, str]:
     return found
 
 
-def test_the_default_scenario_is_there() -> None:
-    assert "default" in SCENARIOS
+def test_the_scenarios_are_there() -> None:
+    assert {"default", "alternative", "drift", "upgrade", "teardown"} <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -55,29 +60,84 @@ def test_every_playbook_exists(scenario: str) -> None:
     assert without == set()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario_passes_and_each_step_matched_a_host(scenario: str) -> None:
-    LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / f"molecule-{scenario}.log"
+def is_alone(scenario: str) -> bool:
+    """Tell whether a scenario ends the local stack, so that no other can use it meanwhile."""
+    configuration = scenario_configuration(scenario)
+    playbooks = configuration["ansible"]["playbooks"]
+    return any(Path(playbooks.get(step, "")).name == STACK_DOWN for step in configuration["scenario"]["test_sequence"])
+
+
+def run(log: Path, *command: str) -> int:
+    """Run a command in the repository with its output in a file; return its exit code."""
     environment = {
         **os.environ,
         "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
         "NO_COLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
     }
+    LOGS.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
-        result = subprocess.run(
-            ["molecule", "test", "-s", scenario, "--no-command-borders"],
+        return subprocess.run(
+            command,
             cwd=ROOT,
             env=environment,
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             check=False,
-        )
+        ).returncode
+
+
+def run_scenario(scenario: str) -> int:
+    return run(LOGS / f"molecule-{scenario}.log", "molecule", "test", "-s", scenario, "--no-command-borders")
+
+
+class Scenarios:
+    """Runs of scenarios: those that share the local stack two at a time on a new one, the others one by one after."""
+
+    def __init__(self, selected: list[str]) -> None:
+        self.shared = [scenario for scenario in selected if not is_alone(scenario)]
+        self.pool = ThreadPoolExecutor(AT_A_TIME)
+        self.runs: dict[str, Future[int]] = {}
+
+    def start(self) -> None:
+        """Begin with the ones that share the stack; they run on while tests wait for one of them."""
+        if self.shared and not self.runs:
+            for playbook in (STACK_DOWN, STACK_UP):
+                log = LOGS / f"molecule-{playbook}.log"
+                assert run(log, "ansible-playbook", f"playbooks/{playbook}") == 0, log.read_text()
+            self.runs = {scenario: self.pool.submit(run_scenario, scenario) for scenario in self.shared}
+
+    def result(self, scenario: str) -> int:
+        """Return molecule's exit code for a scenario, once it has run."""
+        self.start()
+        if scenario in self.runs:
+            return self.runs[scenario].result()
+        wait(self.runs.values())
+        return run_scenario(scenario)
+
+    def end(self) -> None:
+        self.pool.shutdown()
+        if self.runs:
+            run(LOGS / f"molecule-{STACK_DOWN}.log", "ansible-playbook", f"playbooks/{STACK_DOWN}")
+
+
+@pytest.fixture(scope="module")
+def scenarios(request: pytest.FixtureRequest) -> Iterator[Scenarios]:
+    """The runs of all scenarios that are selected, `pytest -k drift` for one."""
+    calls = [item.callspec.params for item in request.session.items if "scenarios" in getattr(item, "fixturenames", ())]
+    found = Scenarios([str(parameters["scenario"]) for parameters in calls])
+    yield found
+    found.end()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario_passes_and_each_step_matched_a_host(scenario: str, scenarios: Scenarios) -> None:
+    returncode = scenarios.result(scenario)
+    log = LOGS / f"molecule-{scenario}.log"
     output = log.read_text()
     tail = "\n".join(output.splitlines()[-80:])
-    assert result.returncode == 0, f"{tail}\n\nThe whole output: {log}"
+    assert returncode == 0, f"{tail}\n\nThe whole output: {log}"
     ran = steps(output)
     for step in scenario_configuration(scenario)["scenario"]["test_sequence"]:
         assert hosts_matched(ran.get(step, "")) > 0, f"the step {step} of {scenario} matched no host; see {log}"

@@ -1,0 +1,55 @@
+"""The scenario `alternative` sets every setting away from its default; what it does not is named with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIO = ROOT / "tests" / "molecule" / "alternative" / "inventory" / "group_vars" / "label_export"
+LOCAL = ROOT / "inventory" / "local" / "group_vars" / "label_export"
+DEPLOYED = [
+    entry["role"] for play in yaml.safe_load((ROOT / "playbooks/deploy.yml").read_text()) for entry in play["roles"]
+]
+AS_BY_DEFAULT = {
+    "label_export_state": "an order, which the playbooks give; teardown gives the other one",
+    "label_export_destroy": "an order, which whoever destroys gives; teardown does",
+    "label_export_secure_logging": "the other way shows secrets in the output, which is there for a person debugging",
+    "label_bucket_destroy_with_labels": "an order, which whoever destroys gives; teardown does",
+    "handler_image_architecture": "the emulator runs what this machine runs, not both architectures",
+    "front_door_kind": "the other kind has no URL to send a webhook to",
+}  # fmt: skip
+
+
+class Tagged(yaml.SafeLoader):
+    """Reads files with tags of Ansible's."""
+
+
+Tagged.add_multi_constructor("!", lambda loader, suffix, node: f"{suffix} {node.value}")
+
+
+def variables(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in sorted(directory.glob("*.yml")):
+        found |= yaml.load(path.read_text(), Loader=Tagged) or {}  # noqa: S506 - it is a SafeLoader
+    return found
+
+
+def defaults(role: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text()) or {}
+
+
+@pytest.mark.parametrize("role", DEPLOYED)
+def test_every_setting_is_away_from_its_default(role: str) -> None:
+    of_this_machine = {name: value for name, value in variables(LOCAL).items() if name not in AS_BY_DEFAULT}
+    chosen = {**of_this_machine, **variables(SCENARIO)}
+    nothing = object()
+    same = {name for name, value in defaults(role).items() if chosen.get(name, nothing) in (nothing, value)}
+    assert same == {name for name in AS_BY_DEFAULT if name in defaults(role)}
+
+
+def test_the_exceptions_are_settings_that_there_are() -> None:
+    assert AS_BY_DEFAULT.keys() - {name for role in DEPLOYED for name in defaults(role)} == set()

@@ -1,0 +1,251 @@
+"""Settings of every role, and for each a way to change it behind our back.
+
+A row says: whose setting it is, what is done to it through AWS's API, and which tasks of the next run report a change.
+``shown`` is what a check's difference must name; our own modules have one, some of Amazon's do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+Client = Callable[[str], Any]
+
+BUCKET = "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and reached over TLS alone"
+QUEUE = "export_queue : Present | Ensure the queue hands failures to the dead-letter queue"
+DEAD_LETTERS = "export_queue : Present | Ensure the dead-letter queue keeps what failed"
+PRIVATE_KEY = "encord_secrets : Present | Ensure the Encord private key is kept as a secret"
+SIGNING_SECRETS = "encord_secrets : Present | Ensure the webhook signing secrets are kept as a secret"
+POLICY = "execution_role : Present | Ensure the policy allows what the function needs and nothing else"
+ROLE = "execution_role : Present | Ensure Lambda, and nobody else, can take the role"
+REPOSITORY = "image_repository : Present | Ensure the repository scans images and never lets a tag move"
+LOG_GROUP = "export_function : Present | Ensure the log group forgets in time"
+FUNCTION = "export_function : Present | Ensure the function runs the image"
+ALIAS = "export_function : Present | Ensure the alias names the newest version"
+MAPPING = "export_function : Present | Ensure the function takes its work from the queue"
+ACCESS_LOG = "front_door : Present | Ensure the access log forgets in time"
+API = "front_door : Present | Ensure webhooks reach the function"
+PERMISSION = "front_door : Present | Ensure the API, and nothing else, may invoke the function"
+
+
+@dataclass
+class Target:
+    """The deployed environment that is disturbed, by the names that AWS's calls want."""
+
+    aws: Client
+    name: str
+    account: str
+    region: str
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.name}-{self.account}-{self.region}"
+
+    @property
+    def role(self) -> str:
+        return f"{self.name}-{self.region}"
+
+    @property
+    def policy_arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:policy/{self.role}"
+
+    @cached_property
+    def queue_url(self) -> str:
+        return str(self.aws("sqs").get_queue_url(QueueName=self.name)["QueueUrl"])
+
+    @cached_property
+    def dead_letter_url(self) -> str:
+        return str(self.aws("sqs").get_queue_url(QueueName=f"{self.name}-dead-letters")["QueueUrl"])
+
+    @cached_property
+    def function_arn(self) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.name}"
+
+    @cached_property
+    def repository_arn(self) -> str:
+        return f"arn:aws:ecr:{self.region}:{self.account}:repository/{self.name}"
+
+    @cached_property
+    def api(self) -> str:
+        (api,) = [api for api in self.aws("apigatewayv2").get_apis()["Items"] if api["Name"] == self.name]
+        return str(api["ApiId"])
+
+    @property
+    def mapping(self) -> str:
+        found = self.aws("lambda").list_event_source_mappings(FunctionName=self.name)["EventSourceMappings"]
+        return str(found[0]["UUID"])
+
+    def s3(self, call: str, **arguments: Any) -> None:
+        getattr(self.aws("s3"), call)(Bucket=self.bucket, **arguments)
+
+    def queue(self, **attributes: str) -> None:
+        self.aws("sqs").set_queue_attributes(QueueUrl=self.queue_url, Attributes=attributes)
+
+    def dead_letters(self, **attributes: str) -> None:
+        self.aws("sqs").set_queue_attributes(QueueUrl=self.dead_letter_url, Attributes=attributes)
+
+    def secret(self, which: str, call: str, **arguments: Any) -> None:
+        getattr(self.aws("secretsmanager"), call)(SecretId=f"{self.name}/{which}", **arguments)
+
+    def iam(self, call: str, **arguments: Any) -> None:
+        getattr(self.aws("iam"), call)(RoleName=self.role, **arguments)
+
+    def function(self, **settings: Any) -> None:
+        functions = self.aws("lambda")
+        functions.update_function_configuration(FunctionName=self.name, **settings)
+        functions.get_waiter("function_updated_v2").wait(FunctionName=self.name, WaiterConfig={"Delay": 1})
+
+    def variables(self) -> dict[str, str]:
+        configuration = self.aws("lambda").get_function_configuration(FunctionName=self.name)
+        return dict(configuration["Environment"]["Variables"])
+
+    def route(self) -> str:
+        return str(self.aws("apigatewayv2").get_routes(ApiId=self.api)["Items"][0]["RouteId"])
+
+    def integration(self) -> str:
+        return str(self.aws("apigatewayv2").get_integrations(ApiId=self.api)["Items"][0]["IntegrationId"])
+
+    def stage(self, **settings: Any) -> None:
+        self.aws("apigatewayv2").update_stage(ApiId=self.api, StageName="$default", **settings)
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    role: str
+    what: str
+    disturb: Callable[[Target], Any]
+    tasks: tuple[str, ...]
+    shown: str | None = None
+
+
+def row(what: str, disturb: Callable[[Target], Any], *tasks: str, shown: str | None = None) -> Disturbance:
+    return Disturbance(tasks[0].partition(" : ")[0], what, disturb, tasks, shown)
+
+
+EVERYTHING_ALLOWED = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+)
+ANYBODY_OF_EC2 = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+)
+
+TABLE = (
+    row("public access is no longer blocked", lambda t: t.s3("delete_public_access_block"), BUCKET,
+        shown="public_access_block"),
+    row("versioning is suspended",
+        lambda t: t.s3("put_bucket_versioning", VersioningConfiguration={"Status": "Suspended"}), BUCKET,
+        shown="versioning"),
+    row("objects belong to whoever writes them",
+        lambda t: t.s3("put_bucket_ownership_controls",
+                       OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}), BUCKET,
+        shown="object_ownership"),
+    row("the policy that refuses plain HTTP is gone", lambda t: t.s3("delete_bucket_policy"), BUCKET, shown="policy"),
+    row("nothing tidies old versions away", lambda t: t.s3("delete_bucket_lifecycle"), BUCKET, shown="lifecycle"),
+    row("encryption is by another key",
+        lambda t: t.s3("put_bucket_encryption", ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}), BUCKET,
+        shown="encryption"),
+    row("access is logged to another bucket",
+        lambda t: t.s3("put_bucket_logging", BucketLoggingStatus={
+            "LoggingEnabled": {"TargetBucket": t.bucket, "TargetPrefix": "log/"}}), BUCKET, shown="access_log"),
+    row("the bucket's tags are gone", lambda t: t.s3("delete_bucket_tagging"), BUCKET, shown="tags"),
+
+    row("messages are hidden for 30 s", lambda t: t.queue(VisibilityTimeout="30"), QUEUE, shown="VisibilityTimeout"),
+    row("messages are kept for a minute", lambda t: t.queue(MessageRetentionPeriod="60"), QUEUE,
+        shown="MessageRetentionPeriod"),
+    row("failures are tried for ever", lambda t: t.queue(RedrivePolicy=""), QUEUE, shown="RedrivePolicy"),
+    row("the queue takes plain HTTP", lambda t: t.queue(Policy=""), QUEUE, shown="Policy"),
+    row("the queue has a tag of somebody's",
+        lambda t: t.aws("sqs").tag_queue(QueueUrl=t.queue_url, Tags={"owner": "somebody"}), QUEUE, shown="Tags"),
+    row("dead letters are kept for a day", lambda t: t.dead_letters(MessageRetentionPeriod="86400"), DEAD_LETTERS,
+        shown="MessageRetentionPeriod"),
+    row("any queue may send its failures",
+        lambda t: t.dead_letters(RedriveAllowPolicy='{"redrivePermission": "allowAll"}'), DEAD_LETTERS,
+        shown="RedriveAllowPolicy"),
+    row("dead letters are not encrypted", lambda t: t.dead_letters(SqsManagedSseEnabled="false"), DEAD_LETTERS,
+        shown="SqsManagedSseEnabled"),
+
+    row("the private key's secret has lost a tag",
+        lambda t: t.secret("encord-private-key", "untag_resource", TagKeys=["managed-by"]), PRIVATE_KEY),
+    row("the signing secrets are described otherwise",
+        lambda t: t.secret("webhook-signing-secrets", "update_secret", Description="somebody's"), SIGNING_SECRETS),
+
+    row("the function may do everything with S3",
+        lambda t: t.aws("iam").create_policy_version(
+            PolicyArn=t.policy_arn, PolicyDocument=EVERYTHING_ALLOWED, SetAsDefault=True), POLICY),
+    row("another service can take the role",
+        lambda t: t.iam("update_assume_role_policy", PolicyDocument=ANYBODY_OF_EC2), ROLE),
+    row("the role has lost its policy", lambda t: t.iam("detach_role_policy", PolicyArn=t.policy_arn), ROLE),
+    row("the role has a tag of somebody's",
+        lambda t: t.iam("tag_role", Tags=[{"Key": "owner", "Value": "somebody"}]), ROLE),
+
+    row("tags of images can be moved",
+        lambda t: t.aws("ecr").put_image_tag_mutability(repositoryName=t.name, imageTagMutability="MUTABLE"),
+        REPOSITORY, shown="image_tag_mutability"),
+    row("images are not scanned",
+        lambda t: t.aws("ecr").put_image_scanning_configuration(
+            repositoryName=t.name, imageScanningConfiguration={"scanOnPush": False}), REPOSITORY, shown="scan_on_push"),
+    row("images are kept for ever", lambda t: t.aws("ecr").delete_lifecycle_policy(repositoryName=t.name), REPOSITORY,
+        shown="lifecycle_policy"),
+    row("the repository has lost a tag",
+        lambda t: t.aws("ecr").untag_resource(resourceArn=t.repository_arn, tagKeys=["version"]), REPOSITORY,
+        shown="tags"),
+
+    row("the function's memory is 512 MiB", lambda t: t.function(MemorySize=512), FUNCTION, ALIAS, shown="MemorySize"),
+    row("the function may take 30 s", lambda t: t.function(Timeout=30), FUNCTION, ALIAS, shown="Timeout"),
+    row("calls are not traced", lambda t: t.function(TracingConfig={"Mode": "PassThrough"}), FUNCTION, ALIAS,
+        shown="TracingConfig"),
+    row("a variable of the function's is another",
+        lambda t: t.function(Environment={"Variables": {**t.variables(), "LABEL_EXPORT_BUCKET": "somebody-elses"}}),
+        FUNCTION, ALIAS, shown="somebody-elses"),
+    row("the function has no room for large labels", lambda t: t.function(EphemeralStorage={"Size": 1024}), FUNCTION,
+        ALIAS, shown="EphemeralStorage"),
+    row("the function is described otherwise", lambda t: t.function(Description="somebody's"), FUNCTION, ALIAS,
+        shown="Description"),
+    row("one call at a time",
+        lambda t: t.aws("lambda").put_function_concurrency(FunctionName=t.name, ReservedConcurrentExecutions=1),
+        FUNCTION, shown="ReservedConcurrentExecutions"),
+    row("the function has a tag of somebody's",
+        lambda t: t.aws("lambda").tag_resource(Resource=t.function_arn, Tags={"owner": "somebody"}), FUNCTION,
+        shown="Tags"),
+    row("the alias is described otherwise",
+        lambda t: t.aws("lambda").update_alias(FunctionName=t.name, Name="live", Description="somebody's"), ALIAS),
+    row("logs are kept for a day",
+        lambda t: t.aws("logs").put_retention_policy(logGroupName=f"/aws/lambda/{t.name}", retentionInDays=1),
+        LOG_GROUP, shown="retention"),
+    row("the queue feeds nobody",
+        lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, Enabled=False), MAPPING,
+        shown="Enabled"),
+    row("messages come one by one",
+        lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, BatchSize=1), MAPPING,
+        shown="BatchSize"),
+    row("nothing limits the calls side by side",
+        lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, ScalingConfig={}), MAPPING,
+        shown="ScalingConfig"),
+    row("one bad label fails its neighbours",
+        lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, FunctionResponseTypes=[]), MAPPING,
+        shown="FunctionResponseTypes"),
+
+    row("access logs are kept for ever",
+        lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/apigateway/{t.name}"), ACCESS_LOG,
+        shown="retention"),
+    row("webhooks lead nowhere",
+        lambda t: t.aws("apigatewayv2").delete_route(ApiId=t.api, RouteId=t.route()), API, shown="routes"),
+    row("webhooks may take 5 s",
+        lambda t: t.aws("apigatewayv2").update_integration(
+            ApiId=t.api, IntegrationId=t.integration(), TimeoutInMillis=5000), API, shown="timeout_ms"),
+    row("nothing throttles",
+        lambda t: t.stage(DefaultRouteSettings={"ThrottlingRateLimit": 10000.0, "ThrottlingBurstLimit": 5000}), API,
+        shown="rate_limit"),
+    row("the API is described otherwise",
+        lambda t: t.aws("apigatewayv2").update_api(ApiId=t.api, Description="somebody's"), API, shown="description"),
+    row("the API may no longer invoke the function",
+        lambda t: t.aws("lambda").remove_permission(FunctionName=t.name, Qualifier="live", StatementId="http-api"),
+        PERMISSION, shown="source_arn"),
+)  # fmt: skip

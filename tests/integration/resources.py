@@ -1,0 +1,209 @@
+"""Everything that one environment has in an account and region, read through AWS's API as the account's owner.
+
+Two readings are equal exactly when nothing that the API tells was changed between them. What changes by itself (counts,
+times, how a thing was last reached) is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Client = Callable[[str], Any]
+
+VOLATILE = {
+    "ResponseMetadata", "LastModified", "RevisionId", "StateTransitionReason", "LastProcessingResult",
+    "LastChangedDate", "LastAccessedDate", "CreatedDate", "UpdateDate", "LastUpdatedDate", "DefaultVersionId",
+    "RoleLastUsed", "storedBytes", "LastModifiedTimestamp", "VersionIdsToStages", "DeploymentId",
+    "DeploymentStatus", "DeploymentStatusMessage", "StateValue", "StateReason", "StateReasonData",
+    "StateUpdatedTimestamp", "AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp",
+    "RepositoryUrl", "Location", "NextToken", "Marker", "IsTruncated", "AttachmentCount", "VersionId",
+    "LastUpdateStatusReason", "CreateDate", "AliasArn", "SigningJobArn", "logStreamName", "RouteId",
+}  # fmt: skip
+
+
+BUCKET_ASPECTS = (
+    "get_public_access_block",
+    "get_bucket_ownership_controls",
+    "get_bucket_versioning",
+    "get_bucket_encryption",
+    "get_bucket_policy",
+    "get_bucket_lifecycle_configuration",
+    "get_bucket_logging",
+    "get_bucket_tagging",
+)
+
+
+def settled(value: Any) -> Any:
+    """Return an API's answer without what changes by itself, lists of names in order, and JSON as objects."""
+    if isinstance(value, dict):
+        return {
+            key: settled(part)
+            for key, part in value.items()
+            if key not in VOLATILE and not key.startswith("ApproximateNumber")
+        }
+    if isinstance(value, list):
+        return sorted((settled(part) for part in value), key=lambda part: json.dumps(part, default=str, sort_keys=True))
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return settled(json.loads(value))
+        except ValueError:
+            return value
+    return value
+
+
+def buckets(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    s3 = client("s3")
+    for bucket in s3.list_buckets()["Buckets"]:
+        if not bucket["Name"].startswith(name + "-"):
+            continue
+        found: dict[str, Any] = {}
+        for aspect in BUCKET_ASPECTS:
+            try:
+                found[aspect] = getattr(s3, aspect)(Bucket=bucket["Name"])
+            except s3.exceptions.ClientError as error:
+                found[aspect] = error.response["Error"]["Code"]
+        found["objects"] = [
+            (item["Key"], item["ETag"]) for item in s3.list_object_versions(Bucket=bucket["Name"]).get("Versions", [])
+        ]
+        yield f"bucket {bucket['Name']}", found
+
+
+def queues(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    sqs = client("sqs")
+    for url in sqs.list_queues(QueueNamePrefix=name).get("QueueUrls", []):
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        yield (
+            f"queue {url.rpartition('/')[2]}",
+            {**attributes, "tags": sqs.list_queue_tags(QueueUrl=url).get("Tags", {})},
+        )
+
+
+def secrets(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    manager = client("secretsmanager")
+    for secret in manager.list_secrets()["SecretList"]:
+        if secret["Name"].startswith(name + "/"):
+            value = manager.get_secret_value(SecretId=secret["ARN"])["SecretString"]
+            yield f"secret {secret['Name']}", {**manager.describe_secret(SecretId=secret["ARN"]), "value": value}
+
+
+def identities(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    iam = client("iam")
+    for role in iam.list_roles()["Roles"]:
+        if role["RoleName"].startswith(name):
+            one = {"RoleName": role["RoleName"]}
+            yield (
+                f"role {role['RoleName']}",
+                {
+                    **iam.get_role(**one)["Role"],
+                    "attached": iam.list_attached_role_policies(**one)["AttachedPolicies"],
+                    "inline": iam.list_role_policies(**one)["PolicyNames"],
+                    "tags": iam.list_role_tags(**one)["Tags"],
+                },
+            )
+    for policy in iam.list_policies(Scope="Local")["Policies"]:
+        if policy["PolicyName"].startswith(name):
+            arn, version = policy["Arn"], policy["DefaultVersionId"]
+            document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+            yield f"policy {policy['PolicyName']}", {
+                **iam.get_policy(PolicyArn=arn)["Policy"], "document": document,
+            }  # fmt: skip
+
+
+def repositories(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    ecr = client("ecr")
+    for repository in ecr.describe_repositories()["repositories"]:
+        if repository["repositoryName"] == name:
+            try:
+                lifecycle = ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"]
+            except ecr.exceptions.LifecyclePolicyNotFoundException:
+                lifecycle = ""
+            tags = ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"]
+            images = ecr.list_images(repositoryName=name)["imageIds"]
+            yield f"repository {name}", {**repository, "lifecycle": lifecycle, "tags": tags, "images": images}
+
+
+def functions(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    functions = client("lambda")
+    for function in functions.list_functions()["Functions"]:
+        if function["FunctionName"] != name:
+            continue
+        one = {"FunctionName": name}
+        aliases = functions.list_aliases(**one)["Aliases"]
+        policies = {}
+        for alias in aliases:
+            try:
+                policies[alias["Name"]] = functions.get_policy(**one, Qualifier=alias["Name"])["Policy"]
+            except functions.exceptions.ResourceNotFoundException:
+                policies[alias["Name"]] = "{}"
+        yield (
+            f"function {name}",
+            {
+                **functions.get_function(**one),
+                "concurrency": functions.get_function_concurrency(**one).get("ReservedConcurrentExecutions"),
+                "versions": [version["Version"] for version in functions.list_versions_by_function(**one)["Versions"]],
+                "aliases": aliases,
+                "policies": policies,
+                "mappings": functions.list_event_source_mappings(**one)["EventSourceMappings"],
+            },
+        )
+
+
+def apis(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    gateway = client("apigatewayv2")
+    for api in gateway.get_apis()["Items"]:
+        if api["Name"] == name:
+            one = {"ApiId": api["ApiId"]}
+            yield (
+                f"api {name}",
+                {
+                    **api,
+                    "integrations": gateway.get_integrations(**one)["Items"],
+                    "routes": gateway.get_routes(**one)["Items"],
+                    "stages": gateway.get_stages(**one)["Items"],
+                },
+            )
+
+
+def log_groups(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    logs = client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        if group["logGroupName"].rpartition("/")[2] == name:
+            arn = group["arn"].removesuffix(":*")
+            tags = logs.list_tags_for_resource(resourceArn=arn).get("tags", {})
+            yield f"log group {group['logGroupName']}", {**group, "tags": tags}
+
+
+# What each role makes.
+KINDS = {
+    "label_bucket": (buckets,),
+    "export_queue": (queues,),
+    "encord_secrets": (secrets,),
+    "execution_role": (identities,),
+    "image_repository": (repositories,),
+    "export_function": (functions, log_groups),
+    "front_door": (apis, functions, log_groups),
+}
+
+
+def everything(client: Client, name: str, roles: Iterable[str] = KINDS) -> dict[str, Any]:
+    """Return every resource of the environment of that name (``<application>-<environment>``), by kind and name.
+
+    With ``roles``, only what these roles make.
+    """
+    kinds = {kind for role in roles for kind in KINDS[role]}
+    return {title: settled(found) for kind in kinds for title, found in kind(client, name)}
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return what differs between two readings, before and after, by resource and aspect."""
+    found = {}
+    for title in sorted(before.keys() | after.keys()):
+        one, other = before.get(title, {}), after.get(title, {})
+        aspects = {
+            key: (one.get(key), other.get(key)) for key in one.keys() | other.keys() if one.get(key) != other.get(key)
+        }
+        if aspects:
+            found[title] = aspects
+    return found

@@ -1,0 +1,74 @@
+"""Runs of playbooks, with what each of them changed or announced: tasks and items, from the callback ``changes``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conftest import ENVIRONMENT, playbook_command
+from local_stack import ROOT
+
+# Where molecule's own runs of a scenario write (.config/molecule/config.yml).
+OF_MOLECULE = ROOT / ".local" / "state" / "runs" / ENVIRONMENT
+CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "ANSIBLE_CALLBACKS_ENABLED": "changes"}
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+
+# A task's name with its role, and the loop's item where it has one.
+Change = tuple[str, str | None]
+
+
+@dataclass
+class Run:
+    """One run of a playbook."""
+
+    returncode: int
+    output: str
+    changes: list[Change] = field(default_factory=list)
+    diffs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> set[str]:
+        return {task for task, _item in self.changes}
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a record; the last one may still be in the making."""
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def described(path: Path, returncode: int = 0, output: str = "") -> Run:
+    """Return the run that a record tells of."""
+    run = Run(returncode, output)
+    for event in events(path):
+        if "changed" in event:
+            run.changes.append((event["changed"], event["item"]))
+            run.diffs[event["changed"]] = run.diffs.get(event["changed"], "") + json.dumps(event["diff"])
+    return run
+
+
+def recorded(name: str, *arguments: str) -> Run:
+    """Run a playbook in the tested environment, and return the run with its changes."""
+    with tempfile.TemporaryDirectory() as directory:
+        environment = {**os.environ, **PLAIN, **CALLBACK, "LABEL_EXPORT_RUNS": directory}
+        result = subprocess.run(
+            playbook_command(name, *arguments),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        records = sorted(Path(directory).iterdir())
+        output = result.stdout + result.stderr
+        return described(records[0], result.returncode, output) if records else Run(result.returncode, output)
+
+
+def by_molecule(playbook: str = "deploy") -> list[Run]:
+    """Return the runs of a playbook that molecule itself has made of the scenario since the stack began, in order."""
+    return [described(path) for path in sorted(OF_MOLECULE.glob(f"*-{playbook}-run.jsonl"))]

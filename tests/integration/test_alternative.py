@@ -1,0 +1,244 @@
+"""Every setting away from its default (tests/molecule/alternative): as announced, read back, and a label exported."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import eventually
+from local_stack import ROOT, LocalStack
+from runs import OF_MOLECULE, by_molecule, described
+
+NAME = "label-export-alternative"
+FUNCTION = {"FunctionName": f"{NAME}-exports"}
+TAGS = {
+    "application": "label-export-other",
+    "environment": "alternative",
+    "managed-by": "ansible",
+    "team": "vision",
+}
+DAY = 24 * 3600
+
+
+@pytest.fixture(scope="module")
+def given() -> dict[str, Any]:
+    return json.loads((ROOT / ".local/state/alternative.json").read_text())
+
+
+def has_tags(tags: Any, key: str = "Key", value: str = "Value") -> bool:
+    found = tags if isinstance(tags, dict) else {tag[key]: tag[value] for tag in tags}
+    return TAGS.items() <= found.items() and set(found) == {*TAGS, "version"}
+
+
+def queue(stack: LocalStack, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    sqs = stack.aws("sqs")
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return attributes, sqs.list_queue_tags(QueueUrl=url)["Tags"]
+
+
+def api(stack: LocalStack) -> dict[str, Any]:
+    (found,) = [item for item in stack.aws("apigatewayv2").get_apis()["Items"] if item["Name"] == f"{NAME}-webhooks"]
+    return dict(found)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Announced
+
+
+def test_the_first_deploy_made_exactly_what_the_check_of_an_empty_account_announced() -> None:
+    announced = described(sorted(OF_MOLECULE.glob("*-deploy-check.jsonl"))[0])
+    made = by_molecule()[0]
+    assert len(made.tasks) > 10
+    assert announced.changes == made.changes
+
+
+def test_a_second_deploy_changed_nothing() -> None:
+    assert by_molecule()[-1].changes == []
+    assert len(by_molecule()) > 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Read back
+
+
+def test_the_bucket(stack: LocalStack, given: dict[str, Any]) -> None:
+    s3, bucket = stack.aws("s3"), {"Bucket": f"{NAME}-labels"}
+    (rule,) = s3.get_bucket_encryption(**bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {
+        "SSEAlgorithm": "aws:kms",
+        "KMSMasterKeyID": given["kms_key_arn"],
+    }
+    assert rule["BucketKeyEnabled"] is True
+    (tidy,) = s3.get_bucket_lifecycle_configuration(**bucket)["Rules"]
+    assert tidy["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert tidy["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
+    logging = s3.get_bucket_logging(**bucket)["LoggingEnabled"]
+    assert (logging["TargetBucket"], logging["TargetPrefix"]) == (given["access_log_bucket"], "labels/")
+    assert has_tags(s3.get_bucket_tagging(**bucket)["TagSet"])
+
+
+def test_the_queues(stack: LocalStack, given: dict[str, Any]) -> None:
+    (work, work_tags), (failures, failure_tags) = queue(stack, f"{NAME}-work"), queue(stack, f"{NAME}-failures")
+    assert work["VisibilityTimeout"] == "400"
+    assert work["MessageRetentionPeriod"] == str(2 * DAY)
+    assert failures["MessageRetentionPeriod"] == str(10 * DAY)
+    redrive = json.loads(work["RedrivePolicy"])
+    assert (redrive["deadLetterTargetArn"], int(redrive["maxReceiveCount"])) == (failures["QueueArn"], 6)
+    assert {work["KmsMasterKeyId"], failures["KmsMasterKeyId"]} == {given["kms_key_arn"]}
+    assert has_tags(work_tags)
+    assert has_tags(failure_tags)
+
+
+def test_the_secrets(stack: LocalStack, given: dict[str, Any]) -> None:
+    manager = stack.aws("secretsmanager")
+    secret = manager.describe_secret(SecretId=f"{NAME}/webhooks")
+    assert secret["KmsKeyId"] == given["kms_key_arn"]
+    assert has_tags(secret["Tags"])
+    value = json.loads(manager.get_secret_value(SecretId=f"{NAME}/webhooks")["SecretString"])
+    assert value["url_tokens"] == [given["url_token"]]
+    names = [secret["Name"] for secret in manager.list_secrets()["SecretList"]]
+    assert f"{NAME}/key" not in names, "the key is in the function's environment instead"
+
+
+def test_the_role(stack: LocalStack, given: dict[str, Any]) -> None:
+    iam, name = stack.aws("iam"), f"{NAME}-does-it"
+    role = iam.get_role(RoleName=name)["Role"]
+    assert role["Path"] == "/label-export-alternative/"
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == given["boundary"]
+    assert has_tags(iam.list_role_tags(RoleName=name)["Tags"])
+    (attached,) = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    policy = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]
+    assert policy["Path"] == "/label-export-alternative/"
+    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+    statements = {statement["Sid"]: statement for statement in version["Document"]["Statement"]}
+    assert statements["AskWhoIsAsking"]["Action"] == "sts:GetCallerIdentity"
+    assert statements["UseKeys"]["Resource"] == [given["kms_key_arn"]]
+    assert statements["WriteLabels"]["Resource"] == f"arn:aws:s3:::{NAME}-labels/labels/*"
+    assert given["passphrase_secret_arn"] in statements["ReadSecrets"]["Resource"]
+    assert "JoinTheVpc" in statements
+
+
+def test_the_repository(stack: LocalStack, given: dict[str, Any]) -> None:
+    ecr, name = stack.aws("ecr"), f"{NAME}/handler"
+    (repository,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+    assert repository["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": given["kms_key_arn"]}
+    (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])["rules"]
+    assert rule["selection"]["countNumber"] == 5
+    assert has_tags(ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"])
+
+
+def test_the_function(stack: LocalStack, given: dict[str, Any]) -> None:
+    functions = stack.aws("lambda")
+    alias = functions.get_alias(**FUNCTION, Name="current")
+    function = functions.get_function(**FUNCTION, Qualifier="current")
+    configuration = function["Configuration"]
+    assert configuration["Version"] == alias["FunctionVersion"] == "1"
+    assert f"/{NAME}/handler@sha256:" in function["Code"]["ImageUri"]
+    assert (configuration["MemorySize"], configuration["Timeout"]) == (512, 60)
+    assert configuration["EphemeralStorage"] == {"Size": 1024}
+    assert configuration["TracingConfig"] == {"Mode": "PassThrough"}
+    assert configuration["KMSKeyArn"] == given["kms_key_arn"]
+    assert configuration["VpcConfig"]["SubnetIds"] == [given["subnet"]]
+    assert configuration["VpcConfig"]["SecurityGroupIds"] == [given["security_group"]]
+    assert configuration["Role"].endswith(f":role/label-export-alternative/{NAME}-does-it")
+    assert functions.get_function_concurrency(**FUNCTION)["ReservedConcurrentExecutions"] == 20
+    assert has_tags(functions.get_function(**FUNCTION)["Tags"])
+    variables = configuration["Environment"]["Variables"]
+    assert variables["LABEL_EXPORT_PRIVATE_KEY"].split() == given["private_key"].split()
+    assert "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN" not in variables
+    assert variables["LABEL_EXPORT_LOG_LEVEL"] == "DEBUG"
+    assert variables["LABEL_EXPORT_MEMORY_LIMIT_BYTES"] == "33554432"
+    assert variables["LABEL_EXPORT_SPOOL_LIMIT_BYTES"] == "536870912"
+    assert variables["LABEL_EXPORT_CONCURRENCY"] == "2"
+
+
+def test_the_mapping(stack: LocalStack) -> None:
+    (mapping,) = stack.aws("lambda").list_event_source_mappings(**FUNCTION)["EventSourceMappings"]
+    assert mapping["FunctionArn"].endswith(":current")
+    assert mapping["EventSourceArn"].endswith(f":{NAME}-work")
+    assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (5, 1)
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 3}
+
+
+def test_the_log_groups(stack: LocalStack, given: dict[str, Any]) -> None:
+    groups = {group["logGroupName"]: group for group in stack.aws("logs").describe_log_groups()["logGroups"]}
+    exports, webhooks = groups[f"/aws/lambda/{NAME}-exports"], groups[f"/aws/apigateway/{NAME}-webhooks"]
+    assert (exports["retentionInDays"], webhooks["retentionInDays"]) == (14, 7)
+    assert {exports["kmsKeyId"], webhooks["kmsKeyId"]} == {given["kms_key_arn"]}
+
+
+def test_the_front_door(stack: LocalStack) -> None:
+    gateway, found = stack.aws("apigatewayv2"), api(stack)
+    (stage,) = gateway.get_stages(ApiId=found["ApiId"])["Items"]
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 20
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == 40
+    (route,) = gateway.get_routes(ApiId=found["ApiId"])["Items"]
+    assert route["RouteKey"] == "POST /hooks/encord/webhook"
+    assert has_tags(found["Tags"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A label
+
+
+@pytest.fixture(scope="module")
+def small_project(stack: LocalStack) -> dict[str, Any]:
+    """The project that this environment exports, of which no other scenario completes tasks."""
+    (project,) = [item for item in stack.encord_json("GET", "projects")["projects"] if item["title"] == "Small"]
+    return dict(project)
+
+
+@pytest.fixture(scope="module")
+def webhook(stack: LocalStack, given: dict[str, Any], small_project: dict[str, Any]) -> Iterator[str]:
+    """The webhook's URL with its token, registered for the one project."""
+    base = f"{stack.facts['aws_endpoint_url']}/_aws/execute-api/{api(stack)['ApiId']}/$default/hooks/encord/webhook"
+    url = f"{base}?token={given['url_token']}"
+    hook = stack.encord_json("POST", "webhooks", {"url": url, "project_hash": small_project["project_hash"]})
+    yield url
+    stack.encord_json("DELETE", f"webhooks/{hook['id']}")
+
+
+def complete(stack: LocalStack, url: str, label_hash: str, **form: Any) -> dict[str, Any]:
+    """Complete a task; return it with what the webhook of this environment was answered, as ``status``."""
+    task = stack.encord_json("POST", "complete-task", {"label_hash": label_hash, **form})
+    (status,) = [delivery["status"] for delivery in task["deliveries"] if delivery["url"] == url]
+    return {**task, "status": status}
+
+
+def test_a_label_is_exported_with_these_settings(
+    stack: LocalStack, small_project: dict[str, Any], webhook: str
+) -> None:
+    """An unsigned webhook with the URL's token; gzip; the other template; the locked key from the environment."""
+    row = next(row for row in small_project["label_rows"] if row["data_type"] == "IMAGE")
+    task = complete(stack, webhook, row["label_hash"], signature="missing")
+    assert task["status"] == 202
+    s3 = stack.aws("s3")
+
+    def saved() -> Any:
+        for item in s3.list_objects_v2(Bucket=f"{NAME}-labels", Prefix="labels/").get("Contents", []):
+            if row["label_hash"] in item["Key"]:
+                found = s3.get_object(Bucket=f"{NAME}-labels", Key=item["Key"])
+                return (item["Key"], found) if found["Metadata"]["last-edited-at"] == task["last_edited_at"] else None
+        return None
+
+    key, found = eventually(saved, "the exported label")
+    assert key.startswith(f"labels/{small_project['project_hash']}/main/")
+    assert found["ContentEncoding"] == "gzip"
+    assert gzip.decompress(found["Body"].read()) == stack.encord("GET", f"label-rows/{row['label_hash']}")
+
+
+def test_an_event_that_is_not_chosen_is_acknowledged_and_causes_nothing(
+    stack: LocalStack, small_project: dict[str, Any], webhook: str
+) -> None:
+    row = next(row for row in small_project["label_rows"] if row["data_type"] == "VIDEO")
+    began = int(time.time() * 1000)
+    task = complete(stack, webhook, row["label_hash"], event_type="task_submitted_event")
+    assert 200 <= task["status"] < 300
+    listing = stack.aws("s3").list_objects_v2(Bucket=f"{NAME}-labels").get("Contents", [])
+    assert [item["Key"] for item in listing if row["label_hash"] in item["Key"]] == []
+    assert began

@@ -1,0 +1,98 @@
+"""Many settings of every role are changed behind our back: a check names each, one deploy heals each and nothing else.
+
+One check, one deploy that heals and one that finds nothing serve all rows of the table (disturbances.py) together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from conftest import NAME
+from disturbances import TABLE, Disturbance, Target
+from local_stack import LocalStack
+from resources import KINDS, difference, everything
+from runs import Run, recorded
+
+
+@dataclass
+class Story:
+    """What happened, in order: each reading is of everything that the environment has."""
+
+    before: dict[str, Any]
+    unseen: list[str]
+    disturbed: dict[str, Any]
+    check: Run
+    after_check: dict[str, Any]
+    heal: Run
+    healed: dict[str, Any]
+    quiet: Run
+
+
+@pytest.fixture(scope="module")
+def story(stack: LocalStack) -> Story:
+    def look(*roles: str) -> dict[str, Any]:
+        return everything(stack.aws, NAME, roles or KINDS)
+
+    target = Target(stack.aws, NAME, stack.facts["account_id"], stack.facts["region"])
+    before = look()
+    unseen = []
+    for row in TABLE:
+        was = look(row.role)
+        row.disturb(target)
+        if not difference(was, look(row.role)):
+            unseen.append(row.what)
+    disturbed = look()
+    check = recorded("deploy", "--check", "--diff")
+    after_check = look()
+    heal = recorded("deploy")
+    healed = look()
+    return Story(before, unseen, disturbed, check, after_check, heal, healed, recorded("deploy"))
+
+
+def test_the_table_reaches_every_role() -> None:
+    assert {row.role for row in TABLE} == KINDS.keys()
+    assert len({row.what for row in TABLE}) == len(TABLE) >= 20
+
+
+def test_each_row_disturbed_something_that_the_api_tells(story: Story) -> None:
+    assert story.unseen == []
+
+
+def test_the_check_passes_and_changes_nothing(story: Story) -> None:
+    assert story.check.returncode == 0, story.check.output
+    assert difference(story.disturbed, story.after_check) == {}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.role}: {row.what}")
+def test_the_check_names_what_was_changed(story: Story, row: Disturbance) -> None:
+    assert set(row.tasks) <= story.check.tasks
+    if row.shown:
+        assert row.shown in story.check.diffs[row.tasks[0]]
+
+
+def test_the_deploy_changes_exactly_what_the_check_announced(story: Story) -> None:
+    assert story.heal.returncode == 0, story.heal.output
+    assert story.heal.changes == story.check.changes
+
+
+def test_the_deploy_changes_only_what_was_disturbed(story: Story) -> None:
+    assert story.heal.tasks == {task for row in TABLE for task in row.tasks}
+
+
+def test_everything_is_as_it_was(story: Story) -> None:
+    left = difference(story.before, story.healed)
+    # Versions of a function are history: the healed one is a new version, which the alias names.
+    function = left.pop(f"function {NAME}")
+    assert set(function) == {"versions", "aliases"}
+    versions = function["versions"]
+    assert versions[1] == [*versions[0], str(len(versions[0]))]
+    (alias,) = function["aliases"][1]
+    assert alias == {**function["aliases"][0][0], "FunctionVersion": versions[1][-1]}
+    assert left == {}
+
+
+def test_the_next_deploy_changes_nothing(story: Story) -> None:
+    assert story.quiet.returncode == 0, story.quiet.output
+    assert story.quiet.changes == []

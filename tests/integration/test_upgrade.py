@@ -1,0 +1,113 @@
+"""The handler is changed while webhooks keep coming: one deploy, as announced; every acknowledged label is saved."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment
+from disturbances import ALIAS, FUNCTION
+from local_stack import ROOT, LocalStack
+from runs import Run, recorded
+
+IMAGE = "handler_image : Present | Ensure the registry has the image"
+BETWEEN_WEBHOOKS_SECONDS = 0.5
+ACCEPTED = 202
+
+
+@dataclass
+class Traffic:
+    """A person who completes tasks without a break; what was acknowledged must be saved."""
+
+    stack: LocalStack
+    url: str
+    rows: list[dict[str, Any]]
+    acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sent: int = 0
+    refused: list[Any] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> None:
+        while not self.stop.wait(BETWEEN_WEBHOOKS_SECONDS):
+            row = self.rows[self.sent % len(self.rows)]
+            task = self.stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
+            (answer,) = [delivery for delivery in task["deliveries"] if delivery["url"] == self.url]
+            self.sent += 1
+            if answer["status"] == ACCEPTED:
+                self.acknowledged[task["label_hash"]] = task
+            else:
+                self.refused.append(answer)
+
+
+@dataclass
+class Upgrade:
+    before: dict[str, Any]
+    check: Run
+    run: Run
+    after: dict[str, Any]
+    traffic: Traffic
+
+
+def described(deployment: Deployment) -> dict[str, Any]:
+    """Return what is deployed: the alias's version, its image, and all versions with their images."""
+    functions = deployment.functions
+    numbers = [item["Version"] for item in functions.list_versions_by_function(FunctionName=NAME)["Versions"]]
+    images = {
+        number: functions.get_function(FunctionName=NAME, Qualifier=number)["Code"]["ImageUri"]
+        for number in numbers
+        if number != "$LATEST"
+    }
+    return {"alias": functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"], "images": images}
+
+
+@pytest.fixture(scope="module")
+def upgrade(stack: LocalStack, deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Upgrade:
+    source = tmp_path_factory.mktemp("handler") / "lambda"
+    shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    package = source / "label_export" / "__init__.py"
+    package.write_text(package.read_text() + "\n# Another handler.\n")
+    changed = ("-e", f"handler_image_source={source}")
+
+    project = stack.encord_json("GET", "projects")["projects"][0]
+    rows = [row for row in project["label_rows"] if row["label_hash"] and row["data_type"] != "DELETED"]
+    hook = stack.encord_json(
+        "POST", "webhooks", {"url": deployment.webhook_url, "project_hash": project["project_hash"]}
+    )
+    traffic = Traffic(stack, deployment.webhook_url, rows)
+    sender = threading.Thread(target=traffic)
+    before = described(deployment)
+    check = recorded("deploy", "--check", "--diff", *changed)
+    assert described(deployment) == before, "a check changes nothing"
+    sender.start()
+    try:
+        run = recorded("deploy", *changed)
+    finally:
+        traffic.stop.set()
+        sender.join()
+        stack.encord_json("DELETE", f"webhooks/{hook['id']}")
+    return Upgrade(before, check, run, described(deployment), traffic)
+
+
+def test_the_run_changed_exactly_what_the_check_announced(upgrade: Upgrade) -> None:
+    assert upgrade.run.returncode == 0, upgrade.run.output
+    assert upgrade.check.changes == upgrade.run.changes
+    assert upgrade.run.tasks == {IMAGE, FUNCTION, ALIAS}
+
+
+def test_the_alias_names_a_new_version_with_a_new_digest_and_the_old_one_is_kept(upgrade: Upgrade) -> None:
+    before, after = upgrade.before, upgrade.after
+    assert int(after["alias"]) == int(before["alias"]) + 1
+    assert after["images"][after["alias"]] != before["images"][before["alias"]]
+    assert "@sha256:" in after["images"][after["alias"]]
+    assert before["images"].items() <= after["images"].items()
+
+
+def test_every_acknowledged_webhook_ended_as_an_object(upgrade: Upgrade, deployment: Deployment) -> None:
+    assert upgrade.traffic.sent > 0
+    assert upgrade.traffic.refused == []
+    for task in upgrade.traffic.acknowledged.values():
+        body, _metadata = deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+        assert body == upgrade.traffic.stack.encord("GET", f"label-rows/{task['label_hash']}")

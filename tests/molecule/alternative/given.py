@@ -1,0 +1,66 @@
+"""What the settings of scenario `alternative` name and the repository does not make: made as the account's owner.
+
+Writes the names to .local/state/alternative.json, where the scenario's inventory finds them; makes nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from cryptography.hazmat.primitives.serialization import (  # noqa: E402 - found through the path above
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_ssh_private_key,
+)
+from local_stack import LocalStack  # noqa: E402 - found through the path above
+
+NAME = "label-export-alternative"
+# A boundary bounds; what the role may do within it is the policy's business.
+BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def main() -> None:
+    stack = LocalStack()
+    output = ROOT / ".local" / "state" / "alternative.json"
+    if output.exists():
+        return
+    logs = f"{NAME}-access-logs"
+    stack.aws("s3").create_bucket(Bucket=logs, CreateBucketConfiguration={"LocationConstraint": stack.facts["region"]})
+    boundary = stack.aws("iam").create_policy(PolicyName=f"{NAME}-boundary", PolicyDocument=json.dumps(BOUNDARY))
+    passphrase = secrets.token_urlsafe()
+    secret = stack.aws("secretsmanager").create_secret(Name=f"{NAME}/passphrase", SecretString=passphrase)
+    key = load_ssh_private_key(Path(stack.facts["encord_private_key_file"]).read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(passphrase.encode()))
+    source = output.with_name("alternative-handler")
+    shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    ec2 = stack.aws("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/24")["Vpc"]["VpcId"]
+    output.touch(mode=0o600)
+    output.write_text(
+        json.dumps(
+            {
+                "kms_key_arn": stack.aws("kms").create_key()["KeyMetadata"]["Arn"],
+                "access_log_bucket": logs,
+                "boundary": boundary["Policy"]["Arn"],
+                "passphrase_secret_arn": secret["ARN"],
+                "private_key": locked.decode(),
+                "handler_source": str(source),
+                "url_token": secrets.token_urlsafe(32),
+                "subnet": ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/26")["Subnet"]["SubnetId"],
+                "security_group": ec2.create_security_group(VpcId=vpc, GroupName=NAME, Description=NAME)["GroupId"],
+            }
+        )
+    )
+    print("made")
+
+
+if __name__ == "__main__":
+    main()
