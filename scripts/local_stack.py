@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import time
 import urllib.request
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ import boto3
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK_FILE = ROOT / ".local" / "state" / "stack.json"
+PATIENCE_SECONDS = 90
+LOOK_EVERY_SECONDS = 0.1
 
 
 class LocalStack:
@@ -41,6 +44,24 @@ class LocalStack:
                 service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"]
             )
         return self._clients[wanted]
+
+    def saved_label(
+        self, bucket: str, label_hash: str, edited_at: str, *, prefix: str = "", seconds: float = PATIENCE_SECONDS
+    ) -> tuple[str, dict[str, Any]]:
+        """Return key and GetObject's answer of a label once its object is of that edit time.
+
+        Raises TimeoutError when it is not within ``seconds``.
+        """
+        s3 = self.aws("s3")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
+                if label_hash in item["Key"]:
+                    found = dict(s3.get_object(Bucket=bucket, Key=item["Key"]))
+                    if found["Metadata"].get("last-edited-at") == edited_at:
+                        return str(item["Key"]), found
+            time.sleep(LOOK_EVERY_SECONDS)
+        raise TimeoutError(f"not within {seconds:.0f} s: an object of label {label_hash} edited at {edited_at}")
 
     def request(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send a request to a server of the stack; return status and body, whatever the status."""

@@ -8,31 +8,14 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from typing import Any
 
 from local_stack import LocalStack
 
-PATIENCE_SECONDS = 90
-LOOK_EVERY_SECONDS = 0.1
 EXCERPT_CHARACTERS = 480
 NEXT_STEP = """\
 Next, on AWS: set your account, region and key in inventory/dev/group_vars/label_export, then run
   .venv/bin/ansible-playbook deploy.yml -i inventory/dev
 README.md, "Deploy to AWS", leads through it. `make down` ends what runs here."""
-
-
-def wait_for_object(s3: Any, bucket: str, label_hash: str, edited_at: str) -> tuple[str, dict[str, Any]]:
-    """Return key and object of the label once it is of that edit time. Raises TimeoutError."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        listing = s3.list_objects_v2(Bucket=bucket)
-        for item in listing.get("Contents", []):
-            if label_hash in item["Key"]:
-                found = s3.get_object(Bucket=bucket, Key=item["Key"])
-                if found["Metadata"].get("last-edited-at") == edited_at:
-                    return item["Key"], found
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise TimeoutError
 
 
 def main() -> None:
@@ -51,12 +34,9 @@ def main() -> None:
     if delivery["status"] != accepted:
         sys.exit(f"The webhook was refused: {delivery.get('body')}. The function's log is in CloudWatch Logs.")
     try:
-        key, found = wait_for_object(stack.aws("s3"), bucket, row["label_hash"], task["last_edited_at"])
-    except TimeoutError:
-        sys.exit(
-            f"No object for label {row['label_hash']} of {task['last_edited_at']} within {PATIENCE_SECONDS} s. See the "
-            "function's log in CloudWatch Logs, and .local/state/logs."
-        )
+        key, found = stack.saved_label(bucket, row["label_hash"], task["last_edited_at"])
+    except TimeoutError as error:
+        sys.exit(f"{error}. See the function's log in CloudWatch Logs, and .local/state/logs.")
     seconds = time.monotonic() - began
     body = found["Body"].read()
     served = stack.encord("GET", f"label-rows/{row['label_hash']}")

@@ -128,14 +128,13 @@ class Deployment:
     def saved(self, project_hash: str, label_hash: str, edited_at: str) -> tuple[bytes, dict[str, str]]:
         """Return body and metadata of a label's object once it is of that edit time."""
 
-        def look() -> Any:
-            try:
-                answer = self.s3.get_object(Bucket=self.bucket, Key=self.key(project_hash, label_hash))
-            except self.s3.exceptions.NoSuchKey:
-                return None
-            return answer if answer["Metadata"].get("last-edited-at") == edited_at else None
-
-        answer = eventually(look, f"an object of label {label_hash} edited at {edited_at}")
+        key = self.key(project_hash, label_hash)
+        try:
+            _key, answer = self.stack.saved_label(
+                self.bucket, label_hash, edited_at, prefix=key, seconds=PATIENCE_SECONDS
+            )
+        except TimeoutError as error:
+            pytest.fail(str(error))
         return answer["Body"].read(), answer["Metadata"]
 
     def log_text(self) -> str:

@@ -15,7 +15,7 @@ def everything_made(stack: LocalStack) -> list[str]:
     found += stack.aws("sqs").list_queues().get("QueueUrls", [])
     found += [function["FunctionName"] for function in stack.aws("lambda").list_functions()["Functions"]]
     found += [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
-    found += [role["RoleName"] for role in stack.aws("iam").list_roles()["Roles"] if role["RoleName"] == NAME]
+    found += [role["RoleName"] for role in stack.aws("iam").list_roles()["Roles"] if role["RoleName"].startswith(NAME)]
     found += [repository["repositoryName"] for repository in stack.aws("ecr").describe_repositories()["repositories"]]
     found += [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"]]
     found += [group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]]

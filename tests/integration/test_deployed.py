@@ -91,7 +91,8 @@ def test_two_deploys_made_one_version_and_the_alias_names_it(deployment: Deploym
 def test_the_function_is_set_as_documented(deployment: Deployment, stack: LocalStack) -> None:
     configuration = deployment.functions.get_function_configuration(FunctionName=NAME)
     assert configuration["TracingConfig"]["Mode"] == "Active"
-    assert configuration["Role"] == f"arn:aws:iam::{stack.facts['account_id']}:role/{NAME}"
+    role = f"{NAME}-{stack.facts['region']}"
+    assert configuration["Role"] == f"arn:aws:iam::{stack.facts['account_id']}:role/{role}"
     (mapping,) = deployment.functions.list_event_source_mappings()["EventSourceMappings"]
     assert mapping["FunctionArn"].endswith(f":function:{NAME}:live")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -111,7 +112,7 @@ def test_the_environment_holds_references_and_no_secret(deployment: Deployment, 
 
 
 def test_the_role_is_for_lambda_in_this_account_alone(stack: LocalStack) -> None:
-    role = stack.aws("iam").get_role(RoleName=NAME)["Role"]
+    role = stack.aws("iam").get_role(RoleName=f"{NAME}-{stack.facts['region']}")["Role"]
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": stack.facts["account_id"]}}

@@ -31,8 +31,9 @@ def test_destroy_removes_everything_but_labels_and_secrets(stack: LocalStack, de
     assert stack.aws("cloudwatch").list_dashboards()["DashboardEntries"] == []
     assert stack.aws("sns").list_topics()["Topics"] == []
     iam = stack.aws("iam")
-    assert [role for role in iam.list_roles()["Roles"] if role["RoleName"] == NAME] == []
-    assert [policy for policy in iam.list_policies(Scope="Local")["Policies"] if policy["PolicyName"] == NAME] == []
+    assert [role for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(f"{NAME}-")] == []
+    policies = iam.list_policies(Scope="Local")["Policies"]
+    assert [policy for policy in policies if policy["PolicyName"].startswith(f"{NAME}-")] == []
 
 
 def test_destroy_again_finds_nothing_to_do() -> None:
