@@ -50,6 +50,11 @@ REFUSED = {
     "no account": (["-e", "label_export_account_id="], "label_export_account_id is ''"),
     "no region": (["-e", "label_export_region=Ireland"], "label_export_region is 'Ireland'"),
     "an invalid bucket": (["-e", "label_bucket_name=My_Bucket"], "label_bucket_name is 'My_Bucket'"),
+    "a long environment": (["-e", "label_export_environment=seventeen-letters"], "at most 16 and 24 characters"),
+    "a long bucket": (
+        ["-e", "label_export_name=label-export-of-the-team", "-e", "label_export_environment=sixteen-letters1"],
+        "label_bucket_name is 'label-export-of-the-team-sixteen-letters1-000000000000-eu-west-1'",
+    ),
     "no private key": (["-e", "encord_secrets_private_key_file="], "encord_secrets_private_key_file"),
     "a missing private key": (["-e", "encord_secrets_private_key_file=/nowhere"], "It is empty."),
     "a short visibility": (["-e", "export_queue_visibility_timeout=10"], "export_queue_visibility_timeout is 10 s"),
