@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,19 +60,34 @@ def deploy_until(boundary: str, directory: Path) -> int:
                 break
             time.sleep(0.02)
     finally:
-        if deploy.poll() is None:
-            os.killpg(deploy.pid, signal.SIGKILL)
+        for process in family(deploy.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
     return deploy.wait()
 
 
-def pushing(session: int) -> bool:
-    """Tell whether a process of the session talks to the container engine: the module that pushes has begun."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(process.name)) == session and b"docker_image_push" in (process / "cmdline").read_bytes():
-                return any(os.readlink(descriptor).startswith("socket:") for descriptor in (process / "fd").iterdir())
-        except OSError:
-            continue
+def family(process: int) -> list[int]:
+    """Return a process that we started and all that descend from it; Ansible's workers have sessions of their own."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The second field is the program's name in parentheses, and may hold anything; the fourth is the parent.
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    found = [process]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def pushing(process: int) -> bool:
+    """Tell whether the module that pushes is talking to the container engine."""
+    for one in family(process):
+        with contextlib.suppress(OSError):
+            if b"docker_image_push" in Path(f"/proc/{one}/cmdline").read_bytes():
+                links = [os.readlink(descriptor) for descriptor in Path(f"/proc/{one}/fd").iterdir()]
+                if any(link.startswith("socket:") for link in links):
+                    return True
     return False
 
 
