@@ -26,9 +26,12 @@ LOG_GROUP = "export_function : Present | Ensure the log group forgets in time"
 FUNCTION = "export_function : Present | Ensure the function runs the image"
 ALIAS = "export_function : Present | Ensure the alias names the newest version"
 MAPPING = "export_function : Present | Ensure the function takes its work from the queue"
-ACCESS_LOG = "front_door : Present | Ensure the access log forgets in time"
-API = "front_door : Present | Ensure webhooks reach the function"
-PERMISSION = "front_door : Present | Ensure the API, and nothing else, may invoke the function"
+ACCESS_LOG = "front_door : HTTP API | Ensure the access log forgets in time"
+API = "front_door : HTTP API | Ensure webhooks reach the function"
+TOPIC = "monitoring : Present | Ensure alarms have somewhere to go"
+ALARMS = "monitoring : Present | Ensure each way to fail raises an alarm"
+DASHBOARD = "monitoring : Present | Ensure the numbers are on one page"
+PERMISSION = "front_door : HTTP API | Ensure the API, and nothing else, may invoke the function"
 
 
 @dataclass
@@ -248,4 +251,17 @@ TABLE = (
     row("the API may no longer invoke the function",
         lambda t: t.aws("lambda").remove_permission(FunctionName=t.name, Qualifier="live", StatementId="http-api"),
         PERMISSION, shown="source_arn"),
+
+    row("nobody is told of dead letters",
+        lambda t: t.aws("cloudwatch").disable_alarm_actions(AlarmNames=[f"{t.name}/dead-letters"]), ALARMS,
+        shown="dead-letters"),
+    row("no alarm for errors", lambda t: t.aws("cloudwatch").delete_alarms(AlarmNames=[f"{t.name}/errors"]), ALARMS,
+        shown="errors"),
+    row("the topic is named otherwise",
+        lambda t: t.aws("sns").set_topic_attributes(
+            TopicArn=f"arn:aws:sns:{t.region}:{t.account}:{t.name}-alarms", AttributeName="DisplayName",
+            AttributeValue="somebody's"), TOPIC, shown="somebody's"),
+    row("the page of numbers is empty",
+        lambda t: t.aws("cloudwatch").put_dashboard(
+            DashboardName=f"{t.name}-{t.region}", DashboardBody='{"widgets": []}'), DASHBOARD, shown="widgets"),
 )  # fmt: skip

@@ -175,6 +175,21 @@ def log_groups(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             yield f"log group {group['logGroupName']}", {**group, "tags": tags}
 
 
+def notices(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    cloudwatch, sns = client("cloudwatch"), client("sns")
+    for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{name}/")["MetricAlarms"]:
+        tags = cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
+        yield f"alarm {alarm['AlarmName']}", {**alarm, "tags": tags}
+    for topic in sns.list_topics()["Topics"]:
+        if topic["TopicArn"].endswith(f":{name}-alarms"):
+            attributes = sns.get_topic_attributes(TopicArn=topic["TopicArn"])["Attributes"]
+            tags = sns.list_tags_for_resource(ResourceArn=topic["TopicArn"])["Tags"]
+            yield f"topic {topic['TopicArn'].rpartition(':')[2]}", {**attributes, "tags": tags}
+    for entry in cloudwatch.list_dashboards()["DashboardEntries"]:
+        if entry["DashboardName"].startswith(f"{name}-"):
+            yield f"dashboard {entry['DashboardName']}", cloudwatch.get_dashboard(DashboardName=entry["DashboardName"])
+
+
 # What each role makes.
 KINDS = {
     "label_bucket": (buckets,),
@@ -184,6 +199,7 @@ KINDS = {
     "image_repository": (repositories,),
     "export_function": (functions, log_groups),
     "front_door": (apis, functions, log_groups),
+    "monitoring": (notices,),
 }
 
 

@@ -10,6 +10,8 @@ import pytest
 from conftest import NAME, Deployment, eventually, run_playbook
 from local_stack import LocalStack
 
+# With the region in which all of these tests deploy.
+DASHBOARD = f"{NAME}-eu-west-1"
 ALARMS = ["dead-letters", "errors", "failed", "oldest-message", "refused", "throttles", "unavailable"]
 
 
@@ -125,7 +127,7 @@ def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: Loca
 
 
 def test_the_dashboard_shows_metrics_that_exist(cloudwatch: Any) -> None:
-    widgets = json.loads(cloudwatch.get_dashboard(DashboardName=NAME)["DashboardBody"])["widgets"]
+    widgets = json.loads(cloudwatch.get_dashboard(DashboardName=DASHBOARD)["DashboardBody"])["widgets"]
     (alarms,) = [widget for widget in widgets if widget["type"] == "alarm"]
     assert sorted(arn.rpartition("/")[2] for arn in alarms["properties"]["alarms"]) == ALARMS
     places = [(widget["x"], widget["y"]) for widget in widgets]
@@ -149,7 +151,7 @@ def test_what_was_changed_elsewhere_is_named_and_healed(cloudwatch: Any, stack: 
     leftover = {name: before[0][name] for name in kept}
     cloudwatch.put_metric_alarm(AlarmName=f"{NAME}/of-yesterday", **leftover)
     cloudwatch.put_metric_alarm(AlarmName=f"{NAME}-2/of-another", **leftover)
-    cloudwatch.put_dashboard(DashboardName=NAME, DashboardBody='{"widgets": []}')
+    cloudwatch.put_dashboard(DashboardName=DASHBOARD, DashboardBody='{"widgets": []}')
     sns.set_topic_attributes(TopicArn=topic_arn, AttributeName="KmsMasterKeyId", AttributeValue="alias/aws/sns")
     healed = run_playbook("deploy", "--diff", "--tags", "monitoring")
     assert healed.returncode == 0, healed.output
@@ -160,7 +162,7 @@ def test_what_was_changed_elsewhere_is_named_and_healed(cloudwatch: Any, stack: 
     after = cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}/")["MetricAlarms"]
     assert [alarm["AlarmName"] for alarm in after] == [alarm["AlarmName"] for alarm in before]
     assert all(alarm["ActionsEnabled"] for alarm in after)
-    assert json.loads(cloudwatch.get_dashboard(DashboardName=NAME)["DashboardBody"])["widgets"]
+    assert json.loads(cloudwatch.get_dashboard(DashboardName=DASHBOARD)["DashboardBody"])["widgets"]
     others = cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}-2/")["MetricAlarms"]
     assert len(others) == 1, "another environment's alarms are left alone"
     cloudwatch.delete_alarms(AlarmNames=[others[0]["AlarmName"]])
@@ -180,9 +182,9 @@ def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str
     for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]:
         found[f"secret {secret['Name']}"] = pairs(secret.get("Tags", []))
     iam = stack.aws("iam")
-    found["role"] = pairs(iam.list_role_tags(RoleName=NAME)["Tags"])
+    found["role"] = pairs(iam.list_role_tags(RoleName=f"{NAME}-{stack.facts['region']}")["Tags"])
     for policy in iam.list_policies(Scope="Local")["Policies"]:
-        if policy["PolicyName"] == NAME:
+        if policy["PolicyName"].startswith(f"{NAME}-eu"):
             found["policy"] = pairs(iam.list_policy_tags(PolicyArn=policy["Arn"])["Tags"])
     ecr = stack.aws("ecr")
     (repository,) = ecr.describe_repositories(repositoryNames=[NAME])["repositories"]
@@ -200,7 +202,7 @@ def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str
     found["topic"] = pairs(stack.aws("sns").list_tags_for_resource(ResourceArn=topic_arn)["Tags"])
     cloudwatch = stack.aws("cloudwatch")
     arns = [alarm["AlarmArn"] for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}/")["MetricAlarms"]]
-    for arn in [*arns, cloudwatch.get_dashboard(DashboardName=NAME)["DashboardArn"]]:
+    for arn in [*arns, cloudwatch.get_dashboard(DashboardName=DASHBOARD)["DashboardArn"]]:
         found[arn.split(":", 5)[5]] = pairs(cloudwatch.list_tags_for_resource(ResourceARN=arn)["Tags"])
     return found
 

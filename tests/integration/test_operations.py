@@ -44,7 +44,7 @@ def published(deployment: Deployment) -> list[str]:
 @pytest.fixture
 def unmapped(deployment: Deployment) -> Iterator[str]:
     """The mapping between queue and function has lost its partial responses; yields its identifier."""
-    (mapping,) = deployment.functions.list_event_source_mappings()["EventSourceMappings"]
+    (mapping,) = deployment.functions.list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
     deployment.functions.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[])
     yield mapping["UUID"]
     deployment.functions.update_event_source_mapping(

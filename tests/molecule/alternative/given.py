@@ -26,28 +26,50 @@ NAME = "label-export-alternative"
 # A boundary bounds; what the role may do within it is the policy's business.
 BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
+# What AWS asks for, where alarms are to publish to a topic that a key of one's own encrypts.
+KEY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": "*",
+        },
+    ],
+}
+
 
 def main() -> None:
     stack = LocalStack()
     output = ROOT / ".local" / "state" / "alternative.json"
-    if output.exists():
-        return
     logs = f"{NAME}-access-logs"
+    # What an earlier stack had is gone with it.
+    made = {bucket["Name"] for bucket in stack.aws("s3").list_buckets()["Buckets"]}
+    if output.exists() and logs in made:
+        return
     stack.aws("s3").create_bucket(Bucket=logs, CreateBucketConfiguration={"LocationConstraint": stack.facts["region"]})
     boundary = stack.aws("iam").create_policy(PolicyName=f"{NAME}-boundary", PolicyDocument=json.dumps(BOUNDARY))
     passphrase = secrets.token_urlsafe()
     secret = stack.aws("secretsmanager").create_secret(Name=f"{NAME}/passphrase", SecretString=passphrase)
-    key = load_ssh_private_key(Path(stack.facts["encord_private_key_file"]).read_bytes(), None)
-    locked = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(passphrase.encode()))
+    private_key = load_ssh_private_key(Path(stack.facts["encord_private_key_file"]).read_bytes(), None)
+    locked = private_key.private_bytes(
+        Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(passphrase.encode())
+    )
     source = output.with_name("alternative-handler")
+    shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     ec2 = stack.aws("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/24")["Vpc"]["VpcId"]
+    kms = stack.aws("kms")
+    key = kms.create_key(Policy=json.dumps(KEY_POLICY))["KeyMetadata"]["Arn"]
     output.touch(mode=0o600)
     output.write_text(
         json.dumps(
             {
-                "kms_key_arn": stack.aws("kms").create_key()["KeyMetadata"]["Arn"],
+                "kms_key_arn": key,
+                "other_topic": stack.aws("sns").create_topic(Name=f"{NAME}-other")["TopicArn"],
                 "access_log_bucket": logs,
                 "boundary": boundary["Policy"]["Arn"],
                 "passphrase_secret_arn": secret["ARN"],
