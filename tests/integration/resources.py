@@ -23,6 +23,8 @@ VOLATILE = {
 }  # fmt: skip
 
 
+# A tag of a secret's in which its module records the version that it wrote, an identifier that AWS chooses.
+WRITTEN_VERSION = "written-version"
 BUCKET_ASPECTS = (
     "get_public_access_block",
     "get_bucket_ownership_controls",
@@ -44,7 +46,8 @@ def settled(value: Any) -> Any:
             if key not in VOLATILE and not key.startswith("ApproximateNumber")
         }
     if isinstance(value, list):
-        return sorted((settled(part) for part in value), key=lambda part: json.dumps(part, default=str, sort_keys=True))
+        kept = [part for part in value if not (isinstance(part, dict) and part.get("Key") == WRITTEN_VERSION)]
+        return sorted((settled(part) for part in kept), key=lambda part: json.dumps(part, default=str, sort_keys=True))
     if isinstance(value, str) and value.startswith("{"):
         try:
             return settled(json.loads(value))
