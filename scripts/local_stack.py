@@ -63,6 +63,12 @@ class LocalStack:
             time.sleep(LOOK_EVERY_SECONDS)
         raise TimeoutError(f"not within {seconds:.0f} s: an object of label {label_hash} edited at {edited_at}")
 
+    def allowed_actions(self, user: str) -> set[str]:
+        """Return the IAM actions that a user was allowed by its policies since the stack was started."""
+        lines = Path(self.facts["aws_allowed_actions_file"]).read_text().splitlines()
+        callers = (line.split("\t") for line in lines)
+        return {action for caller, action in callers if caller.endswith(f":user/{user}")}
+
     def request(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send a request to a server of the stack; return status and body, whatever the status."""
         request = urllib.request.Request(url, method=method, data=body, headers=headers)  # noqa: S310 - https

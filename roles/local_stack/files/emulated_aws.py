@@ -6,18 +6,22 @@ to be widened. Its alarms also look at a metric whatever its dimensions, and pub
 dashboards take no tags. Each correction below is one of those places; nothing is ever allowed here that AWS would
 refuse.
 
+Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once: a
+line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
+
 Served as ``emulated_aws:app`` with the pinned MiniStack (ministack-requirements.txt): its internals are patched.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qs
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch, iam, kms, lambda_svc, sns
@@ -44,9 +48,25 @@ named_mapping: ContextVar[str] = ContextVar("named_mapping", default="")
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
 original_resource: Callable[..., str] = iam_actions.extract_resource_arn
 original_context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
+original_decision: Callable[..., Any] = iam_evaluator.evaluate
 original_evaluate: Callable[..., None] = cloudwatch._evaluate_alarm
 original_dispatch: Callable[..., None] = cloudwatch._dispatch_alarm_actions
 original_tag_check: Callable[..., Any] = cloudwatch._validate_alarm_tag_arn
+
+
+allowed_actions_file = os.environ.get("ALLOWED_ACTIONS_FILE")
+allowed_actions: set[str] = set()
+
+
+def decision(request: EvalContext, *policies: Any) -> Any:
+    """Decide as the emulator does, and note what is allowed."""
+    result = original_decision(request, *policies)
+    line = f"{request.principal_arn}\t{request.action}\n"
+    if allowed_actions_file and result.decision == "Allow" and line not in allowed_actions:
+        allowed_actions.add(line)
+        with open(allowed_actions_file, "a") as file:
+            file.write(line)
+    return result
 
 
 def json_body(body: bytes) -> dict[str, Any]:
@@ -212,6 +232,7 @@ def set_default_policy_version(params: dict[str, Any]) -> Any:
     return iam._xml(200, "SetDefaultPolicyVersionResponse", "", ns="iam")
 
 
+iam_evaluator.evaluate = decision
 iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
 iam_actions.extract_iam_action = action
 iam_actions.extract_resource_arn = resource
