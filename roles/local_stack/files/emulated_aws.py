@@ -3,7 +3,7 @@
 The emulator enforces IAM policies, but names some actions, resources and condition keys otherwise than AWS's Service
 Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
 to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
-dashboards take no tags. Each correction below is one of those places; nothing is ever allowed here that AWS would
+dashboards take no tags; a new secret's version is not what its caller named it. Each correction below is one of those places; nothing is ever allowed here that AWS would
 refuse.
 
 Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once: a
@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import cloudwatch, iam, kms, lambda_svc, sns
+from ministack.services import cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
 
 # Lambda's actions are its operations, but for these.
 INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
@@ -47,6 +47,7 @@ named_mapping: ContextVar[str] = ContextVar("named_mapping", default="")
 
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
 original_resource: Callable[..., str] = iam_actions.extract_resource_arn
+original_create_secret: Callable[..., Any] = secretsmanager._create_secret
 original_context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
 original_decision: Callable[..., Any] = iam_evaluator.evaluate
 original_evaluate: Callable[..., None] = cloudwatch._evaluate_alarm
@@ -220,6 +221,17 @@ def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) 
     return keys
 
 
+def create_secret(data: dict[str, Any]) -> Any:
+    """Secrets Manager's CreateSecret, whose ClientRequestToken is the identifier of the version that it makes."""
+    answer = original_create_secret(data)
+    made, token = json_body(answer[2]), data.get("ClientRequestToken")
+    if token and made.get("VersionId"):
+        versions = secretsmanager._secrets[made["Name"]]["Versions"]
+        versions[token] = versions.pop(made["VersionId"])
+        return (*answer[:2], json.dumps({**made, "VersionId": token}).encode())
+    return answer
+
+
 def set_default_policy_version(params: dict[str, Any]) -> Any:
     """IAM's SetDefaultPolicyVersion, which the emulator lacks."""
     policy = iam._policies.get(parameter(params, "PolicyArn"))
@@ -241,6 +253,7 @@ cloudwatch._evaluate_alarm = evaluate_alarm
 cloudwatch._dispatch_alarm_actions = dispatch_alarm_actions
 cloudwatch._validate_alarm_tag_arn = check_tagged
 cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
+secretsmanager._create_secret = create_secret
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
 from ministack.app import app  # noqa: E402 - it must find the corrected functions
