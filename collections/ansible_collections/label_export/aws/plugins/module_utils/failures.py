@@ -14,7 +14,7 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "UnauthorizedOperation")
 WHERE_TO_ALLOW = (
     "The credentials lack a permission. Each that is needed is in docs/deployer-policy.json or "
-    "docs/monitoring-policy.json: give both to whoever deploys as they stand in this version, or add the action named"
+    "docs/monitoring-policy.json: give both, as they stand in this version, to whoever deploys, or add the action"
 )
 
 

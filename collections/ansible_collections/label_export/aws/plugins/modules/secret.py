@@ -163,7 +163,7 @@ class Secret:
     def create(self, wanted: dict[str, Any], value: str) -> None:
         version = str(uuid.uuid4())
         key = {"KmsKeyId": wanted["kms_key_arn"]} if wanted["kms_key_arn"] else {}
-        answer = self.client.create_secret(
+        self.client.create_secret(
             aws_retry=True,
             Name=self.name,
             Description=wanted["description"],
@@ -172,10 +172,6 @@ class Secret:
             Tags=ansible_dict_to_boto3_tag_list({**(wanted["tags"] or {}), RECORD: version}),
             **key,
         )
-        # AWS takes our identifier for the version's; an emulator that chooses one itself is believed.
-        if answer["VersionId"] != version:
-            tags = ansible_dict_to_boto3_tag_list({RECORD: answer["VersionId"]})
-            self.client.tag_resource(aws_retry=True, SecretId=self.name, Tags=tags)
 
     def update(self, changes: dict[str, Any], value: str) -> None:
         request: dict[str, Any] = {}
