@@ -56,9 +56,7 @@ def old(stack: LocalStack) -> str:
 
 
 @pytest.fixture
-def sender(
-    stack: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]], old: str
-) -> Iterator[Sender]:
+def sender(stack: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]], old: str) -> Iterator[Sender]:
     manager = stack.aws("secretsmanager")
     before = manager.get_secret_value(SecretId=SECRET)["SecretString"]
     sender = Sender(stack, deployment.webhook_url, webhook(label_rows))

@@ -3,11 +3,11 @@
 The emulator enforces IAM policies, but names some actions, resources and condition keys otherwise than AWS's Service
 Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
 to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
-dashboards take no tags; a new secret's version is not what its caller named it. Each correction below is one of those places; nothing is ever allowed here that AWS would
-refuse.
+dashboards take no tags; a new secret's version is not what its caller named it. Each correction below is one of those
+places; nothing is ever allowed here that AWS would refuse.
 
-Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once: a
-line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
+Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
+a line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
 
 Served as ``emulated_aws:app`` with the pinned MiniStack (ministack-requirements.txt): its internals are patched.
 """
