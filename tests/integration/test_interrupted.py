@@ -96,9 +96,3 @@ def test_a_deploy_is_killed(boundary: str, stack: LocalStack, tmp_path: Path) ->
     was = everything(stack.aws, NAME).keys()
     assert deploy_until(boundary, tmp_path / "run") == -signal.SIGKILL, (tmp_path / "run" / "output").read_text()
     assert everything(stack.aws, NAME).keys() >= was, "what an earlier run has made stays"
-
-
-def test_killed_as_it_was_something_is_there_but_not_all(stack: LocalStack) -> None:
-    found = " ".join(everything(stack.aws, NAME))
-    assert f"function {NAME}" in found
-    assert f"api {NAME}" not in found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, eventually, run_playbook
+from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, run_playbook
 from local_stack import LocalStack
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
@@ -81,7 +81,7 @@ def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment
         "the probe left nothing in the bucket",
     ):
         assert f"(item={check})" in run.output
-    assert "local works: version" in words(run)
+    assert f"{ENVIRONMENT} works: version" in words(run)
     assert objects() == before
     assert (deployment.messages(), deployment.messages(DEAD_LETTERS)) == (0, dead)
     # At -vvv everything is told that Ansible knows; the secrets are not.
@@ -143,7 +143,7 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
 
     back = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
     assert (in_use(), len(back.changed)) == (before, 1)
-    assert f"local: version {before} is in use instead of version {after}" in words(back)
+    assert f"{ENVIRONMENT}: version {before} is in use instead of version {after}" in words(back)
     complete()
     again = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
     assert (in_use(), again.changed) == (before, [])
@@ -216,11 +216,11 @@ def test_status_tells_what_is_there_and_changes_nothing(
 def test_what_is_not_deployed_is_told_so() -> None:
     elsewhere = ("-e", "label_export_name=label-export-none")
     status = passed(run_playbook("status", *elsewhere))
-    assert "Function: not deployed (label-export-none-local)" in words(status)
+    assert f"Function: not deployed (label-export-none-{ENVIRONMENT})" in words(status)
     for playbook in ("verify", "rollback"):
         run = run_playbook(playbook, *elsewhere)
         assert run.returncode != 0
-        assert "label-export-none-local is not deployed" in words(run)
+        assert f"label-export-none-{ENVIRONMENT} is not deployed" in words(run)
 
 
 def test_a_deploy_puts_the_newest_state_to_use_again(deployment: Deployment, in_use: Callable[[], str]) -> None:
