@@ -118,6 +118,8 @@ def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(stack: LocalStack, 
     eventually(lambda: deployment.messages() == 0, "an empty queue")
 
 
-def test_the_api_comes_back(stack: LocalStack) -> None:
-    front_door("http_api")
-    assert what_there_is(stack) == EVERYTHING_OF["http_api"]
+@pytest.mark.parametrize("kind", ["function_url", "http_api"])
+def test_a_door_opens_where_there_was_none_and_closes_when_the_api_comes_back(kind: str, stack: LocalStack) -> None:
+    """In this order. From none to the API is what a first deploy does."""
+    front_door(kind)
+    assert what_there_is(stack) == EVERYTHING_OF[kind]

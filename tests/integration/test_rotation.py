@@ -1,4 +1,4 @@
-"""A signing secret is rotated: two are valid at once, then the old one no longer is; no webhook is refused in between.
+"""The rotation of a signing secret: two are valid at once, then the new one alone; no webhook is refused meanwhile.
 
 Needs a deployed system. The playbook runs for the role encord_secrets alone; the function is not touched.
 """

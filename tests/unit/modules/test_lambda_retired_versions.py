@@ -127,6 +127,13 @@ def test_reference(uri: str, expected: str) -> None:
     assert reference(uri) == expected
 
 
+def test_an_image_that_a_version_names_by_its_tag_stays() -> None:
+    images: list[dict[str, Any]] = [
+        {"imageDigest": digest(number), "imageTags": [f"tag-{number}"], "imagePushedAt": number} for number in (1, 2, 3)
+    ]
+    assert [image["imageDigest"] for image in retired_images(images, {"tag-1"}, 1)] == [digest(2)]
+
+
 numbers = st.integers(1, 12)
 
 

@@ -1,0 +1,122 @@
+"""The execution role as it is narrowed, bounded and widened by settings, or given by somebody else.
+
+Needs a deployed system, and leaves it as it was. The playbook runs for the role execution_role alone, as the deployer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import NAME, Playbook, run_playbook
+from local_stack import LocalStack
+
+GIVEN = f"{NAME}-given"
+BOUNDARIES = (f"{NAME}-boundary", f"{NAME}-other-boundary")
+KEYS = {
+    "label_bucket_kms_key_arn": "bucket",
+    "export_queue_kms_key_arn": "queue",
+    "encord_secrets_kms_key_arn": "secrets",
+    "export_function_kms_key_arn": "function",
+    # These two are used by AWS's services for themselves, not by the function.
+    "export_function_log_kms_key_arn": "logs",
+    "image_repository_kms_key_arn": "images",
+}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def role(stack: LocalStack, name: str = NAME) -> dict[str, Any]:
+    """Everything about a role that a deploy could touch."""
+    iam = stack.aws("iam")
+    found = iam.get_role(RoleName=name)["Role"]
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    policies = {}
+    for policy in attached:
+        version = iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"]["DefaultVersionId"]
+        answer = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)
+        policies[policy["PolicyArn"]] = answer["PolicyVersion"]["Document"]
+    return {
+        "arn": found["Arn"],
+        "description": found.get("Description"),
+        "trust": found["AssumeRolePolicyDocument"],
+        "boundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
+        "policies": policies,
+        "inline": iam.list_role_policies(RoleName=name)["PolicyNames"],
+        "tags": sorted(iam.list_role_tags(RoleName=name)["Tags"], key=str),
+    }
+
+
+def statements(stack: LocalStack) -> dict[str, dict[str, Any]]:
+    (document,) = role(stack)["policies"].values()
+    return {statement["Sid"]: statement for statement in document["Statement"]}
+
+
+def deploy(**settings: str) -> Playbook:
+    run = run_playbook("deploy", "--tags", "execution_role", "-e", json.dumps(settings))
+    assert run.returncode == 0, run.output
+    return run
+
+
+@pytest.fixture
+def boundaries(stack: LocalStack) -> Iterator[list[str]]:
+    iam = stack.aws("iam")
+    document = json.dumps(ANYTHING)
+    arns = [iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"] for name in BOUNDARIES]
+    yield arns
+    for arn in arns:
+        iam.delete_policy(PolicyArn=arn)
+
+
+@pytest.fixture
+def given(stack: LocalStack) -> Iterator[str]:
+    iam = stack.aws("iam")
+    made = iam.create_role(RoleName=GIVEN, AssumeRolePolicyDocument=json.dumps(TRUST), Description="theirs")
+    yield str(made["Role"]["Arn"])
+    iam.delete_role(RoleName=GIVEN)
+
+
+def test_a_boundary_is_set_changed_and_removed_and_keys_are_allowed_only_while_they_are_given(
+    stack: LocalStack, boundaries: list[str]
+) -> None:
+    before = role(stack)
+    assert before["boundary"] is None
+    assert not [sid for sid, entry in statements(stack).items() if "kms:" in json.dumps(entry)]
+
+    prefix = f"arn:aws:kms:{stack.facts['region']}:{stack.facts['account_id']}:key/"
+    deploy(execution_role_permissions_boundary=boundaries[0], **{name: prefix + key for name, key in KEYS.items()})
+    assert role(stack)["boundary"] == boundaries[0]
+    about_keys = [entry for entry in statements(stack).values() if "kms:" in json.dumps(entry)]
+    assert about_keys == [
+        {
+            "Sid": "UseKeys",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": [prefix + key for key in ("bucket", "queue", "secrets", "function")],
+        }
+    ]
+
+    deploy(execution_role_permissions_boundary=boundaries[1])
+    assert role(stack) == {**before, "boundary": boundaries[1]}, "without keys their statement is gone"
+
+    assert deploy().changed == ["execution_role : Present | Ensure no boundary is left that is not wanted"]
+    assert role(stack) == before
+
+
+def test_a_role_that_is_given_is_used_untouched(stack: LocalStack, given: str) -> None:
+    ours, theirs = role(stack), role(stack, GIVEN)
+    roles = "execution_role,handler_image,export_function"
+    run = run_playbook("deploy", "--tags", roles, "--check", "--diff", "-e", f"execution_role_arn={given}")
+    assert run.returncode == 0, run.output
+    assert [task for task in run.changed if task.startswith("execution_role")] == []
+    assert f"+Role:{given}" in {"".join(line.split()) for line in run.output.splitlines()}, "the function takes it"
+
+    assert deploy(execution_role_arn=given).changed == []
+    assert (role(stack), role(stack, GIVEN)) == (ours, theirs)
