@@ -221,6 +221,12 @@ CASES = {
     "a key with no fixed beginning": of(
         "export_function", "export_function_key_template is", export_function_key_template="{project_hash}/{label_hash}"
     )._replace(role="execution_role"),
+    "a role of another account": of(
+        "execution_role",
+        "execution_role_arn is 'arn:aws:iam::210987654321:role/a'",
+        execution_role_arn="arn:aws:iam::210987654321:role/a",
+    ),
+    "a role by its name": of("execution_role", "execution_role_arn is 'a'", execution_role_arn="a"),
     # image_repository
     "a repository in upper case": of(
         "image_repository", "image_repository_name is 'Labels'", image_repository_name="Labels"
@@ -323,6 +329,25 @@ CASES = {
     ),
     "an address without a host": of("monitoring", "monitoring_emails is", monitoring_emails=["someone"]),
     "an action by its name": of("monitoring", "monitoring_alarm_actions is", monitoring_alarm_actions=["page-someone"]),
+    # retired_versions
+    "no version to roll back to": Case(
+        "retired_versions",
+        {"retired_versions_kept": 1},
+        "retired_versions_kept is 1",
+        "in retired_versions.yml and image",
+    ),
+    "all versions in a word": by_the_spec("retired_versions", retired_versions_kept="all"),
+    # What operates
+    "no version looked at": of("deployment", "deployment_versions is '0'", deployment_versions=0),
+    "a version by its alias": Case(
+        "live_version", {"live_version_number": "live"}, "live_version_number is 'live'", "-e live_version_number="
+    ),
+    "version zero": Case(
+        "live_version", {"live_version_number": "0"}, "live_version_number is '0'", "it is the number"
+    ),
+    "no time for the probe": of("verification", "verification_timeout is '0'", verification_timeout=0),
+    "a probe over 15 minutes": of("verification", "verification_timeout is '901'", verification_timeout=901),
+    "no dead letter moved": of("dead_letters", "dead_letters_limit is '0'", dead_letters_limit=0),
     # front_door, last in a deploy but for what follows it there
     "an access log for 31 days": of("front_door", "front_door_kind is", front_door_log_retention_days=31),
 }
