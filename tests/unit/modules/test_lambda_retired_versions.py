@@ -59,6 +59,7 @@ class FakeLambdaAndEcr(Fake):
         }
 
     def batch_delete_image(self, p: Values) -> Values:
+        assert len(p["imageIds"]) <= 100, "AWS refuses more"
         if not self.failures:
             gone = {image["imageDigest"] for image in p["imageIds"]}
             self.pushed = [number for number in self.pushed if digest(number) not in gone]
@@ -93,8 +94,32 @@ def test_a_version_that_an_alias_names_stays_with_its_image() -> None:
     assert fake.pushed == [1, 2, 4, 5]
 
 
+def test_what_the_unpublished_version_runs_stays() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
+    assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
+
+
 def test_what_is_to_be_kept_is_nothing_to_do() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 2, "1": 1, "2": 2}, [alias("2")], [1, 2])
+    assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
+
+
+def test_more_images_than_one_call_takes_are_removed() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 150, "3": 150}, [alias("3")], list(range(1, 151)))
+    done("lambda_retired_versions", fake, **OPTIONS)
+    assert fake.pushed == [149, 150]
+
+
+def test_an_image_that_somebody_else_removed_meanwhile_is_no_failure() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 3, "3": 3}, [alias("3")], [1, 2, 3])
+    fake.failures = [{"imageId": {"imageDigest": digest(1)}, "failureCode": "ImageNotFound", "failureReason": "gone"}]
+    assert done("lambda_retired_versions", fake, **OPTIONS)["images"] == [digest(1)]
+
+
+def test_an_image_whose_tag_was_resolved_by_lambda_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 3, "3": 3}, [alias("3")], [1, 2, 3])
+    code = {"ImageUri": "registry/images:tag", "ResolvedImageUri": f"registry/images@{digest(1)}"}
+    monkeypatch.setattr(fake, "get_function", lambda _p: {"Code": code})
     assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
 
 

@@ -136,9 +136,10 @@ def test_a_secret_that_existed_before_is_left_unless_it_is_the_same() -> None:
     assert fake.state["value"] == "theirs"
 
 
-def test_a_secret_without_a_value_gets_one() -> None:
+@pytest.mark.parametrize("tags", [{}, {"written-version": "a version that is gone"}])
+def test_a_secret_without_a_value_gets_one(tags: Values) -> None:
     fake = FakeSecretsManager()
-    fake.state = {"Name": "secret", "tags": {}, "value": None, "version": None}
+    fake.state = {"Name": "secret", "tags": tags, "value": None, "version": None}
     assert_converges("secret", fake, **MINIMAL)
     assert fake.state["value"] == MINIMAL["value"]
 
