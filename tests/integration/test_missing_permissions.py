@@ -20,6 +20,7 @@ DOCUMENTS = "docs/deployer-policy.json or docs/monitoring-policy.json"
 OURS = {
     "s3:GetBucketPolicy": "label_bucket",
     "sqs:GetQueueAttributes": "export_queue",
+    "secretsmanager:DescribeSecret": "encord_secrets",
     "ecr:DescribeRepositories": "image_repository",
     "logs:DescribeLogGroups": "export_function",
     "cloudwatch:DescribeAlarms": "monitoring",
