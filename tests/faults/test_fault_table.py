@@ -366,7 +366,12 @@ def test_a_refused_key_is_read_again_once_and_encord_is_left_alone(
 
 @proves(KEY_REFUSED)
 @pytest.mark.parametrize(
-    "bad", ["not a key", "-----BEGIN PRIVATE KEY-----\ncanary-of-the-key\n-----END PRIVATE KEY-----"]
+    "bad",
+    [
+        "not a key",
+        # Another format's, and no key.
+        "-----BEGIN PRIVATE KEY-----\ncanary-of-the-key\n-----END PRIVATE KEY-----",  # pragma: allowlist secret
+    ],
 )
 def test_a_malformed_key_fails_items_without_a_call_or_its_text(
     system: System, logged: Callable[[], Logged], bad: str

@@ -183,7 +183,7 @@ class Probe:
         self.checks.append({"name": name, "ok": ok, "found": found, "next": advice})
         return ok
 
-    def post(self, body: bytes, headers: dict[str, str], token: str = "") -> str:
+    def post(self, body: bytes, headers: dict[str, str], token: str | None = None) -> str:
         """Send a webhook; return the answer's status as text, or what went wrong, without the URL."""
         url = self.params["url"] + (f"?token={quote(token, safe='')}" if token else "")
         try:
