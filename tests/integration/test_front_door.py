@@ -80,6 +80,12 @@ def test_both_permissions_of_the_url_have_their_condition(stack: LocalStack) -> 
     }
 
 
+def test_verify_takes_the_function_url() -> None:
+    run = run_playbook("verify", "-e", "front_door_kind=function_url")
+    assert run.returncode == 0, run.output
+    assert "a probe followed from the endpoint to Encord" in " ".join(run.output.split())
+
+
 def test_a_webhook_through_the_function_url_ends_in_the_bucket(stack: LocalStack, deployment: Deployment) -> None:
     stack.encord_json("POST", "webhooks", {"url": f"{function_url(stack)}/webhook"})
     project = stack.encord_json("GET", "projects")["projects"][0]

@@ -183,7 +183,7 @@ def test_status_tells_what_is_there_and_changes_nothing(
 ) -> None:
     url = deployment.sqs.get_queue_url(QueueName=DEAD_LETTERS)["QueueUrl"]
     alarms = stack.aws("cloudwatch")
-    alarm = f"{NAME}-test-of-status"
+    alarm = f"{NAME}/test-of-status"
     alarms.put_metric_alarm(
         AlarmName=alarm,
         MetricName="Nothing",

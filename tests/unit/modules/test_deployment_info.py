@@ -80,6 +80,11 @@ class FakeAccount(Fake):
         ours = {"FunctionArn": f"{ARN}:live", "EventSourceArn": QUEUE_ARN, "State": "Enabled", "BatchSize": 10}
         return {"EventSourceMappings": [other, {**ours, "ScalingConfig": {"MaximumConcurrency": 5}}]}
 
+    def get_function_url_config(self, p: Values) -> Values:
+        self.there()
+        assert p == {"FunctionName": "function", "Qualifier": "live"}
+        return {"FunctionUrl": "https://abc.lambda-url.eu-west-1.on.aws/", "AuthType": "NONE"}
+
     def get_policy(self, _p: Values) -> Values:
         self.there()
         return {"Policy": json.dumps({"Statement": [{"Sid": "http-api"}]})}
@@ -187,6 +192,17 @@ def test_everything_is_told_and_nothing_is_changed() -> None:
     assert [alarm["state"] for alarm in found["alarms"]] == ["ALARM", "OK"]
     assert found["last_export"] == "2026-01-02T03:04:05Z"
     assert "seen" not in json.dumps(found), "the function's environment is not told"
+
+
+def test_a_function_url_is_looked_at_where_there_should_be_one() -> None:
+    there, missing = FakeAccount(), FakeAccount(empty=True)
+    wanted = {**NAMES, "function_url": True}
+    assert done("deployment_info", there, **wanted)["function_url"] == {
+        "url": "https://abc.lambda-url.eu-west-1.on.aws/",
+        "auth_type": "NONE",
+    }
+    assert done("deployment_info", missing, **wanted)["function_url"] == {}
+    assert done("deployment_info", there, **NAMES)["function_url"] == {}
 
 
 def test_versions_come_newest_first_with_their_images() -> None:

@@ -53,6 +53,10 @@ options:
     description: The HTTP API's name. Empty for none.
     type: str
     default: ""
+  function_url:
+    description: Whether the alias is expected to have a Function URL, and it is looked at.
+    type: bool
+    default: false
   alarm_prefix:
     description: What the names of our alarms begin with.
     type: str
@@ -140,6 +144,10 @@ log_groups:
   type: dict
 api:
   description: C(api_id), C(routes), C(rate_limit), C(burst_limit), C(integration) and C(log_group) of the HTTP API.
+  returned: always
+  type: dict
+function_url:
+  description: C(url) and C(auth_type) of the alias's Function URL. Empty where it has none or none was asked for.
   returned: always
   type: dict
 permissions:
@@ -434,6 +442,16 @@ class Account:
             "integration": integrations[0].get("IntegrationUri", "") if integrations else "",
         }
 
+    def function_url(self) -> dict[str, str]:
+        if not self.params["function_url"]:
+            return {}
+        named = {"FunctionName": self.params["function"], "Qualifier": self.params["alias"]}
+        try:
+            answer = self.client("lambda").get_function_url_config(aws_retry=True, **named)
+        except is_boto3_error_code(NOT_FOUND):
+            return {}
+        return {"url": answer["FunctionUrl"], "auth_type": answer["AuthType"]}
+
     def alarms(self) -> list[dict[str, str]]:
         pages = self.client("cloudwatch").get_paginator("describe_alarms")
         found = [
@@ -477,6 +495,7 @@ def gather(account: Account) -> dict[str, Any]:
         "secrets": account.secrets(),
         "log_groups": account.log_groups(),
         "api": account.api(),
+        "function_url": account.function_url(),
         "alarms": account.alarms(),
         "last_export": account.last_export(),
     }
@@ -496,6 +515,7 @@ def main() -> None:
             "secrets": {**names, "no_log": False},
             "log_groups": names,
             "api": {"type": "str", "default": ""},
+            "function_url": {"type": "bool", "default": False},
             "alarm_prefix": name,
             "metric_dimensions": {"type": "dict", "default": {}},
             "versions": {"type": "int", "default": 10},
