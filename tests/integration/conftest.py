@@ -140,14 +140,14 @@ class Deployment:
     def log_text(self) -> str:
         """Return everything in all log groups, as one text."""
         texts = []
-        for group in self.logs.describe_log_groups()["logGroups"]:
-            name = group["logGroupName"]
-            for stream in self.logs.describe_log_streams(logGroupName=name)["logStreams"]:
-                events = self.logs.get_log_events(
-                    logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True
-                )
+        for name in self._pages("describe_log_groups", "logGroups", "logGroupName"):
+            for stream in self._pages("describe_log_streams", "logStreams", "logStreamName", logGroupName=name):
+                events = self.logs.get_log_events(logGroupName=name, logStreamName=stream, startFromHead=True)
                 texts.extend(event["message"] for event in events["events"])
         return "\n".join(texts)
+
+    def _pages(self, operation: str, listed: str, name: str, **request: str) -> list[str]:
+        return [item[name] for page in self.logs.get_paginator(operation).paginate(**request) for item in page[listed]]
 
 
 @pytest.fixture(scope="session")
