@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ansible
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +65,82 @@ def test_whatever_is_wider_than_our_names_is_explained(path: Path) -> None:
         if any(not OURS.fullmatch(resource) for resource in statement["Resource"])
     }
     assert wide - explained == set()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every action is one that a playbook calls
+
+COLLECTIONS = Path(ansible.__file__).parents[1] / "ansible_collections"
+# Actions that are named otherwise than the operation that needs them (Service Authorization Reference).
+OPERATION_OF = {
+    "lambda:GetFunctionConfiguration": "function_updated",  # a waiter
+    "lambda:InvokeFunction": "invoke",
+    "s3:DeleteObject": "delete_objects",
+    "s3:DeleteObjectVersion": "delete_objects",
+    "s3:GetBucketPublicAccessBlock": "get_public_access_block",
+    "s3:GetEncryptionConfiguration": "get_bucket_encryption",
+    "s3:GetLifecycleConfiguration": "get_bucket_lifecycle_configuration",
+    "s3:ListBucket": "head_bucket",
+    "s3:ListBucketMultipartUploads": "list_multipart_uploads",
+    "s3:ListBucketVersions": "list_object_versions",
+    "s3:PutBucketPublicAccessBlock": "put_public_access_block",
+    "s3:PutEncryptionConfiguration": "put_bucket_encryption",
+    "s3:PutLifecycleConfiguration": "put_bucket_lifecycle_configuration",
+    "sqs:DeleteMessage": "delete_message_batch",
+}
+# Actions that no module calls by their name.
+BESIDES = {
+    "apigateway:": "asked for by the HTTP verb of each call",
+    "ecr:BatchCheckLayerAvailability": "docker push",
+    "ecr:CompleteLayerUpload": "docker push",
+    "ecr:GetDownloadUrlForLayer": "Lambda, which pulls the image as whoever makes the function",
+    "ecr:GetRepositoryPolicy": "Lambda, which lets itself pull from the repository",
+    "ecr:InitiateLayerUpload": "docker push",
+    "ecr:PutImage": "docker push",
+    "ecr:SetRepositoryPolicy": "Lambda, which lets itself pull from the repository",
+    "ecr:UploadLayerPart": "docker push",
+    "iam:PassRole": "Lambda, for the role that a function is given",
+    "logs:CreateLogDelivery": "API Gateway, for a stage's access log",
+    "logs:DeleteLogDelivery": "API Gateway, for a stage's access log",
+    "logs:DescribeResourcePolicies": "API Gateway, for a stage's access log",
+    "logs:GetLogDelivery": "API Gateway, for a stage's access log",
+    "logs:ListLogDeliveries": "API Gateway, for a stage's access log",
+    "logs:PutResourcePolicy": "API Gateway, for a stage's access log",
+    "logs:UpdateLogDelivery": "API Gateway, for a stage's access log",
+}
+
+
+def sources() -> str:
+    """Return the text of our modules, and of those of amazon.aws that the roles use."""
+    tasks = "\n".join(path.read_text() for path in ROOT.glob("roles/*/tasks/*.yml") if "local_stack" not in path.parts)
+    used = set(re.findall(r"^\s+amazon\.aws\.(\w+):", tasks, re.MULTILINE))
+    upstream = COLLECTIONS / "amazon/aws/plugins"
+    paths = [
+        *(ROOT / "collections/ansible_collections/label_export/aws/plugins").rglob("*.py"),
+        *(upstream / "modules" / f"{name}.py" for name in used),
+        upstream / "module_utils/iam.py",
+    ]
+    return "\n".join(path.read_text() for path in paths)
+
+
+def actions() -> list[str]:
+    return sorted({action for path in POLICIES for statement in statements(path) for action in statement["Action"]})
+
+
+def operation_of(action: str) -> str:
+    return OPERATION_OF.get(action) or re.sub(r"(?<!^)(?=[A-Z])", "_", action.partition(":")[2]).lower()
+
+
+def has_another_reason(action: str) -> bool:
+    return any(action == known or (known.endswith(":") and action.startswith(known)) for known in BESIDES)
+
+
+def test_every_action_is_called_by_a_module_or_has_another_reason() -> None:
+    text = sources()
+    called = {action for action in actions() if re.search(rf"\b{operation_of(action)}\b", text)}
+    assert [action for action in actions() if action not in called and not has_another_reason(action)] == []
+
+
+def test_the_reasons_are_for_actions_that_there_are() -> None:
+    named = {*OPERATION_OF, *(known for known in BESIDES if not known.endswith(":"))}
+    assert named - set(actions()) == set()
