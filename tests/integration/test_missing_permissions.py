@@ -24,6 +24,7 @@ OURS = {
     "ecr:DescribeRepositories": "image_repository",
     "logs:DescribeLogGroups": "export_function",
     "cloudwatch:DescribeAlarms": "monitoring",
+    "sns:GetTopicAttributes": "monitoring",
 }
 UPSTREAM = {"iam:GetRole": "execution_role"}
 

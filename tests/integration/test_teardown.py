@@ -63,7 +63,7 @@ def neighbour(stack: LocalStack) -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def other_account(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A credentials file of a deployer in another account, who has the documented policy and no more."""
+    """A credentials file of a deployer in another account, who has the documented policies and no more."""
     iam = boto3.client(
         "iam",
         endpoint_url=stack.facts["aws_endpoint_url"],
@@ -73,12 +73,11 @@ def other_account(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
         aws_access_key_id=OTHER_ACCOUNT,
         aws_secret_access_key=OTHER_ACCOUNT,
     )
-    policy = (ROOT / "docs/deployer-policy.json").read_text()
-    arn = f"arn:aws:iam::{OTHER_ACCOUNT}:policy/{DEPLOYER}"
     if not iam.list_policies(Scope="Local")["Policies"]:
-        arn = iam.create_policy(PolicyName=DEPLOYER, PolicyDocument=policy)["Policy"]["Arn"]
         iam.create_user(UserName=DEPLOYER)
-        iam.attach_user_policy(UserName=DEPLOYER, PolicyArn=arn)
+        for document in sorted(ROOT.glob("docs/*-policy.json")):
+            policy = iam.create_policy(PolicyName=f"{DEPLOYER}-{document.stem}", PolicyDocument=document.read_text())
+            iam.attach_user_policy(UserName=DEPLOYER, PolicyArn=policy["Policy"]["Arn"])
     key = iam.create_access_key(UserName=DEPLOYER)["AccessKey"]
     file = tmp_path_factory.mktemp("other-account") / "credentials"
     file.touch(mode=0o600)
