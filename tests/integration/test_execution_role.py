@@ -33,9 +33,10 @@ TRUST = {
 ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
-def role(stack: LocalStack, name: str = NAME) -> dict[str, Any]:
-    """Everything about a role that a deploy could touch."""
+def role(stack: LocalStack, name: str = "") -> dict[str, Any]:
+    """Everything about a role that a deploy could touch; ours where no name is given."""
     iam = stack.aws("iam")
+    name = name or f"{NAME}-{stack.facts['region']}"
     found = iam.get_role(RoleName=name)["Role"]
     attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
     policies = {}
