@@ -103,8 +103,8 @@ class Application:
     def _self_check(self, remaining: Callable[[], float], telemetry: Telemetry) -> dict[str, Any]:
         from label_export.self_check import SECONDS, SelfCheck  # noqa: PLC0415  (a webhook's cold start does without)
 
-        end = remaining() - SECONDS
-        retry = Retry(lambda: min(remaining(), remaining() - end))
+        left_over = max(0.0, remaining() - SECONDS)
+        retry = Retry(lambda: remaining() - left_over)
         return SelfCheck(self._settings, self._transport, self._aws, retry=retry, telemetry=telemetry).answer()
 
     def _exports(self, retry: Retry) -> Exports:

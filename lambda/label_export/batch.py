@@ -124,12 +124,12 @@ class BatchProcessor:
         try:
             return work()
         except TerminalError as error:
-            if not str(about["event_uid"]).startswith(PROBE_PREFIX):
+            if not _is_probe(about):
                 self._telemetry.count("Terminal", error.reason)
             self._telemetry.log("WARNING", "nothing to export", reason=error.reason, detail=str(error), **about)
             return True
         except ExportError as error:
-            if str(about["event_uid"]).startswith(PROBE_PREFIX):  # who sent it reads the log; no alarm is due
+            if _is_probe(about):  # who sent it reads the log; no alarm is due
                 self._telemetry.log("WARNING", "probe ended", reason=error.reason, detail=str(error), **about)
                 return True
             permanent = isinstance(error, PermanentError)
@@ -174,6 +174,10 @@ def _about(item: _Item) -> dict[str, object]:
         "message_ids": list(item.message_ids),
         "receive_count": item.receive_count,
     }
+
+
+def _is_probe(about: Mapping[str, object]) -> bool:
+    return str(about["event_uid"]).startswith(PROBE_PREFIX)
 
 
 def where(error: BaseException) -> str:

@@ -44,6 +44,7 @@ class SelfCheck:
         self._aws = aws
         self._retry = retry
         self._telemetry = telemetry
+        self._keys = encord_keys(settings, aws)
 
     def answer(self) -> dict[str, Any]:
         """Return `{"ok", "version", "checks": [{"name", "ok", "detail", "reason"?}]}`, without any secret.
@@ -80,14 +81,13 @@ class SelfCheck:
         return f"{signing} signing secrets and {tokens} URL tokens are set"
 
     def _private_key(self) -> str:
-        encord_keys(self._settings, self._aws).current(self._retry)
+        self._keys.current(self._retry)
         return f"it is an Ed25519 key, read from {self._settings.private_key_source}"
 
     def _encord(self) -> str:
         """Ask for labels that do not exist: reading, and signed. Every project of the allow list is asked."""
         settings = self._settings
-        keys = encord_keys(settings, self._aws)
-        account = EncordAccount(self._transport, settings.encord_domain, keys, self._spool())
+        account = EncordAccount(self._transport, settings.encord_domain, self._keys, self._spool())
         source = EncordSource(account, self._retry, self._telemetry.measure)
         projects = sorted(settings.projects)[:PROJECTS_ASKED]
         for project in projects:

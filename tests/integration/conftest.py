@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ SCENARIO_OF = {
 }
 collect_ignore = [f"test_{subject}.py" for subject, scenario in SCENARIO_OF.items() if scenario != ENVIRONMENT]
 PATIENCE_SECONDS = 60
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
@@ -66,14 +67,17 @@ def playbook_command(name: str, *arguments: str, inventory: str | None = None) -
     return ["ansible-playbook", f"playbooks/{name}.yml", *options, *arguments]
 
 
-def run_playbook(name: str, *arguments: str, inventory: str | None = None) -> Playbook:
-    """Run a playbook of the repository in the tested environment, as a user would."""
+def run_playbook(
+    name: str, *arguments: str, inventory: str | None = None, environment: Mapping[str, str] | None = None
+) -> Playbook:
+    """Run a playbook of the repository in the tested environment, as a user would; ``environment`` adds variables."""
     result = subprocess.run(
         playbook_command(name, *arguments, inventory=inventory),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        env={**os.environ, **PLAIN, **(environment or {})},
+        stdin=subprocess.DEVNULL,
         check=False,
     )
     return Playbook(result.returncode, result.stdout + result.stderr)

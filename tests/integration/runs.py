@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ENVIRONMENT, playbook_command
+from conftest import ENVIRONMENT, run_playbook
 from local_stack import ROOT
 
 # Where molecule's own runs of a scenario write (.config/molecule/config.yml).
 OF_MOLECULE = ROOT / ".local" / "state" / "runs" / ENVIRONMENT
 CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "ANSIBLE_CALLBACKS_ENABLED": "changes"}
-PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
 
 # A task's name with its role, and the loop's item where it has one.
 Change = tuple[str, str | None]
@@ -54,19 +51,9 @@ def described(path: Path, returncode: int = 0, output: str = "") -> Run:
 def recorded(name: str, *arguments: str) -> Run:
     """Run a playbook in the tested environment, and return the run with its changes."""
     with tempfile.TemporaryDirectory() as directory:
-        environment = {**os.environ, **PLAIN, **CALLBACK, "LABEL_EXPORT_RUNS": directory}
-        result = subprocess.run(
-            playbook_command(name, *arguments),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        run = run_playbook(name, *arguments, environment={**CALLBACK, "LABEL_EXPORT_RUNS": directory})
         records = sorted(Path(directory).iterdir())
-        output = result.stdout + result.stderr
-        return described(records[0], result.returncode, output) if records else Run(result.returncode, output)
+        return described(records[0], run.returncode, run.output) if records else Run(run.returncode, run.output)
 
 
 def by_molecule(playbook: str = "deploy") -> list[Run]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import NAME, playbook_command
+from conftest import NAME, PLAIN, playbook_command
 from local_stack import ROOT, LocalStack
 from resources import everything
-from runs import CALLBACK, PLAIN, events
+from runs import CALLBACK, events
 
 PATIENCE_SECONDS = 300
 PUSH = "handler_image : Build | Push the image"

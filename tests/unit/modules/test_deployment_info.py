@@ -87,7 +87,14 @@ class FakeAccount(Fake):
 
     def get_policy(self, _p: Values) -> Values:
         self.there()
-        return {"Policy": json.dumps({"Statement": [{"Sid": "http-api"}]})}
+        statement = {
+            "Sid": "http-api",
+            "Effect": "Allow",
+            "Principal": {"Service": "apigateway.amazonaws.com"},
+            "Action": "lambda:InvokeFunction",
+            "Condition": {"ArnLike": {"AWS:SourceArn": "arn:api"}, "StringEquals": {"AWS:SourceAccount": "1"}},
+        }
+        return {"Policy": json.dumps({"Statement": [statement]})}
 
     def get_queue_url(self, p: Values) -> Values:
         self.there("AWS.SimpleQueueService.NonExistentQueue")
@@ -189,6 +196,18 @@ def test_everything_is_told_and_nothing_is_changed() -> None:
         ["POST /webhook"],
         50,
     )
+    assert found["permissions"] == [
+        {
+            "statement_id": "http-api",
+            "action": "lambda:InvokeFunction",
+            "principal": "apigateway.amazonaws.com",
+            "source_arn": "arn:api",
+            "source_account": "1",
+            "function_url_auth_type": "",
+            "invoked_via_function_url": False,
+            "other_conditions": {},
+        }
+    ]
     assert [alarm["state"] for alarm in found["alarms"]] == ["ALARM", "OK"]
     assert found["last_export"] == "2026-01-02T03:04:05Z"
     assert "seen" not in json.dumps(found), "the function's environment is not told"

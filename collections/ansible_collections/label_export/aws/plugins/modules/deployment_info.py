@@ -151,7 +151,9 @@ function_url:
   returned: always
   type: dict
 permissions:
-  description: The statements of the alias's resource policy.
+  description:
+    - The statements of the alias's resource policy, each with C(statement_id), C(action), C(principal) and its
+      conditions, named as the options of M(label_export.aws.lambda_permission).
   returned: always
   type: list
   elements: dict
@@ -175,6 +177,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import find_all
 
 NO_QUEUE = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
 NO_BUCKET = ["NoSuchBucket", "404"]
@@ -296,13 +299,9 @@ class Account:
         }
 
     def permissions(self) -> list[dict[str, Any]]:
-        try:
-            answer = self.client("lambda").get_policy(
-                aws_retry=True, FunctionName=self.params["function"], Qualifier=self.params["alias"]
-            )
-        except is_boto3_error_code(NOT_FOUND):
-            return []
-        return statements(json_document(answer["Policy"]) or {})
+        named = {"FunctionName": self.params["function"], "Qualifier": self.params["alias"]}
+        found = find_all(self.client("lambda"), named)
+        return [{"statement_id": statement_id, **statement} for statement_id, statement in found.items()]
 
     def queue(self, name: str) -> dict[str, Any]:
         sqs = self.client("sqs")
