@@ -199,6 +199,8 @@ def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str
         found[f"log group {group['logGroupName']}"] = deployment.logs.list_tags_for_resource(resourceArn=arn)["tags"]
     for api in stack.aws("apigatewayv2").get_apis()["Items"]:
         found[f"API {api['Name']}"] = api.get("Tags", {})
+        stage = f"arn:aws:apigateway:{stack.facts['region']}::/apis/{api['ApiId']}/stages/$default"
+        found[f"stage of {api['Name']}"] = stack.aws("apigatewayv2").get_tags(ResourceArn=stage)["Tags"]
     found["topic"] = pairs(stack.aws("sns").list_tags_for_resource(ResourceArn=topic_arn)["Tags"])
     cloudwatch = stack.aws("cloudwatch")
     arns = [alarm["AlarmArn"] for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}/")["MetricAlarms"]]

@@ -116,13 +116,21 @@ class FakeApiGateway(Fake):
     def delete_access_log_settings(self, p: Values) -> None:
         del self.item("stages", "StageName", p)["AccessLogSettings"]
 
+    def tagged(self, p: Values) -> Values:
+        start = "arn:aws:apigateway:eu-west-1::/apis/"
+        tagged = {f"{start}{api['ApiId']}": api for api in self.state["apis"]}
+        tagged |= {f"{start}{stage['of']}/stages/{stage['StageName']}": stage for stage in self.state["stages"]}
+        return tagged[p["ResourceArn"]]
+
+    def get_tags(self, p: Values) -> Values:
+        return {"Tags": self.tagged(p).get("Tags", {})}
+
     def tag_resource(self, p: Values) -> None:
-        assert p["ResourceArn"] == f"arn:aws:apigateway:eu-west-1::/apis/{self.state['apis'][0]['ApiId']}"
-        self.state["apis"][0]["Tags"].update(p["Tags"])
+        self.tagged(p).setdefault("Tags", {}).update(p["Tags"])
 
     def untag_resource(self, p: Values) -> None:
         for key in p["TagKeys"]:
-            del self.state["apis"][0]["Tags"][key]
+            del self.tagged(p)["Tags"][key]
 
 
 STAGE = {
@@ -208,6 +216,7 @@ def test_an_api_is_made_kept_and_deleted(given: Values) -> None:
         ("apis", {"DisableExecuteApiEndpoint": True}, "own_endpoint"),
         ("apis", {"CorsConfiguration": {"AllowOrigins": ["*"]}}, "cors"),
         ("apis", {"Tags": {"owner": "they", "more": "1"}}, "tags"),
+        ("stages", {"Tags": {"owner": "they", "more": "1"}}, "stage_tags"),
         ("integrations", {"IntegrationUri": FUNCTION + "-2"}, "integration"),
         ("integrations", {"TimeoutInMillis": 1000}, "integration"),
         ("integrations", {"PayloadFormatVersion": "1.0"}, "integration"),

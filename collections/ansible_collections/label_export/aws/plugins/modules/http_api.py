@@ -59,7 +59,7 @@ options:
     type: dict
     default: {}
   tags:
-    description: The API's tags. Others are removed. Not managed when left out.
+    description: The tags of the API and of its stage. Others are removed. Not managed when left out.
     type: dict
 attributes:
   check_mode:
@@ -144,6 +144,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
             "route_settings": {},
         },
         "tags": params["tags"],
+        "stage_tags": params["tags"],
     }
 
 
@@ -169,9 +170,12 @@ class AmbiguousNameError(Exception):
 class HttpApi:
     """The API as it is, and the calls that change its parts."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, arn_start: str) -> None:
+        """`arn_start` is what the ARNs of the region's APIs begin with; empty where no tags are managed."""
         self.client = client
         self.name = name
+        self.arn_start = arn_start
+        self.stage_tags: dict[str, str] = {}
         self.api: dict[str, Any] = {}
         self.integration: dict[str, Any] = {}
         self.stage: dict[str, Any] | None = None
@@ -198,6 +202,17 @@ class HttpApi:
         self.routes = {route["RouteKey"]: route for route in self.read("get_routes", ApiId=self.id)}
         stages = self.read("get_stages", ApiId=self.id)
         self.stage = next((stage for stage in stages if stage["StageName"] == STAGE), None)
+        if self.stage and self.arn_start:
+            answer = self.client.get_tags(aws_retry=True, ResourceArn=self.stage_arn)
+            self.stage_tags = own_tags(answer.get("Tags", {}))
+
+    @property
+    def arn(self) -> str:
+        return f"{self.arn_start}/apis/{self.id}"
+
+    @property
+    def stage_arn(self) -> str:
+        return f"{self.arn}/stages/{STAGE}"
 
     @property
     def id(self) -> str:
@@ -235,6 +250,7 @@ class HttpApi:
             ),
             "stage": current_stage(self.stage),
             "tags": self.tags,
+            "stage_tags": self.stage_tags,
         }
 
     def ensure_api(self, wanted: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -286,7 +302,7 @@ class HttpApi:
         for surplus in self.surplus_integrations:
             self.client.delete_integration(aws_retry=True, ApiId=self.id, IntegrationId=surplus["IntegrationId"])
 
-    def ensure_stage(self, wanted: dict[str, Any]) -> None:
+    def ensure_stage(self, wanted: dict[str, Any], tags: dict[str, str] | None) -> None:
         request = {
             "ApiId": self.id,
             "StageName": STAGE,
@@ -304,14 +320,15 @@ class HttpApi:
         elif self.stage and self.stage.get("AccessLogSettings"):
             self.client.delete_access_log_settings(aws_retry=True, ApiId=self.id, StageName=STAGE)
         if self.stage is None:
-            self.client.create_stage(aws_retry=True, **request)
+            self.client.create_stage(aws_retry=True, Tags=tags or {}, **request)
+            self.stage_tags = tags or {}
         else:
             for route_key in self.stage.get("RouteSettings") or {}:
                 self.client.delete_route_settings(aws_retry=True, ApiId=self.id, StageName=STAGE, RouteKey=route_key)
             self.client.update_stage(aws_retry=True, **request)
 
-    def ensure_tags(self, arn: str, wanted: dict[str, str]) -> None:
-        to_set, to_remove = tag_changes(self.tags, wanted)
+    def ensure_tags(self, arn: str, current: dict[str, str], wanted: dict[str, str]) -> None:
+        to_set, to_remove = tag_changes(current, wanted)
         if to_set:
             self.client.tag_resource(aws_retry=True, ResourceArn=arn, Tags=to_set)
         if to_remove:
@@ -331,10 +348,11 @@ def ensure_present(module: AnsibleAWSModule, api: HttpApi) -> None:
         api.ensure_routes(wanted["routes"])
         api.remove_surplus_integrations()
         if "stage" in changes:
-            api.ensure_stage(wanted["stage"])
+            api.ensure_stage(wanted["stage"], wanted["stage_tags"])
         if "tags" in changes and current is not None:
-            partition = module.params["function_arn"].split(":")[1]
-            api.ensure_tags(f"arn:{partition}:apigateway:{module.region}::/apis/{api.id}", wanted["tags"])
+            api.ensure_tags(api.arn, api.tags, wanted["tags"])
+        if "stage_tags" in changes:
+            api.ensure_tags(api.stage_arn, api.stage_tags, wanted["stage_tags"])
     module.exit_json(changed=changed, diff=diff, api_id=api.id if api.api else "")
 
 
@@ -363,7 +381,10 @@ def main() -> None:
         required_if=[("state", "present", ("function_arn",))],
         supports_check_mode=True,
     )
-    api = HttpApi(module.client("apigatewayv2", retry_decorator=AWSRetry.jittered_backoff()), module.params["name"])
+    partition = (module.params["function_arn"] or ":").split(":")[1]
+    client = module.client("apigatewayv2", retry_decorator=AWSRetry.jittered_backoff())
+    arn_start = f"arn:{partition}:apigateway:{module.region}::" if module.params["tags"] is not None else ""
+    api = HttpApi(client, module.params["name"], arn_start)
     ensure = ensure_present if module.params["state"] == "present" else ensure_absent
     with reported(module, f"The HTTP API {api.name} could not be ensured"):
         try:
