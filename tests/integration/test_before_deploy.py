@@ -30,7 +30,7 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     assert check.returncode == 0, check.output
     assert everything_made(stack) == []
     announced = {task.partition(" : ")[0] for task in check.changed}
-    for alarm in ("dead-letters", "oldest-message", "errors", "throttles", "refused", "unavailable", "failed"):
+    for alarm in ("dead-letters", "oldest-message", "errors", "throttles", "refused", "unavailable", "failed", "no-access"):
         assert f"{NAME}/{alarm}:" in check.output, "each alarm is named"
     assert announced == {
         "label_bucket",

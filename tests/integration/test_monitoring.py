@@ -12,7 +12,7 @@ from local_stack import LocalStack
 
 # With the region in which all of these tests deploy.
 DASHBOARD = f"{NAME}-eu-west-1"
-ALARMS = ["dead-letters", "errors", "failed", "oldest-message", "refused", "throttles", "unavailable"]
+ALARMS = ["dead-letters", "errors", "failed", "no-access", "oldest-message", "refused", "throttles", "unavailable"]
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,41 @@ def test_an_alarm_is_raised_at_its_threshold_and_arrives(
     assert " Next: " in told["AlarmDescription"]
 
 
+def dimensions_written(deployment: Deployment, metric: str) -> list[list[str]]:
+    """Return the dimensions, as ``name=value``, of each line in which the handler counts a metric."""
+    found = []
+    for text in deployment.log_text().splitlines():
+        line = json.loads(text) if f'"{metric}"' in text and '"_aws"' in text else {}
+        for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+            if metric in [definition["Name"] for definition in directive["Metrics"]]:
+                found.append([f"{name}={line[name]}" for name in sorted(directive["Dimensions"][0])])
+    return found
+
+
+def watched(alarm: dict[str, Any]) -> list[str]:
+    return sorted(f"{part['Name']}={part['Value']}" for part in alarm["Dimensions"])
+
+
+def test_a_project_that_is_taken_away_is_what_the_alarm_watches(
+    cloudwatch: Any, deployment: Deployment, stack: LocalStack
+) -> None:
+    project = stack.encord_json("GET", "projects")["projects"][0]
+    row = next(row for row in project["label_rows"] if row["label_hash"])
+    change = {"version": 1, "project_hash": project["project_hash"], "label_hash": row["label_hash"]}
+    access = {"project_hash": project["project_hash"]}
+    stack.encord_json("POST", "access", {**access, "accessible": False})
+    try:
+        url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
+        deployment.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(change))
+        sets = eventually(
+            lambda: [names for names in dimensions_written(deployment, "Terminal") if "Reason=no_access" in names],
+            "a line of the handler that counts a label without access",
+        )
+    finally:
+        stack.encord_json("POST", "access", {**access, "accessible": True})
+    assert watched(alarm_of(cloudwatch, "no-access")) in sets
+
+
 def test_the_handlers_alarms_watch_what_the_handler_writes(
     cloudwatch: Any, deployment: Deployment, stack: LocalStack
 ) -> None:
@@ -100,16 +135,11 @@ def test_the_handlers_alarms_watch_what_the_handler_writes(
     unsigned = {"Content-Type": "application/json"}
     assert stack.request(deployment.webhook_url, "POST", b"{}", **unsigned)[0] == 401
 
-    def written() -> list[list[str]]:
-        lines = [json.loads(line) for line in deployment.log_text().splitlines() if '"Refused"' in line]
-        metrics = [line for line in lines if "_aws" in line and "Refused" in line]
-        sets = [(line, metric["Dimensions"][0]) for line in metrics for metric in line["_aws"]["CloudWatchMetrics"]]
-        return [[f"{name}={line[name]}" for name in sorted(names)] for line, names in sets]
-
-    sets = eventually(written, "a line of the handler that counts a refused webhook")
+    sets = eventually(
+        lambda: dimensions_written(deployment, "Refused"), "a line of the handler that counts a refused webhook"
+    )
     for name in ("refused", "failed", "unavailable"):
-        watched = sorted(f"{part['Name']}={part['Value']}" for part in alarm_of(cloudwatch, name)["Dimensions"])
-        assert watched in sets
+        assert watched(alarm_of(cloudwatch, name)) in sets
 
 
 def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: LocalStack, topic_arn: str) -> None:

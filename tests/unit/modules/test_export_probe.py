@@ -8,13 +8,16 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 from ansible_collections.label_export.aws.plugins.modules.export_probe import judged
 from fake_aws import Fake, Values, done
 
+ROOT = Path(__file__).resolve().parents[3]
 SECRETS = ["the-first-secret", "the-second-secret"]
 TOKENS = ["the-first-token", "the-second-token"]
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -133,6 +136,14 @@ def test_it_goes_in_by_the_front_door(
     assert {request["uid"] for request in front.requests} == {result["event_uid"]}
     assert {request["payload"]["project_hash"] for request in front.requests} == {PROJECT}
     assert fake.sent == []
+
+
+def test_one_verify_raises_no_alarm_for_refused_webhooks(door: Callable[..., Door]) -> None:
+    defaults = yaml.safe_load((ROOT / "roles/monitoring/defaults/main.yml").read_text())
+    front = door(FakeAccount(), SECRETS, TOKENS)
+    probe(FakeAccount(), url=front.url, signing_secrets=SECRETS, url_tokens=TOKENS, timeout=0)
+    refused = [request for request in front.requests if not request["let_in"]]
+    assert 0 < len(refused) < defaults["monitoring_refused_threshold"]
 
 
 def test_a_closed_environment_refuses_everybody_and_its_queue_is_proved(door: Callable[..., Door]) -> None:
