@@ -8,6 +8,8 @@ import pytest
 from conftest import NAME, run_playbook
 from local_stack import LocalStack
 
+ALARMS = ["dead-letters", "oldest-message", "errors", "throttles", "refused", "unavailable", "failed", "no-access"]
+
 
 def everything_made(stack: LocalStack) -> list[str]:
     """Return the name of every resource of ours in the account."""
@@ -30,7 +32,7 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     assert check.returncode == 0, check.output
     assert everything_made(stack) == []
     announced = {task.partition(" : ")[0] for task in check.changed}
-    for alarm in ("dead-letters", "oldest-message", "errors", "throttles", "refused", "unavailable", "failed", "no-access"):
+    for alarm in ALARMS:
         assert f"{NAME}/{alarm}:" in check.output, "each alarm is named"
     assert announced == {
         "label_bucket",

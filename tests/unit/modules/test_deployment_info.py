@@ -50,6 +50,7 @@ class FakeAccount(Fake):
     def __init__(self, *, empty: bool = False) -> None:
         super().__init__()
         self.empty = empty
+        self.in_use = "1"
         self.metrics: dict[str, float] = {"Exported": 3, "ApproximateAgeOfOldestMessage": 90}
 
     def there(self, code: str = "ResourceNotFoundException") -> None:
@@ -58,7 +59,7 @@ class FakeAccount(Fake):
 
     def get_alias(self, _p: Values) -> Values:
         self.there()
-        return {"FunctionVersion": "1"}
+        return {"FunctionVersion": self.in_use}
 
     def list_versions_by_function(self, _p: Values) -> Values:
         self.there()
@@ -229,6 +230,14 @@ def test_versions_come_newest_first_with_their_images() -> None:
     assert [item["version"] for item in found] == [str(number) for number in range(12, 0, -1)]
     looked_up = {item["version"]: item["image_found"] for item in found if item["image"]}
     assert looked_up == {"12": False, "11": True, "1": True}, "the newest two, and that in use"
+
+
+def test_who_goes_back_far_is_told_whether_the_image_is_there() -> None:
+    fake = FakeAccount()
+    fake.in_use = "6"
+    found = done("deployment_info", fake, versions=1, named_versions=["2", "40"], **NAMES)["versions"]
+    looked_up = {item["version"]: item["image_found"] for item in found if item["image"]}
+    assert looked_up == {"12": False, "6": True, "5": True, "2": True}, "in use, the one before, the one that is named"
 
 
 def test_nothing_is_told_as_nothing() -> None:

@@ -66,9 +66,14 @@ options:
     type: dict
     default: {}
   versions:
-    description: For how many of the newest versions the image is looked up. That in use always is.
+    description: For how many of the newest versions the image is looked up. That in use and the one before always are.
     type: int
     default: 10
+  named_versions:
+    description: Numbers of further versions whose image is looked up.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: It only reads.
@@ -232,7 +237,7 @@ class Account:
         return str(answer["FunctionVersion"])
 
     def versions(self, in_use: str) -> list[dict[str, Any]]:
-        """Return the published versions, newest first, the newest of them and that in use with their images."""
+        """Return the published versions, newest first: those that one could go back to with their images."""
         try:
             pages = self.client("lambda").get_paginator("list_versions_by_function")
             listed = [
@@ -242,10 +247,14 @@ class Account:
             return []
         published = [item for item in listed if item["Version"] != "$LATEST"]
         published.sort(key=lambda item: int(item["Version"]), reverse=True)
+        numbers = [item["Version"] for item in published]
+        looked_up = {*numbers[: self.params["versions"]], *self.params["named_versions"]}
+        if in_use in numbers:
+            place = numbers.index(in_use)
+            looked_up.update(numbers[place : place + 2])
         versions = []
-        for rank, item in enumerate(published):
-            number = item["Version"]
-            image = self.image_of(number) if rank < self.params["versions"] or number == in_use else None
+        for number, item in zip(numbers, published, strict=True):
+            image = self.image_of(number) if number in looked_up else None
             versions.append({"version": number, "modified": item.get("LastModified", ""), "image": image})
         found = self.images_found([item["image"] for item in versions if item["image"]])
         return [{**item, "image_found": item["image"] and item["image"] in found} for item in versions]
@@ -518,6 +527,7 @@ def main() -> None:
             "alarm_prefix": name,
             "metric_dimensions": {"type": "dict", "default": {}},
             "versions": {"type": "int", "default": 10},
+            "named_versions": names,
         },
         supports_check_mode=True,
     )
