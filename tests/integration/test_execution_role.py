@@ -111,6 +111,14 @@ def test_a_boundary_is_set_changed_and_removed_and_keys_are_allowed_only_while_t
     assert role(stack) == before
 
 
+def test_another_path_is_refused_and_the_role_keeps_what_it_may_do(stack: LocalStack) -> None:
+    before = role(stack)
+    run = run_playbook("deploy", "--tags", "execution_role", "-e", "execution_role_path=/elsewhere/")
+    assert run.returncode != 0
+    assert "AWS moves neither to another path: set execution_role_path back" in " ".join(run.output.split())
+    assert role(stack) == before
+
+
 def test_a_role_that_is_given_is_used_untouched(stack: LocalStack, given: str) -> None:
     ours, theirs = role(stack), role(stack, GIVEN)
     roles = "execution_role,handler_image,export_function"
