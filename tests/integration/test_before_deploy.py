@@ -8,7 +8,17 @@ import pytest
 from conftest import NAME, run_playbook
 from local_stack import LocalStack
 
-ALARMS = ["dead-letters", "oldest-message", "errors", "throttles", "refused", "unavailable", "failed", "no-access"]
+ALARMS = [
+    "dead-letters",
+    "oldest-message",
+    "errors",
+    "throttles",
+    "refused",
+    "unavailable",
+    "failed",
+    "no-access",
+    "endpoint",
+]
 
 
 def everything_made(stack: LocalStack) -> list[str]:

@@ -1,6 +1,7 @@
 """The three front doors: each is the only one there is, whichever there was before.
 
-Needs a deployed system with an HTTP API, and leaves one behind. The playbook runs for the role front_door alone.
+Needs a deployed system with an HTTP API, and leaves one behind. The playbook runs for the role front_door, and
+at the end for the alarms too, one of which is an HTTP API's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ EVERYTHING_OF: dict[str, dict[str, Any]] = {
     "none": {"apis": [], "urls": [], "log_groups": [], "statements": set()},
 }
 
+WITH_ALARMS = "front_door,monitoring"
+
 
 def what_there_is(stack: LocalStack) -> dict[str, Any]:
     functions = stack.aws("lambda")
@@ -42,8 +45,8 @@ def what_there_is(stack: LocalStack) -> dict[str, Any]:
     }
 
 
-def front_door(kind: str, *arguments: str) -> Playbook:
-    run = run_playbook("deploy", "--tags", "front_door", "-e", f"front_door_kind={kind}", *arguments)
+def front_door(kind: str, *arguments: str, roles: str = "front_door") -> Playbook:
+    run = run_playbook("deploy", "--tags", roles, "-e", f"front_door_kind={kind}", *arguments)
     assert run.returncode == 0, run.output
     return run
 
@@ -53,7 +56,7 @@ def with_an_http_api_before_and_after(stack: LocalStack) -> Any:
     assert what_there_is(stack) == EVERYTHING_OF["http_api"]
     yield
     if what_there_is(stack) != EVERYTHING_OF["http_api"]:
-        front_door("http_api")
+        front_door("http_api", roles=WITH_ALARMS)
 
 
 def function_url(stack: LocalStack) -> str:
@@ -124,8 +127,15 @@ def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(stack: LocalStack, 
     eventually(lambda: deployment.messages() == 0, "an empty queue")
 
 
+def apis_watched(stack: LocalStack) -> list[str]:
+    alarms = stack.aws("cloudwatch").describe_alarms(AlarmNames=[f"{NAME}/endpoint"])["MetricAlarms"]
+    return [dimension["Value"] for alarm in alarms for dimension in alarm["Dimensions"]]
+
+
 @pytest.mark.parametrize("kind", ["function_url", "http_api"])
-def test_a_door_opens_where_there_was_none_and_closes_when_the_api_comes_back(kind: str, stack: LocalStack) -> None:
-    """In this order. From none to the API is what a first deploy does."""
-    front_door(kind)
+def test_a_door_opens_where_there_was_none_and_its_alarm_with_it(kind: str, stack: LocalStack) -> None:
+    """In this order: the alarm goes, and is there for the new API. From none to the API is what a first deploy does."""
+    front_door(kind, roles=WITH_ALARMS)
     assert what_there_is(stack) == EVERYTHING_OF[kind]
+    apis = [api["ApiId"] for api in stack.aws("apigatewayv2").get_apis()["Items"] if api["Name"] == NAME]
+    assert apis_watched(stack) == apis

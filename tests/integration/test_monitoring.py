@@ -12,7 +12,17 @@ from local_stack import LocalStack
 
 # With the region in which all of these tests deploy.
 DASHBOARD = f"{NAME}-eu-west-1"
-ALARMS = ["dead-letters", "errors", "failed", "no-access", "oldest-message", "refused", "throttles", "unavailable"]
+ALARMS = [
+    "dead-letters",
+    "endpoint",
+    "errors",
+    "failed",
+    "no-access",
+    "oldest-message",
+    "refused",
+    "throttles",
+    "unavailable",
+]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +150,12 @@ def test_the_handlers_alarms_watch_what_the_handler_writes(
     )
     for name in ("refused", "failed", "unavailable"):
         assert watched(alarm_of(cloudwatch, name)) in sets
+
+
+def test_the_endpoints_alarm_watches_the_api_that_takes_the_webhooks(cloudwatch: Any, deployment: Deployment) -> None:
+    (dimension,) = alarm_of(cloudwatch, "endpoint")["Dimensions"]
+    assert dimension["Name"] == "ApiId"
+    assert f"/{dimension['Value']}/" in deployment.webhook_url
 
 
 def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: LocalStack, topic_arn: str) -> None:
