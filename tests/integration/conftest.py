@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,12 @@ def invoke(functions: Any, payload: dict[str, Any], qualifier: str) -> dict[str,
     """Invoke the function with an event; return its answer."""
     answer = functions.invoke(FunctionName=NAME, Qualifier=qualifier, Payload=json.dumps(payload).encode())
     return dict(json.loads(answer["Payload"].read()))
+
+
+def given_secrets(stack: LocalStack) -> list[str]:
+    """Return every secret that an environment is deployed with here, in pieces that one line of output can hold."""
+    key = Path(stack.facts["encord_private_key_file"]).read_text().splitlines()[1:-1]
+    return [*key, *Path(stack.facts["webhook_secret_file"]).read_text().split()]
 
 
 def as_the_deploy_left_it(secrets: Any, name: str, value: str) -> None:

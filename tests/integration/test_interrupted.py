@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import NAME, PLAIN, playbook_command
+from conftest import NAME, PLAIN, given_secrets, playbook_command
 from local_stack import ROOT, LocalStack
 from resources import everything
 from runs import CALLBACK, events
@@ -43,7 +43,7 @@ def deploy_until(boundary: str, directory: Path) -> int:
     }  # fmt: skip
     log = (directory / "output").open("w")
     deploy = subprocess.Popen(
-        playbook_command("deploy"),
+        playbook_command("deploy", "-vvv"),
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -94,5 +94,9 @@ def pushing(process: int) -> bool:
 @pytest.mark.parametrize("boundary", boundaries())
 def test_a_deploy_is_killed(boundary: str, stack: LocalStack, tmp_path: Path) -> None:
     was = everything(stack.aws, NAME).keys()
-    assert deploy_until(boundary, tmp_path / "run") == -signal.SIGKILL, (tmp_path / "run" / "output").read_text()
+    returncode = deploy_until(boundary, tmp_path / "run")
+    output = (tmp_path / "run" / "output").read_text()
+    assert returncode == -signal.SIGKILL, output
     assert everything(stack.aws, NAME).keys() >= was, "what an earlier run has made stays"
+    # At -vvv everything is told that Ansible knows; the secrets are not.
+    assert [secret for secret in given_secrets(stack) if secret in output] == []
