@@ -36,7 +36,7 @@ audit: install ## Have auditors of security look at everything
 	@scripts/audit
 
 unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
-	@python -m pytest tests/unit tests/contract tests/faults --cov --cov-report=term
+	@python -m pytest -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/integration

@@ -50,7 +50,7 @@ def with_body(body: str) -> str:
     return f"{BEGIN}\n{body}\n{END}\n"
 
 
-@pytest.mark.parametrize("text", [GOOD, ENCRYPTED])
+@pytest.mark.parametrize("text", [GOOD, ENCRYPTED], ids=["plain", "encrypted"])
 @pytest.mark.parametrize(
     ("old", "new"),
     [("", ""), ("\n", "\r\n"), ("\n", "\\n"), ("\n", "\\r\\n"), ("\n", " "), ("\n", "")],
@@ -107,6 +107,7 @@ def test_a_key_that_was_cut_off_anywhere_is_damaged(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [*(text for text, _ in BAD.values()), GOOD, GOOD.replace("\n", "\\n"), GOOD.replace("\n", " "), f"'{GOOD}' # mine"],
+    ids=[*BAD, "good", "literal \\n", "spaces", "a comment"],
 )
 def test_the_function_takes_the_same_keys(text: str) -> None:
     try:
@@ -125,7 +126,9 @@ def letters_told(text: str) -> list[str]:
     return [body[start : start + 8] for start in range(len(body) - 7) if body[start : start + 8] in told]
 
 
-@pytest.mark.parametrize("text", [text for text, _ in BAD.values()] + [GOOD, ENCRYPTED])
+@pytest.mark.parametrize(
+    "text", [*(text for text, _ in BAD.values()), GOOD, ENCRYPTED], ids=[*BAD, "good", "encrypted"]
+)
 def test_no_answer_holds_any_of_the_key(text: str) -> None:
     assert letters_told(text) == []
 
