@@ -77,6 +77,21 @@ class Target:
         return str(api["ApiId"])
 
     @property
+    def stage_arn(self) -> str:
+        return f"arn:aws:apigateway:{self.region}::/apis/{self.api}/stages/$default"
+
+    @property
+    def log_group_arn(self) -> str:
+        return f"arn:aws:logs:{self.region}:{self.account}:log-group:/aws/lambda/{self.name}"
+
+    @property
+    def topic_arn(self) -> str:
+        return f"arn:aws:sns:{self.region}:{self.account}:{self.name}-alarms"
+
+    def alarm_arn(self, name: str) -> str:
+        return f"arn:aws:cloudwatch:{self.region}:{self.account}:alarm:{self.name}/{name}"
+
+    @property
     def mapping(self) -> str:
         found = self.aws("lambda").list_event_source_mappings(FunctionName=self.name)["EventSourceMappings"]
         return str(found[0]["UUID"])
@@ -128,6 +143,7 @@ def row(what: str, disturb: Callable[[Target], Any], *tasks: str, shown: str | N
     return Disturbance(tasks[0].partition(" : ")[0], what, disturb, tasks, shown)
 
 
+SOMEBODY = {"Key": "owner", "Value": "somebody"}
 EVERYTHING_ALLOWED = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 )
@@ -178,15 +194,22 @@ TABLE = (
         lambda t: t.secret("encord-private-key", "untag_resource", TagKeys=["managed-by"]), PRIVATE_KEY),
     row("the signing secrets are described otherwise",
         lambda t: t.secret("webhook-signing-secrets", "update_secret", Description="somebody's"), SIGNING_SECRETS),
+    row("the signing secrets have a tag of somebody's",
+        lambda t: t.secret("webhook-signing-secrets", "tag_resource", Tags=[SOMEBODY]), SIGNING_SECRETS),
 
     row("the function may do everything with S3",
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=t.policy_arn, PolicyDocument=EVERYTHING_ALLOWED, SetAsDefault=True), POLICY),
+    row("the policy has a tag of somebody's",
+        lambda t: t.aws("iam").tag_policy(PolicyArn=t.policy_arn, Tags=[SOMEBODY]), POLICY),
+    row("the policy has lost a tag",
+        lambda t: t.aws("iam").untag_policy(PolicyArn=t.policy_arn, TagKeys=["version"]), POLICY),
     row("another service can take the role",
         lambda t: t.iam("update_assume_role_policy", PolicyDocument=ANYBODY_OF_EC2), ROLE),
     row("the role has lost its policy", lambda t: t.iam("detach_role_policy", PolicyArn=t.policy_arn), ROLE),
-    row("the role has a tag of somebody's",
-        lambda t: t.iam("tag_role", Tags=[{"Key": "owner", "Value": "somebody"}]), ROLE),
+    row("the role is described otherwise", lambda t: t.iam("update_role", Description="somebody's"), ROLE),
+    row("the role has a tag of somebody's", lambda t: t.iam("tag_role", Tags=[SOMEBODY]), ROLE),
+    row("the role has lost a tag", lambda t: t.iam("untag_role", TagKeys=["version"]), ROLE),
 
     row("tags of images can be moved",
         lambda t: t.aws("ecr").put_image_tag_mutability(repositoryName=t.name, imageTagMutability="MUTABLE"),
@@ -199,6 +222,9 @@ TABLE = (
     row("the repository has lost a tag",
         lambda t: t.aws("ecr").untag_resource(resourceArn=t.repository_arn, tagKeys=["version"]), REPOSITORY,
         shown="tags"),
+    row("the repository has a tag of somebody's",
+        lambda t: t.aws("ecr").tag_resource(resourceArn=t.repository_arn, tags=[SOMEBODY]), REPOSITORY,
+        shown="somebody"),
 
     row("the function's memory is 512 MiB", lambda t: t.function(MemorySize=512), FUNCTION, ALIAS, shown="MemorySize"),
     row("the function may take 30 s", lambda t: t.function(Timeout=30), FUNCTION, ALIAS, shown="Timeout"),
@@ -217,11 +243,20 @@ TABLE = (
     row("the function has a tag of somebody's",
         lambda t: t.aws("lambda").tag_resource(Resource=t.function_arn, Tags={"owner": "somebody"}), FUNCTION,
         shown="Tags"),
+    row("the function has lost a tag",
+        lambda t: t.aws("lambda").untag_resource(Resource=t.function_arn, TagKeys=["version"]), FUNCTION,
+        shown="Tags"),
     row("the alias is described otherwise",
         lambda t: t.aws("lambda").update_alias(FunctionName=t.name, Name="live", Description="somebody's"), ALIAS),
     row("logs are kept for a day",
         lambda t: t.aws("logs").put_retention_policy(logGroupName=f"/aws/lambda/{t.name}", retentionInDays=1),
         LOG_GROUP, shown="retention"),
+    row("the log group has a tag of somebody's",
+        lambda t: t.aws("logs").tag_resource(resourceArn=t.log_group_arn, tags={"owner": "somebody"}), LOG_GROUP,
+        shown="owner"),
+    row("the log group has lost a tag",
+        lambda t: t.aws("logs").untag_resource(resourceArn=t.log_group_arn, tagKeys=["version"]), LOG_GROUP,
+        shown="version"),
     row("the queue feeds nobody",
         lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, Enabled=False), MAPPING,
         shown="Enabled"),
@@ -248,6 +283,12 @@ TABLE = (
         shown="rate_limit"),
     row("the API is described otherwise",
         lambda t: t.aws("apigatewayv2").update_api(ApiId=t.api, Description="somebody's"), API, shown="description"),
+    row("the API's stage has a tag of somebody's",
+        lambda t: t.aws("apigatewayv2").tag_resource(ResourceArn=t.stage_arn, Tags={"owner": "somebody"}), API,
+        shown="owner"),
+    row("the API's stage has lost a tag",
+        lambda t: t.aws("apigatewayv2").untag_resource(ResourceArn=t.stage_arn, TagKeys=["version"]), API,
+        shown="version"),
     row("the API may no longer invoke the function",
         lambda t: t.aws("lambda").remove_permission(FunctionName=t.name, Qualifier="live", StatementId="http-api"),
         PERMISSION, shown="source_arn"),
@@ -257,10 +298,20 @@ TABLE = (
         shown="dead-letters"),
     row("no alarm for errors", lambda t: t.aws("cloudwatch").delete_alarms(AlarmNames=[f"{t.name}/errors"]), ALARMS,
         shown="errors"),
+    row("an alarm has a tag of somebody's",
+        lambda t: t.aws("cloudwatch").tag_resource(ResourceARN=t.alarm_arn("throttles"), Tags=[SOMEBODY]), ALARMS,
+        shown="owner"),
+    row("an alarm has lost a tag",
+        lambda t: t.aws("cloudwatch").untag_resource(ResourceARN=t.alarm_arn("throttles"), TagKeys=["version"]),
+        ALARMS, shown="version"),
     row("the topic is named otherwise",
         lambda t: t.aws("sns").set_topic_attributes(
-            TopicArn=f"arn:aws:sns:{t.region}:{t.account}:{t.name}-alarms", AttributeName="DisplayName",
-            AttributeValue="somebody's"), TOPIC, shown="somebody's"),
+            TopicArn=t.topic_arn, AttributeName="DisplayName", AttributeValue="somebody's"), TOPIC,
+        shown="somebody's"),
+    row("the topic has a tag of somebody's",
+        lambda t: t.aws("sns").tag_resource(ResourceArn=t.topic_arn, Tags=[SOMEBODY]), TOPIC, shown="owner"),
+    row("the topic has lost a tag",
+        lambda t: t.aws("sns").untag_resource(ResourceArn=t.topic_arn, TagKeys=["version"]), TOPIC, shown="version"),
     row("the page of numbers is empty",
         lambda t: t.aws("cloudwatch").put_dashboard(
             DashboardName=f"{t.name}-{t.region}", DashboardBody='{"widgets": []}'), DASHBOARD, shown="widgets"),

@@ -110,7 +110,9 @@ def identities(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             arn, version = policy["Arn"], policy["DefaultVersionId"]
             document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
             yield f"policy {policy['PolicyName']}", {
-                **iam.get_policy(PolicyArn=arn)["Policy"], "document": document,
+                **iam.get_policy(PolicyArn=arn)["Policy"],
+                "document": document,
+                "tags": iam.list_policy_tags(PolicyArn=arn)["Tags"],
             }  # fmt: skip
 
 
@@ -158,6 +160,8 @@ def apis(client: Client, name: str) -> Iterator[tuple[str, Any]]:
     for api in gateway.get_apis()["Items"]:
         if api["Name"] == name:
             one = {"ApiId": api["ApiId"]}
+            region = gateway.meta.region_name
+            stage = f"arn:aws:apigateway:{region}::/apis/{api['ApiId']}/stages/$default"
             yield (
                 f"api {name}",
                 {
@@ -165,6 +169,7 @@ def apis(client: Client, name: str) -> Iterator[tuple[str, Any]]:
                     "integrations": gateway.get_integrations(**one)["Items"],
                     "routes": gateway.get_routes(**one)["Items"],
                     "stages": gateway.get_stages(**one)["Items"],
+                    "stage tags": gateway.get_tags(ResourceArn=stage)["Tags"],
                 },
             )
 

@@ -138,23 +138,6 @@ def test_a_check_of_what_is_deployed_announces_nothing() -> None:
     assert check.changed == []
 
 
-def test_a_check_names_drift_and_leaves_it_and_a_deploy_heals_it(deployment: Deployment) -> None:
-    group = f"/aws/lambda/{NAME}"
-
-    def retention() -> int:
-        (found,) = deployment.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-        return int(found["retentionInDays"])
-
-    deployment.logs.put_retention_policy(logGroupName=group, retentionInDays=7)
-    deployment.s3.put_bucket_versioning(Bucket=deployment.bucket, VersioningConfiguration={"Status": "Suspended"})
-    check = run_playbook("deploy", "--check", "--diff")
-    assert (retention(), deployment.s3.get_bucket_versioning(Bucket=deployment.bucket)["Status"]) == (7, "Suspended")
-    deploy = run_playbook("deploy")
-    assert (retention(), deployment.s3.get_bucket_versioning(Bucket=deployment.bucket)["Status"]) == (30, "Enabled")
-    assert len(deploy.changed) == 2
-    assert check.changed == deploy.changed
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Labels
 

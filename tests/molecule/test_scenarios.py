@@ -21,8 +21,8 @@ HERE = ROOT / "tests" / "molecule"
 SCENARIOS = sorted(path.parent.name for path in HERE.glob("*/molecule.yml"))
 LOGS = ROOT / ".local" / "logs"
 STACK_UP, STACK_DOWN = "local.yml", "local_down.yml"
-# A deploy keeps about one core busy.
-AT_A_TIME = 2
+# A deploy keeps a core busy, but its tests wait in between.
+AT_A_TIME = 3
 # Steps that molecule takes without a playbook of their own.
 WITHOUT_PLAYBOOK = {"idempotence": "converge"}
 
@@ -93,7 +93,7 @@ def run_scenario(scenario: str) -> int:
 
 
 class Scenarios:
-    """Runs of scenarios: those that share the local stack two at a time on a new one, the others one by one after."""
+    """Runs of scenarios: those that share the local stack three at a time on a new one, the others one by one after."""
 
     def __init__(self, selected: list[str]) -> None:
         self.shared = [scenario for scenario in selected if not is_alone(scenario)]
