@@ -182,6 +182,8 @@ TABLE = (
     row("the queue takes plain HTTP", lambda t: t.queue(Policy=""), QUEUE, shown="Policy"),
     row("the queue has a tag of somebody's",
         lambda t: t.aws("sqs").tag_queue(QueueUrl=t.queue_url, Tags={"owner": "somebody"}), QUEUE, shown="Tags"),
+    row("the queue has lost a tag",
+        lambda t: t.aws("sqs").untag_queue(QueueUrl=t.queue_url, TagKeys=["version"]), QUEUE, shown="Tags"),
     row("dead letters are kept for a day", lambda t: t.dead_letters(MessageRetentionPeriod="86400"), DEAD_LETTERS,
         shown="MessageRetentionPeriod"),
     row("any queue may send its failures",

@@ -5,6 +5,7 @@ Molecule passes a scenario whose playbook is missing or whose play matches no ho
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from local_stack import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "molecule"
@@ -23,6 +25,46 @@ LOGS = ROOT / ".local" / "logs"
 STACK_UP, STACK_DOWN = "local.yml", "local_down.yml"
 # A deploy keeps a core busy, but its tests wait in between.
 AT_A_TIME = 3
+DEPLOYER = "deployer-of-label-export"
+POLICIES = sorted(ROOT.glob("docs/*-policy.json"))
+# What the deployer's policies allow besides, and who asks for it when.
+NOT_ASKED_FOR_HERE = {
+    "docker push, of AWS's registry": (
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:CompleteLayerUpload",
+        "ecr:InitiateLayerUpload",
+        "ecr:PutImage",
+        "ecr:UploadLayerPart",
+    ),
+    "Lambda, for the image and the role of a function": (
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:GetRepositoryPolicy",
+        "ecr:SetRepositoryPolicy",
+        "iam:PassRole",
+    ),
+    "API Gateway, for a stage's access log": (
+        "logs:CreateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:DescribeResourcePolicies",
+        "logs:GetLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:UpdateLogDelivery",
+    ),
+    "API Gateway, for tags; the emulator asks for the verb of the call": (
+        "apigateway:PUT",
+        "apigateway:TagResource",
+        "apigateway:UntagResource",
+    ),
+    "a deploy that finds what no scenario leaves, tested with the module alone": (
+        "lambda:UpdateFunctionUrlConfig",  # a Function URL that wants AWS's authentication
+        "logs:AssociateKmsKey",  # another key than the log group has
+        "logs:DisassociateKmsKey",
+        "s3:AbortMultipartUpload",  # a bucket to destroy in which an upload was broken off
+        "secretsmanager:RestoreSecret",  # a secret that was destroyed, and can still be had back
+        "sns:Unsubscribe",  # an address that is told no more
+    ),
+}
 # Steps that molecule takes without a playbook of their own.
 WITHOUT_PLAYBOOK = {"idempotence": "converge"}
 
@@ -99,6 +141,7 @@ class Scenarios:
         self.shared = [scenario for scenario in selected if not is_alone(scenario)]
         self.pool = ThreadPoolExecutor(AT_A_TIME)
         self.runs: dict[str, Future[int]] = {}
+        self.asked_for: set[str] = set()
 
     def start(self) -> None:
         """Begin with the ones that share the stack; they run on while tests wait for one of them."""
@@ -113,8 +156,15 @@ class Scenarios:
         self.start()
         if scenario in self.runs:
             return self.runs[scenario].result()
-        wait(self.runs.values())
+        self.finish_shared()
         return run_scenario(scenario)
+
+    def finish_shared(self) -> None:
+        """Wait for the ones that share the stack, and take down which actions the deployer was asked for on it."""
+        self.start()
+        wait(self.runs.values())
+        if self.runs and not self.asked_for:
+            self.asked_for = LocalStack().allowed_actions(DEPLOYER)
 
     def end(self) -> None:
         self.pool.shutdown()
@@ -125,8 +175,8 @@ class Scenarios:
 @pytest.fixture(scope="module")
 def scenarios(request: pytest.FixtureRequest) -> Iterator[Scenarios]:
     """The runs of all scenarios that are selected, `pytest -k drift` for one."""
-    calls = [item.callspec.params for item in request.session.items if "scenarios" in getattr(item, "fixturenames", ())]
-    found = Scenarios([str(parameters["scenario"]) for parameters in calls])
+    items = [item for item in request.session.items if "scenarios" in getattr(item, "fixturenames", ())]
+    found = Scenarios([str(item.callspec.params["scenario"]) for item in items if hasattr(item, "callspec")])
     yield found
     found.end()
 
@@ -141,3 +191,14 @@ def test_scenario_passes_and_each_step_matched_a_host(scenario: str, scenarios: 
     ran = steps(output)
     for step in scenario_configuration(scenario)["scenario"]["test_sequence"]:
         assert hosts_matched(ran.get(step, "")) > 0, f"the step {step} of {scenario} matched no host; see {log}"
+
+
+def test_the_deployer_is_asked_for_all_that_its_policies_allow(scenarios: Scenarios) -> None:
+    """Less than that fails the scenarios, which deploy as this user; more than that nobody needs."""
+    if set(scenarios.shared) < {scenario for scenario in SCENARIOS if not is_alone(scenario)}:
+        pytest.skip("only some of the scenarios were selected")
+    scenarios.finish_shared()
+    documents = [json.loads(path.read_text()) for path in POLICIES]
+    allowed = {action for document in documents for part in document["Statement"] for action in part["Action"]}
+    elsewhere = {action for actions in NOT_ASKED_FOR_HERE.values() for action in actions}
+    assert allowed - scenarios.asked_for == elsewhere
