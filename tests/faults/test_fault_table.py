@@ -56,11 +56,11 @@ GIANT = "a giant row (100 MB and more)"
 CLOCKS = "clocks off"
 
 ROWS = {
-    LOST: "reconcile finds it",
+    LOST: "not found by itself: the task is completed or submitted again",
     DUPLICATE: "same object, no new version; newest edit wins",
     FORGED: "the same 401; both accepted while rotating",
     MALFORMED: "413 before parsing; 4xx that names the field; unknown event acknowledged and counted; never 500",
-    QUEUE_DOWN: "5xx; reconcile covers",
+    QUEUE_DOWN: "5xx; what was queued already is a harmless hint",
     ENCORD_FAILS: "bounded tries with jitter inside the function's remaining time, then back to the queue",
     KEY_REFUSED: "items fail, alarm, no hammering, secret read again once; the key's text nowhere",
     S3_FAILS: "retry what is retryable; the rest to the dead-letter queue; no second version",
@@ -76,7 +76,7 @@ ROWS = {
 }
 
 ELSEWHERE = {
-    LOST: "what never reaches the function is found by reconcile, which has its own tests",
+    LOST: "what never reaches the function leaves nothing that could be looked at",
     THROTTLED: "Lambda refuses before the function runs; the mapping's maximum concurrency is read back once deployed",
 }
 

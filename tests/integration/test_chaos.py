@@ -197,7 +197,7 @@ class Storm:
         self.stack.encord_json("POST", "complete-task", change)
 
     def send(self, labels: Sequence[str]) -> None:
-        """Have Encord send a webhook until it is acknowledged (what never was would be reconcile's to find)."""
+        """Have Encord send a webhook until it is acknowledged (what never was, nothing would find)."""
         self.hints += len(labels)
         for _ in range(20):
             self.webhooks += 1
