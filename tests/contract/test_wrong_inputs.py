@@ -71,7 +71,13 @@ CASES = {
         "label_export", "label_export_environment is 'Prod'", label_export_environment="Prod"
     ),
     "a long environment": of(
-        "label_export", "label_export_environment is 'seventeen", label_export_environment="seventeen-letters"
+        "label_export", "label_export_environment is 'seventeen", label_export_environment="seventeenletters1"
+    ),
+    "a hyphen in the environment": of(
+        "label_export", "no two pairs make one resource name", label_export_environment="eu-dev"
+    ),
+    "an engine without its protocol": of(
+        "label_export", "label_export_docker_host '/var", label_export_docker_host="/var/run/docker.sock"
     ),
     "a long name": of("label_export", "label_export_name is", label_export_name="a" * 25),
     "no account": of("label_export", "label_export_account_id is ''", label_export_account_id=""),
@@ -99,6 +105,9 @@ CASES = {
     "a misspelt timeout": misspelt("export_function_timeuot", "export_function_timeout"),
     "a misspelt bucket": misspelt("label_bucket_nmae", "label_bucket_name"),
     "a misspelt list": misspelt("encord_secrets_signing_secret", "encord_secrets_signing_secrets"),
+    "the tag of a secret's version": of(
+        "label_export", "label_export_tags is", label_export_tags={"written-version": 1}
+    ),
     # label_bucket
     "a bucket that S3 refuses": of("label_bucket", "label_bucket_name is 'My_Bucket'", label_bucket_name="My_Bucket"),
     "a bucket with dots": of("label_bucket", "label_bucket_name is 'my.bucket'", label_bucket_name="my.bucket"),
@@ -177,6 +186,12 @@ CASES = {
         "encord_secrets",
         "encord_secrets_private_key_passphrase_secret_arn 'open sesame'",
         encord_secrets_private_key_passphrase_secret_arn="open sesame",
+    ),
+    "a secret's ARN without its end": of(
+        "encord_secrets",
+        "with the hyphen and six characters",
+        encord_secrets_private_key_secret_arn="arn:aws:secretsmanager:eu-west-1:123456789012:secret:key",
+        encord_secrets_private_key_file="",
     ),
     "three days to recover": of(
         "encord_secrets", "encord_secrets_recovery_window_days is 3", encord_secrets_recovery_window_days=3
@@ -310,10 +325,15 @@ CASES = {
         "export_function", "export_function_memory_limit_bytes (", export_function_memory_limit_bytes=1 << 40
     ),
     # front_door
+    "a front door with a blank": of("front_door", "front_door_name is 'a b'", front_door_name="a b"),
+    "a front door without its protocol": of(
+        "front_door", "front_door_base_url 'example.org'", front_door_base_url="example.org"
+    ),
     "an unknown front door": of("front_door", "front_door_kind is 'alb'", front_door_kind="alb"),
     "a path that does not begin": of("front_door", "front_door_kind is", front_door_path="webhook"),
     "no request a second": of("front_door", "front_door_kind is", front_door_throttling_rate_limit=0),
     # monitoring
+    "a dashboard with a blank": of("monitoring", "monitoring_dashboard_name is 'a b'", monitoring_dashboard_name="a b"),
     "an alias for the topic's key": of(
         "monitoring", "monitoring_topic_kms_key_arn is", monitoring_topic_kms_key_arn=ALIAS
     ),
