@@ -51,6 +51,8 @@ class FakeAccount(Fake):
         super().__init__()
         self.empty = empty
         self.in_use = "1"
+        self.shares: dict[str, float] = {}
+        self.mapping: Values = {}
         self.metrics: dict[str, float] = {"Exported": 3, "ApproximateAgeOfOldestMessage": 90}
 
     def there(self, code: str = "ResourceNotFoundException") -> None:
@@ -59,7 +61,8 @@ class FakeAccount(Fake):
 
     def get_alias(self, _p: Values) -> Values:
         self.there()
-        return {"FunctionVersion": self.in_use}
+        routing = {"RoutingConfig": {"AdditionalVersionWeights": self.shares}} if self.shares else {}
+        return {"FunctionVersion": self.in_use, **routing}
 
     def list_versions_by_function(self, _p: Values) -> Values:
         self.there()
@@ -79,7 +82,9 @@ class FakeAccount(Fake):
         self.there()
         other = {"FunctionArn": f"{ARN}:other", "EventSourceArn": QUEUE_ARN, "State": "Disabled"}
         ours = {"FunctionArn": f"{ARN}:live", "EventSourceArn": QUEUE_ARN, "State": "Enabled", "BatchSize": 10}
-        return {"EventSourceMappings": [other, {**ours, "ScalingConfig": {"MaximumConcurrency": 5}}]}
+        gone = {**ours, "State": "Deleting"}
+        ours = {**ours, "ScalingConfig": {"MaximumConcurrency": 5}, **self.mapping}
+        return {"EventSourceMappings": [other, gone, ours]}
 
     def get_function_url_config(self, p: Values) -> Values:
         self.there()
@@ -179,7 +184,14 @@ def test_everything_is_told_and_nothing_is_changed() -> None:
         assert fake.writes() == []
     assert (found["deployed"], found["version"], found["image"]) == (True, "1", f"{REGISTRY}@{digest('1')}")
     assert found["function"] == {"Version": "1", "Timeout": 120}
-    assert found["mapping"] == {"state": "Enabled", "batch_size": 10, "response_types": [], "maximum_concurrency": 5}
+    assert found["other_versions"] == {}
+    assert found["mapping"] == {
+        "state": "Enabled",
+        "batch_size": 10,
+        "response_types": [],
+        "maximum_concurrency": 5,
+        "filter_criteria": {},
+    }
     assert found["queue"]["messages"] == 3
     assert (found["queue"]["oldest_seconds"], found["queue"]["tls_only"]) == (90, True)
     assert found["dead_letter_queue"]["RedrivePolicy"]["maxReceiveCount"] == 5
@@ -225,6 +237,32 @@ def test_a_function_url_is_looked_at_where_there_should_be_one() -> None:
     assert done("deployment_info", there, **NAMES)["function_url"] == {}
 
 
+def test_the_shares_of_other_versions_are_told() -> None:
+    fake = FakeAccount()
+    fake.shares = {"2": 0.1}
+    found = done("deployment_info", fake, **NAMES)
+    assert (found["version"], found["other_versions"]) == ("1", {"2": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, {"Filters": [{"Pattern": "{}"}]}),
+        ({"KMSKeyArn": "arn:key"}, {"Filters": "encrypted"}),
+    ],
+)
+def test_filters_are_told(mapping: Values, told: Values) -> None:
+    fake = FakeAccount()
+    fake.mapping = mapping
+    assert done("deployment_info", fake, **NAMES)["mapping"]["filter_criteria"] == told
+
+
+def test_a_mapping_that_is_being_deleted_is_none() -> None:
+    fake = FakeAccount()
+    fake.mapping = {"State": "Deleting"}
+    assert done("deployment_info", fake, **NAMES)["mapping"] == {}
+
+
 def test_versions_come_newest_first_with_their_images() -> None:
     found = done("deployment_info", FakeAccount(), versions=2, **NAMES)["versions"]
     assert [item["version"] for item in found] == [str(number) for number in range(12, 0, -1)]
@@ -246,6 +284,7 @@ def test_nothing_is_told_as_nothing() -> None:
     for name in ("function", "mapping", "queue", "dead_letter_queue", "bucket", "api", "log_groups"):
         assert found[name] == {}, name
     assert found["permissions"] == found["alarms"] == []
+    assert found["other_versions"] == {}
     assert found["secrets"] == {"key": False, "gone": False}
 
 

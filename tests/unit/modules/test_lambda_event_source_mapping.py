@@ -14,6 +14,9 @@ from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, asse
 
 QUEUE = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:queue"
 FUNCTION = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:function"
+KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
+FILTERS: Values = {"Filters": [{"Pattern": '{"body": {"version": [2]}}'}]}
+POLLERS: Values = {"MinimumPollers": 2, "MaximumPollers": 2}
 MINIMAL: Values = {"function_name": "function:live", "event_source_arn": QUEUE}
 EVERYTHING: Values = {
     **MINIMAL,
@@ -31,13 +34,22 @@ class FakeLambda(Fake):
         super().__init__()
         self.state = []
         self.tags: dict[str, dict[str, str]] = {}
+        # What the mappings say of themselves, one listing at a time, before they say how they are.
+        self.progress: list[str] = []
 
     def list_event_source_mappings(self, p: Values) -> Values:
         if p["FunctionName"].startswith("gone"):
             raise RefusedError("ResourceNotFoundException")
         page = int(p.get("Marker", "0"))
         marker = {"NextMarker": str(page + 1)} if page + 1 < len(self.state) else {}
-        return {"EventSourceMappings": self.state[page : page + 1], **marker}
+        state = {"State": self.progress.pop(0)} if self.progress else {}
+        # Filters behind a key are not told.
+        hidden = ("FilterCriteria",) if self.state and self.state[page].get("KMSKeyArn") else ()
+        listed = [
+            {key: value for key, value in {**mapping, **state}.items() if key not in hidden}
+            for mapping in self.state[page : page + 1]
+        ]
+        return {"EventSourceMappings": listed, **marker}
 
     def create_event_source_mapping(self, p: Values) -> Values:
         identifier = str(UUID(int=len(self.state)))
@@ -69,6 +81,12 @@ class FakeLambda(Fake):
             mapping["State"] = "Enabled" if p.pop("Enabled") else "Disabled"
         del p["FunctionName"]
         mapping.update(p)
+        # AWS leaves out of its answers what a mapping has not, and does not take these two together.
+        for name in ("FilterCriteria", "KMSKeyArn", "ProvisionedPollerConfig"):
+            if not mapping.get(name):
+                mapping.pop(name, None)
+        if mapping.get("ScalingConfig") and "ProvisionedPollerConfig" in mapping:
+            raise RefusedError("InvalidParameterValueException")
 
     def delete_event_source_mapping(self, p: Values) -> None:
         self.state = [m for m in self.state if m["UUID"] != p["UUID"]]
@@ -96,6 +114,9 @@ def params(**given: Any) -> Values:
         ({"maximum_concurrency": 5}, "ScalingConfig", {"MaximumConcurrency": 5}),
         ({}, "FunctionResponseTypes", ["ReportBatchItemFailures"]),
         ({"report_batch_item_failures": False}, "FunctionResponseTypes", []),
+        ({}, "FilterCriteria", {}),
+        ({}, "KMSKeyArn", ""),
+        ({}, "ProvisionedPollerConfig", {}),
     ],
 )
 def test_wanted_settings(given: Values, name: str, value: Any) -> None:
@@ -116,6 +137,15 @@ def test_wanted_settings(given: Values, name: str, value: Any) -> None:
         ({"ScalingConfig": None}, "ScalingConfig", {}),
         ({"ScalingConfig": {"MaximumConcurrency": 5}}, "ScalingConfig", {"MaximumConcurrency": 5}),
         ({"FunctionResponseTypes": None}, "FunctionResponseTypes", []),
+        ({}, "FilterCriteria", {}),
+        ({"FilterCriteria": None}, "FilterCriteria", {}),
+        ({"FilterCriteria": {"Filters": []}}, "FilterCriteria", {}),
+        ({"FilterCriteria": FILTERS}, "FilterCriteria", FILTERS),
+        ({"KMSKeyArn": KEY}, "FilterCriteria", {"Filters": "encrypted"}),
+        ({"KMSKeyArn": KEY}, "KMSKeyArn", KEY),
+        ({"KMSKeyArn": None}, "KMSKeyArn", ""),
+        ({"ProvisionedPollerConfig": None}, "ProvisionedPollerConfig", {}),
+        ({"ProvisionedPollerConfig": POLLERS}, "ProvisionedPollerConfig", POLLERS),
     ],
 )
 def test_current_settings(mapping: Values, name: str, value: Any) -> None:
@@ -132,22 +162,25 @@ def test_a_mapping_is_made_kept_and_deleted(given: Values) -> None:
 
 
 @pytest.mark.parametrize(
-    ("drift", "setting"),
+    ("drift", "settings"),
     [
-        ({"State": "Disabled"}, "Enabled"),
-        ({"BatchSize": 10}, "BatchSize"),
-        ({"MaximumBatchingWindowInSeconds": 0}, "MaximumBatchingWindowInSeconds"),
-        ({"ScalingConfig": {}}, "ScalingConfig"),
-        ({"FunctionResponseTypes": []}, "FunctionResponseTypes"),
+        ({"State": "Disabled"}, ["Enabled"]),
+        ({"BatchSize": 10}, ["BatchSize"]),
+        ({"MaximumBatchingWindowInSeconds": 0}, ["MaximumBatchingWindowInSeconds"]),
+        ({"ScalingConfig": {}}, ["ScalingConfig"]),
+        ({"FunctionResponseTypes": []}, ["FunctionResponseTypes"]),
+        ({"FilterCriteria": FILTERS}, ["FilterCriteria"]),
+        ({"FilterCriteria": FILTERS, "KMSKeyArn": KEY}, ["FilterCriteria", "KMSKeyArn"]),
+        ({"ScalingConfig": {}, "ProvisionedPollerConfig": POLLERS}, ["ScalingConfig", "ProvisionedPollerConfig"]),
     ],
 )
-def test_drift_is_healed(drift: Values, setting: str) -> None:
+def test_drift_is_healed(drift: Values, settings: list[str]) -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **EVERYTHING)
     before = dict(fake.state[0])
     fake.state[0].update(drift)
     result = assert_converges("lambda_event_source_mapping", fake, **EVERYTHING)
-    assert list(result["diff"]["after"]) == [setting]
+    assert list(result["diff"]["after"]) == settings
     assert fake.state == [before]
 
 
@@ -184,6 +217,39 @@ def test_a_mapping_in_transition_is_waited_for() -> None:
     fake.refusals["update_event_source_mapping"] = ("ResourceInUseException", 3)
     assert done("lambda_event_source_mapping", fake, **EVERYTHING)["changed"]
     assert fake.state[0]["BatchSize"] == 5
+
+
+def listings(fake: FakeLambda) -> int:
+    return [name for name, _ in fake.calls].count("list_event_source_mappings")
+
+
+@pytest.mark.parametrize("given", [MINIMAL, EVERYTHING], ids=["unchanged", "changed"])
+def test_a_mapping_is_at_rest_when_the_run_ends(given: Values) -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **MINIMAL)
+    fake.progress = ["Creating", "Enabling", "Updating", "Updating"]
+    fake.calls.clear()
+    assert done("lambda_event_source_mapping", fake, **given)["changed"] == (given is EVERYTHING)
+    assert (fake.progress, listings(fake)) == ([], 5)
+
+
+def test_a_check_waits_for_nothing() -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **MINIMAL)
+    fake.progress = ["Creating"] * 2
+    fake.calls.clear()
+    done("lambda_event_source_mapping", fake, check=True, **EVERYTHING)
+    assert listings(fake) == 1
+
+
+def test_a_mapping_that_never_rests_is_warned_of() -> None:
+    fake = FakeLambda()
+    done("lambda_event_source_mapping", fake, **MINIMAL)
+    fake.progress = ["Updating"] * 1000
+    result = done("lambda_event_source_mapping", fake, **EVERYTHING)
+    assert result["changed"]
+    (warning,) = result["warnings"]
+    assert "function:live still is Updating. Messages wait in the queue" in str(warning)
 
 
 def test_a_mapping_that_is_being_deleted_is_none() -> None:

@@ -124,6 +124,11 @@ class FakeLambda(Fake):
     def update_function_configuration(self, p: Values) -> None:
         self.refuse_while_at_work()
         del p["FunctionName"]
+        if "ImageConfig" in p:
+            p["ImageConfigResponse"] = {"ImageConfig": p.pop("ImageConfig")}
+            if not p["ImageConfigResponse"]["ImageConfig"]:
+                del p["ImageConfigResponse"]
+                self.function()["latest"]["Configuration"].pop("ImageConfigResponse", None)
         self.function()["latest"]["Configuration"].update(p)
         self.progress = [{"LastUpdateStatus": "InProgress"}] * 2
 
@@ -194,6 +199,7 @@ def options(**given: Any) -> Values:
             "LoggingConfig",
             {"LogFormat": "JSON", "LogGroup": "/g"},
         ),
+        ({}, "ImageConfig", {}),
         ({}, "VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
         ({"vpc_subnet_ids": ["b", "a"]}, "VpcConfig", {"SubnetIds": ["a", "b"], "SecurityGroupIds": []}),
     ],
@@ -214,7 +220,15 @@ def test_wanted_settings(given: Values, name: str, value: Any) -> None:
         ({}, "TracingConfig", {"Mode": "PassThrough"}),
         ({}, "LoggingConfig", {"LogFormat": "Text", "LogGroup": ""}),
         ({}, "VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
+        ({}, "ImageConfig", {}),
         ({"KMSKeyArn": None, "VpcConfig": None}, "KMSKeyArn", ""),
+        ({"ImageConfigResponse": None}, "ImageConfig", {}),
+        ({"ImageConfigResponse": {"ImageConfig": {}}}, "ImageConfig", {}),
+        (
+            {"ImageConfigResponse": {"ImageConfig": {"EntryPoint": [], "Command": ["c"], "WorkingDirectory": ""}}},
+            "ImageConfig",
+            {"Command": ["c"]},
+        ),
         # What AWS adds does not count.
         (
             {"LoggingConfig": {"LogFormat": "JSON", "LogGroup": "/g", "SystemLogLevel": "INFO"}},
@@ -253,6 +267,7 @@ def test_an_image_is_known_by_tag_or_digest(code: Values, wanted: str | None, im
         ({"Version": "7", "LastModified": "today", "RevisionId": "r"}, True),
         ({"CodeSha256": "other"}, False),
         ({"MemorySize": 1024}, False),
+        ({"ImageConfigResponse": {"ImageConfig": {"EntryPoint": ["/bin/true"]}}}, False),
         ({"Environment": {"Variables": {"A": "1"}}}, False),
     ],
 )
@@ -293,6 +308,8 @@ def test_a_function_is_made_kept_and_deleted(given: Values) -> None:
         ({"LoggingConfig": {"LogFormat": "Text", "LogGroup": "/other"}}, "LoggingConfig"),
         ({"VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "VpcId": ""}}, "VpcConfig"),
         ({"Architectures": ["x86_64"]}, "Architectures"),
+        ({"ImageConfigResponse": {"ImageConfig": {"Command": ["other.handler"]}}}, "ImageConfig"),
+        ({"ImageConfigResponse": {"ImageConfig": {"WorkingDirectory": "/elsewhere"}}}, "ImageConfig"),
     ],
 )
 def test_drift_is_healed_and_published(drift: Values, setting: str) -> None:

@@ -109,6 +109,10 @@ version:
   description: The number of the version in use, empty for none.
   returned: always
   type: str
+other_versions:
+  description: The share of the calls, 0 to 1, that the alias hands to each other version. Empty for none.
+  returned: always
+  type: dict
 image:
   description: The image of the version in use, empty for none.
   returned: always
@@ -124,7 +128,9 @@ function:
   returned: always
   type: dict
 mapping:
-  description: The event source mapping between queue and alias.
+  description: >-
+    The event source mapping between queue and alias: C(state), C(batch_size), C(response_types), C(maximum_concurrency)
+    and C(filter_criteria). One that is being deleted is none.
   returned: always
   type: dict
 queue:
@@ -182,7 +188,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
-from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import find_all
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, find_all
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import find_all as find_statements
 
 NO_QUEUE = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
 NO_BUCKET = ["NoSuchBucket", "404"]
@@ -227,14 +234,15 @@ class Account:
             return {}
         return answer
 
-    def alias_version(self) -> str:
+    def alias(self) -> dict[str, Any]:
+        """Return GetAlias's answer, {} for none."""
         try:
-            answer = self.client("lambda").get_alias(
+            answer: dict[str, Any] = self.client("lambda").get_alias(
                 aws_retry=True, FunctionName=self.params["function"], Name=self.params["alias"]
             )
         except is_boto3_error_code(NOT_FOUND):
-            return ""
-        return str(answer["FunctionVersion"])
+            return {}
+        return answer
 
     def versions(self, in_use: str) -> list[dict[str, Any]]:
         """Return the published versions, newest first: those that one could go back to with their images."""
@@ -282,21 +290,8 @@ class Account:
         return {image for image in images if image.rpartition("@")[2] in digests}
 
     def mapping(self) -> dict[str, Any]:
-        arn_end = f":function:{self.params['function']}:{self.params['alias']}"
-        try:
-            pages = self.client("lambda").get_paginator("list_event_source_mappings")
-            found = [
-                item
-                for page in pages.paginate(FunctionName=f"{self.params['function']}:{self.params['alias']}")
-                for item in page["EventSourceMappings"]
-            ]
-        except is_boto3_error_code(NOT_FOUND):
-            return {}
-        ours = [
-            item
-            for item in found
-            if item["FunctionArn"].endswith(arn_end) and item["EventSourceArn"].endswith(f":{self.params['queue']}")
-        ]
+        found = find_all(self.client("lambda"), f"{self.params['function']}:{self.params['alias']}")
+        ours = [item for item in found if item["EventSourceArn"].endswith(f":{self.params['queue']}")]
         if not ours:
             return {}
         item = ours[0]
@@ -305,11 +300,12 @@ class Account:
             "batch_size": item.get("BatchSize"),
             "response_types": item.get("FunctionResponseTypes") or [],
             "maximum_concurrency": (item.get("ScalingConfig") or {}).get("MaximumConcurrency", 0),
+            "filter_criteria": filter_criteria(item),
         }
 
     def permissions(self) -> list[dict[str, Any]]:
         named = {"FunctionName": self.params["function"], "Qualifier": self.params["alias"]}
-        found = find_all(self.client("lambda"), named)
+        found = find_statements(self.client("lambda"), named)
         return [{"statement_id": statement_id, **statement} for statement_id, statement in found.items()]
 
     def queue(self, name: str) -> dict[str, Any]:
@@ -485,13 +481,15 @@ def refuses_plain_http(policy: str | None) -> bool:
 
 def gather(account: Account) -> dict[str, Any]:
     params = account.params
-    version = account.alias_version()
+    alias = account.alias()
+    version = alias.get("FunctionVersion", "")
     versions = account.versions(version)
     configuration = account.function(version).get("Configuration", {}) if version else {}
     image = next((item["image"] for item in versions if item["version"] == version), "")
     return {
         "deployed": bool(version),
         "version": version,
+        "other_versions": (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {},
         "image": image,
         "versions": versions,
         "function": {name: configuration[name] for name in SHOWN if name in configuration},

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: lambda_alias
 short_description: Ensure an alias hands every call to one version of a function
 description:
-  - Makes an alias, or moves it to another version, and takes away whatever share of the calls it hands to other versions.
-  - Unlike M(amazon.aws.lambda_alias) it sees and ends such shares, which outlive a change of the version there, and has a
-    diff. A function's aliases go with the function.
+  - Makes an alias, or moves it to another version, and takes away whatever share of the calls it hands to others.
+  - Unlike M(amazon.aws.lambda_alias) it sees and ends such shares, which outlive a change of the version there, and
+    has a diff. A function's aliases go with the function.
 author: The label-export contributors
 options:
   function_name:

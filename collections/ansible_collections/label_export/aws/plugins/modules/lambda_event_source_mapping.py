@@ -12,6 +12,10 @@ description:
   - Makes, changes or deletes the event source mapping between one SQS queue and one function, version or alias.
   - Unlike M(amazon.aws.lambda_event) it heals every setting, knows the scaling configuration, and in check mode says
     what would change.
+  - Filters, which make Lambda delete messages, and provisioned pollers, which rule O(maximum_concurrency) out, are
+    taken away.
+  - Outside check mode it waits for up to two minutes until a mapping that AWS still makes or changes is at rest, and
+    warns when it is not by then; messages wait in the queue meanwhile.
 author: The label-export contributors
 options:
   function_name:
@@ -78,9 +82,9 @@ uuid:
   type: str
 """
 
+import time
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
@@ -90,10 +94,14 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     tag_changes,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, find_all
 
 # A mapping that is still being made or changed refuses every change with the first of these; while the one before it is
 # still being deleted, a new one is refused with the second.
 IN_TRANSITION = ["ResourceInUseException", "ResourceConflictException"]
+AT_REST = ("Enabled", "Disabled")
+LOOKS = 60
+SECONDS_BETWEEN_LOOKS = 2
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +113,10 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
         "MaximumBatchingWindowInSeconds": params["maximum_batching_window"],
         "ScalingConfig": {"MaximumConcurrency": concurrency} if concurrency else {},
         "FunctionResponseTypes": ["ReportBatchItemFailures"] if params["report_batch_item_failures"] else [],
+        # Emptied in one request with the rest: AWS takes no ScalingConfig beside a ProvisionedPollerConfig.
+        "FilterCriteria": {},
+        "KMSKeyArn": "",
+        "ProvisionedPollerConfig": {},
         "Tags": params["tags"],
     }
 
@@ -117,27 +129,29 @@ def current_settings(mapping: dict[str, Any]) -> dict[str, Any]:
         "MaximumBatchingWindowInSeconds": mapping.get("MaximumBatchingWindowInSeconds", 0),
         "ScalingConfig": {key: value for key, value in (mapping.get("ScalingConfig") or {}).items() if value},
         "FunctionResponseTypes": mapping.get("FunctionResponseTypes") or [],
+        "FilterCriteria": filter_criteria(mapping),
+        "KMSKeyArn": mapping.get("KMSKeyArn") or "",
+        "ProvisionedPollerConfig": mapping.get("ProvisionedPollerConfig") or {},
     }
 
 
 def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
     """Return the API's description of the mapping, or None."""
-    try:
-        paginator = client.get_paginator("list_event_source_mappings")
-        pages = paginator.paginate(FunctionName=params["function_name"], EventSourceArn=params["event_source_arn"])
-        mappings = [mapping for page in pages for mapping in page["EventSourceMappings"]]
-    except is_boto3_error_code("ResourceNotFoundException"):
-        return None
-    # Asked by name, the API also answers with the mappings of the function's other aliases.
-    # One that is being deleted does not count: it is gone in a moment, and takes no changes.
-    wanted = params["function_name"].split(":")
-    return next(
-        (
-            mapping
-            for mapping in mappings
-            if mapping["FunctionArn"].split(":function:")[-1].split(":") == wanted and mapping["State"] != "Deleting"
-        ),
-        None,
+    return next(iter(find_all(client, params["function_name"], EventSourceArn=params["event_source_arn"])), None)
+
+
+def wait_until_at_rest(module: AnsibleAWSModule, client: Any) -> None:
+    """Return once AWS has made or changed the mapping, or with a warning when it takes too long."""
+    state = ""
+    for _ in range(LOOKS):
+        mapping = find(client, module.params)
+        state = mapping["State"] if mapping else "gone"
+        if state in AT_REST:
+            return
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    module.warn(
+        f"After {LOOKS * SECONDS_BETWEEN_LOOKS} s the mapping of {module.params['event_source_arn']} to "
+        f"{module.params['function_name']} still is {state}. Messages wait in the queue until it is Enabled."
     )
 
 
@@ -171,8 +185,11 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
                 aws_retry=True,
                 FunctionName=params["function_name"],
                 EventSourceArn=params["event_source_arn"],
-                **{key: value for key, value in wanted.items() if value not in ({}, [], None)},
+                **{key: value for key, value in wanted.items() if value not in ({}, [], "", None)},
             )
+    # One that a run before this, or somebody else, made or changed is waited for as well.
+    if mapping and not module.check_mode and (changes or mapping["State"] not in AT_REST):
+        wait_until_at_rest(module, client)
     module.exit_json(changed=bool(changes), diff=difference(current, wanted), uuid=mapping["UUID"] if mapping else "")
 
 

@@ -13,6 +13,7 @@ description:
     setting differs from the newest published version.
   - Unlike M(amazon.aws.lambda) it changes nothing when nothing differs, waits for a running update before it starts
     one and until its own is through, and manages ephemeral storage, logging and reserved concurrency.
+  - What overrides the image's entry point, command or working directory is taken away.
   - A role that was just made cannot be assumed for some seconds. The module fails then; retry the task on the text
     C(cannot be assumed by Lambda).
 author: The label-export contributors
@@ -188,6 +189,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
             "SubnetIds": sorted(params["vpc_subnet_ids"]),
             "SecurityGroupIds": sorted(params["vpc_security_group_ids"]),
         },
+        "ImageConfig": {},
     }
 
 
@@ -203,6 +205,7 @@ def current_settings(function: dict[str, Any], wanted_image: str | None = None) 
         image = wanted_image
     logging = configuration.get("LoggingConfig", {})
     vpc = configuration.get("VpcConfig") or {}
+    overrides = (configuration.get("ImageConfigResponse") or {}).get("ImageConfig") or {}
     return {
         "ImageUri": image,
         "Architectures": configuration.get("Architectures", ["x86_64"]),
@@ -219,6 +222,7 @@ def current_settings(function: dict[str, Any], wanted_image: str | None = None) 
             "SubnetIds": sorted(vpc.get("SubnetIds", [])),
             "SecurityGroupIds": sorted(vpc.get("SecurityGroupIds", [])),
         },
+        "ImageConfig": {key: value for key, value in overrides.items() if value},
     }
 
 
@@ -318,7 +322,7 @@ class Function:
 
     def create(self, settings: dict[str, Any], tags: dict[str, str] | None) -> None:
         configuration = {
-            key: value for key, value in settings.items() if value not in (None, "") and key not in CODE_SETTINGS
+            key: value for key, value in settings.items() if value not in (None, "", {}) and key not in CODE_SETTINGS
         }
         if not settings["VpcConfig"]["SubnetIds"]:
             del configuration["VpcConfig"]
