@@ -22,7 +22,8 @@ VOLATILE = {
     "LastUpdateStatusReason", "CreateDate", "AliasArn", "SigningJobArn", "logStreamName", "RouteId",
 }  # fmt: skip
 
-
+# What an API may tell as empty, once it was emptied, instead of not at all.
+EMPTIED = {"ImageConfig", "ImageConfigResponse", "FilterCriteria"}
 # A tag of a secret's in which its module records the version that it wrote, an identifier that AWS chooses.
 WRITTEN_VERSION = "written-version"
 BUCKET_ASPECTS = (
@@ -40,11 +41,12 @@ BUCKET_ASPECTS = (
 def settled(value: Any) -> Any:
     """Return an API's answer without what changes by itself, lists of names in order, and JSON as objects."""
     if isinstance(value, dict):
-        return {
+        parts = {
             key: settled(part)
             for key, part in value.items()
             if key not in VOLATILE and not key.startswith("ApproximateNumber")
         }
+        return {key: part for key, part in parts.items() if part or key not in EMPTIED}
     if isinstance(value, list):
         kept = [part for part in value if not (isinstance(part, dict) and part.get("Key") == WRITTEN_VERSION)]
         return sorted((settled(part) for part in kept), key=lambda part: json.dumps(part, default=str, sort_keys=True))

@@ -5,11 +5,12 @@ One check, one deploy that heals and one that finds nothing serve all rows of th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import NAME
+from conftest import NAME, Playbook, run_playbook
 from disturbances import TABLE, Disturbance, Target
 from local_stack import LocalStack
 from resources import KINDS, difference, everything
@@ -23,6 +24,8 @@ class Story:
     before: dict[str, Any]
     unseen: list[str]
     disturbed: dict[str, Any]
+    verify: Playbook
+    status: Playbook
     check: Run
     after_check: dict[str, Any]
     heal: Run
@@ -44,11 +47,13 @@ def story(stack: LocalStack) -> Story:
         if not difference(was, look(row.role)):
             unseen.append(row.what)
     disturbed = look()
+    verify = run_playbook("verify", "-e", "verification_probe=false")
+    status = run_playbook("status")
     check = recorded("deploy", "--check", "--diff")
     after_check = look()
     heal = recorded("deploy")
     healed = look()
-    return Story(before, unseen, disturbed, check, after_check, heal, healed, recorded("deploy"))
+    return Story(before, unseen, disturbed, verify, status, check, after_check, heal, healed, recorded("deploy"))
 
 
 def test_the_table_reaches_every_role() -> None:
@@ -58,6 +63,34 @@ def test_the_table_reaches_every_role() -> None:
 
 def test_each_row_disturbed_something_that_the_api_tells(story: Story) -> None:
     assert story.unseen == []
+
+
+# What verify reads back and the table changes; image and secrets are left as they were.
+NOT_SO = {
+    "every call goes to the version in use",
+    "the queue hands messages to the alias, and takes back just those that failed",
+    "no filter makes Lambda delete messages",
+    "as many batches are handled side by side as is wanted",
+    "the queue hides a message six times as long as the function may take",
+    "what fails again and again goes to the dead-letter queue",
+    "both queues are encrypted and refuse plain HTTP",
+    "the bucket is private, versioned, encrypted and refuses plain HTTP",
+    "the function's log is kept as long as is wanted",
+    "the API takes webhooks for the alias, and is throttled and logged",
+    "nothing but this one API may invoke the alias",
+}
+
+
+def test_verify_names_every_setting_that_counts(story: Story) -> None:
+    assert story.verify.returncode != 0
+    assert set(re.findall(r"failed: \[localhost\] \(item=(.+?)\) =>", story.verify.output)) == NOT_SO
+
+
+def test_status_tells_which_version_gets_a_share_of_the_calls(story: Story) -> None:
+    assert story.status.returncode == 0, story.status.output
+    (alias,) = story.disturbed[f"function {NAME}"]["aliases"]
+    ((version, _share),) = alias["RoutingConfig"]["AdditionalVersionWeights"].items()
+    assert f"Version {version} gets 10.0 % of the calls" in " ".join(story.status.output.split())
 
 
 def test_the_check_passes_and_changes_nothing(story: Story) -> None:
@@ -83,13 +116,14 @@ def test_the_deploy_changes_only_what_was_disturbed(story: Story) -> None:
 
 def test_everything_is_as_it_was(story: Story) -> None:
     left = difference(story.before, story.healed)
-    # Versions of a function are history: the healed one is a new version, which the alias names.
+    # Versions of a function are history, somebody's too: the healed one is a new version, which the alias names.
     function = left.pop(f"function {NAME}")
     assert set(function) == {"versions", "aliases"}
-    versions = function["versions"]
-    assert versions[1] == [*versions[0], str(len(versions[0]))]
+    versions = story.disturbed[f"function {NAME}"]["versions"]
+    healed = str(len(versions))
+    assert function["versions"][1] == [*versions, healed]
     (alias,) = function["aliases"][1]
-    assert alias == {**function["aliases"][0][0], "FunctionVersion": versions[1][-1]}
+    assert alias == {**function["aliases"][0][0], "FunctionVersion": healed}
     assert left == {}
 
 

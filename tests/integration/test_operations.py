@@ -139,8 +139,12 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
     assert f"Ask for a self check of version {after}" in upgrade.output
     complete()
 
+    # Half of the calls are somebody's trial of the version before.
+    halves = {"AdditionalVersionWeights": {before: 0.5}}
+    deployment.functions.update_alias(FunctionName=NAME, Name="live", RoutingConfig=halves)
     back = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
     assert (in_use(), len(back.changed)) == (before, 1)
+    assert "RoutingConfig" not in deployment.functions.get_alias(FunctionName=NAME, Name="live")
     assert f"{ENVIRONMENT}: version {before} is in use instead of version {after}" in words(back)
     complete()
     again = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
