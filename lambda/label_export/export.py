@@ -100,10 +100,13 @@ class Exporter:
         row = self.source.fetch(project_hash, label_hash)
         for _ in range(MAX_LOOKS):
             key = self.keys.render(project_hash, row)
-            stored = early_look() if early_look is not None else self.store.look(key)
-            early_look = None
+            try:
+                stored = early_look() if early_look is not None else self.store.look(key)
+            finally:
+                early_look = None  # it keeps its error, which would keep this frame, and so the row
             standing = order(row, stored)
             if standing is Order.UNDECIDED:
+                del row  # before there is another: two giant rows may not fit beside each other
                 row = self.source.fetch(project_hash, label_hash)
                 if self.keys.render(project_hash, row) != key:
                     continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,10 @@ class Exports:
         keys = encord_keys(settings, aws, private_key)
         self._spool = Spool(settings.memory_limit, settings.spool_limit)
         self._account = EncordAccount(transport, settings.encord_domain, keys, self._spool)
+        # All compressed bodies of a batch together take no more memory than one row: what is above goes into files.
+        self._collect_compressed = partial(
+            self._spool.collect, memory_limit=settings.memory_limit // settings.concurrency
+        )
         self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
         self._items = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="item")
@@ -48,7 +53,7 @@ class Exports:
         """Return what exports labels, within one invocation."""
         return Exporter(
             source=EncordSource(self._account, retry, telemetry.measure),
-            store=S3Store(self._aws, self._layout, self._spool.collect, retry, telemetry.measure),
+            store=S3Store(self._aws, self._layout, self._collect_compressed, retry, telemetry.measure),
             keys=self._settings.keys,
             projects=self._settings.projects,
             stages=self._settings.workflow_stages,

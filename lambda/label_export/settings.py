@@ -89,8 +89,13 @@ class Settings:
 
     @property
     def memory_needed(self) -> int:
-        """Bytes that a batch of the largest rows may take: all in memory, one of them parsed (about nine times it)."""
-        return _BASE_MEMORY + self.memory_limit * (self.concurrency + 8)
+        """Bytes that a batch of the largest rows may take."""
+        return _BASE_MEMORY + self.memory_limit * self._rows_in_memory
+
+    @property
+    def _rows_in_memory(self) -> int:
+        """All side by side, one of them parsed (about nine times it), what is compressed together as much as one."""
+        return self.concurrency + 8 + self.gzip
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -134,7 +139,7 @@ class Settings:
         )
         memory = read.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 10240, 128, 10240) * MEBIBYTE  # set by Lambda
         if settings.memory_needed > memory:
-            most = (memory - _BASE_MEMORY) // (settings.concurrency + 8)
+            most = (memory - _BASE_MEMORY) // settings._rows_in_memory
             problem = f"is not within the function's memory: with LABEL_EXPORT_CONCURRENCY={settings.concurrency}"
             raise _wrong("LABEL_EXPORT_MEMORY_LIMIT_BYTES", f"{problem} it can be at most {most}")
         return settings

@@ -19,18 +19,19 @@ class Spool:
         self.memory_limit = memory_limit
         self._spool_limit = spool_limit
         self._directory = directory
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may give back in the thread that is just taking
         self._spooled = 0
 
-    def collect(self, chunks: Iterator[bytes]) -> Buffer:
-        """Return the whole body as one buffer.
+    def collect(self, chunks: Iterator[bytes], memory_limit: int | None = None) -> Buffer:
+        """Return the whole body as one buffer. `memory_limit` is the bytes of it in memory, where less than usual.
 
         A buffer on a file gives its space back when the last reference to it goes; the file has no name.
         Raises PermanentError("row_too_large") beyond the bounds, RetryableError("spool_busy") when others fill them.
         """
+        in_memory = self.memory_limit if memory_limit is None else memory_limit
         whole = bytearray()
         for chunk in chunks:
-            if len(whole) + len(chunk) > self.memory_limit:
+            if len(whole) + len(chunk) > in_memory:
                 return self._to_file(whole, chunk, chunks)
             whole += chunk
         return memoryview(whole)

@@ -6,6 +6,8 @@ import gc
 import gzip
 import hashlib
 import os
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -146,6 +148,72 @@ def test_a_truncated_giant_is_never_stored(deployment: Deployment, giant: str) -
     deployment.encord.fail("labelrow", *[Fault(cut="middle")] * 4)
     assert deployment.export(giant) == [giant]
     assert deployment.aws.objects == {}
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No garbage collector: what is in a cycle stays."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_a_look_that_fails_does_not_keep_the_row(deployment: Deployment, giant: str, output: Any) -> None:
+    deployment.aws.fail("HeadObject", Fault(Answer(403)))
+    assert deployment.export(giant) == [giant]
+    assert output().metric("Failed", "s3_access_denied") == 1
+    assert deployment.export(giant) == [], "the space is free again: there is not enough for two"
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_an_undecided_row_needs_no_room_for_two(deployment: Deployment, giant: str) -> None:
+    assert deployment.export(giant) == []
+    deployment.row(data_units={"text": "x" * (3 * MEBIBYTE)})
+    assert deployment.export(giant) == []
+    assert deployment.stored(giant).body == deployment.served(giant)  # type: ignore[union-attr]
+    assert deployment.encord.count("labelrow") == 3, "of the same second: fetched again before it was written"
+
+
+def test_a_compressed_body_takes_a_share_of_the_memory(deployment: Deployment, output: Any) -> None:
+    """Of a concurrency of 5, a fifth of what one row may take; the rest of it would not have been counted."""
+    deployment.set(
+        LABEL_EXPORT_COMPRESSION="gzip",
+        LABEL_EXPORT_MEMORY_LIMIT_BYTES=str(2 * MEBIBYTE),
+        LABEL_EXPORT_SPOOL_LIMIT_BYTES="0",
+    )
+    small = deployment.row(1, data_units={"text": os.urandom(MEBIBYTE // 4).hex()})
+    large = deployment.row(2, data_units={"text": os.urandom(MEBIBYTE // 2).hex()})
+    assert deployment.export(small, large) == [large]
+    assert output().metric("Failed", "row_too_large") == 1, "it wanted a file"
+
+
+class Collecting(int):
+    """A limit that has the garbage collector run at every second comparison: the one inside the spool's lock."""
+
+    comparisons = 0
+
+    def __lt__(self, other: int) -> bool:
+        self.comparisons += 1
+        if self.comparisons % 2 == 0:
+            gc.collect()
+        return super().__lt__(other)
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_the_garbage_collector_may_give_back_while_space_is_taken() -> None:
+    spool = Spool(memory_limit=1, spool_limit=Collecting(100))
+    ended = threading.Event()
+
+    def take() -> None:
+        for _ in range(3):
+            kept: list[Any] = [spool.collect(iter([b"x" * 40]))]
+            kept.append(kept)  # a cycle: only the collector frees it
+            del kept
+        ended.set()
+
+    threading.Thread(target=take, daemon=True).start()
+    assert ended.wait(10), "it waits for itself"
 
 
 def test_the_spool_counts_what_is_in_use() -> None:

@@ -113,6 +113,13 @@ def test_labels_held_in_memory_must_fit_in_the_functions_memory(memory: str, con
         Settings.from_environment(environment | {"LABEL_EXPORT_MEMORY_LIMIT_BYTES": str(most + 1)})
 
 
+def test_what_is_compressed_takes_memory_too() -> None:
+    plain, compressed = (
+        Settings.from_environment(LEAST | {"LABEL_EXPORT_COMPRESSION": way}).memory_needed for way in ("none", "gzip")
+    )
+    assert compressed - plain == 64 << 20
+
+
 def test_a_key_in_the_environment_does_not_show(deployment: object) -> None:
     environment = LEAST | {"LABEL_EXPORT_PRIVATE_KEY_SOURCE": "environment", "LABEL_EXPORT_PRIVATE_KEY": "canary"}
     settings = Settings.from_environment(environment)
