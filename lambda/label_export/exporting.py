@@ -46,8 +46,7 @@ class Exports:
         )
         self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
-        self._items = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="item")
-        self._looks = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="look")
+        self._items, self._looks = self._pools()
 
     def exporter(self, retry: Retry, telemetry: Telemetry) -> Exporter:
         """Return what exports labels, within one invocation."""
@@ -64,11 +63,18 @@ class Exports:
         """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order.
 
         None for those that have not ended after `seconds`. Such a one ends by itself later: it has no time left, and
-        what it may still write is written under its condition.
+        what it may still write is written under its condition. The next batch does not wait for its thread.
         """
         begun = [self._items.submit(work, item) for item in items]
-        wait(begun, timeout=seconds)
+        if wait(begun, timeout=seconds).not_done:
+            self._items, self._looks = self._pools()
         return [future.result() if not future.cancel() and future.done() else None for future in begun]
+
+    def _pools(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+        count = self._settings.concurrency
+        return ThreadPoolExecutor(count, thread_name_prefix="item"), ThreadPoolExecutor(
+            count, thread_name_prefix="look"
+        )
 
     def _start(self, work: Callable[[], T]) -> Callable[[], T]:
         return self._looks.submit(work).result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ USER_AGENT = f"encord-label-export/{__version__}"
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 60.0  # seconds without a byte
 _CHUNK = 1 << 20
+_PIECE = 1 << 16  # what is read at once, if it is there: TLS gives at most 16 KiB
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to be told gzip's format
 _SMALL_BODY = 1 << 20
 
 Collect = Callable[[Iterator[bytes]], Buffer]
@@ -92,8 +95,9 @@ class Transport:
     def send(self, request: Request, *, peer: str, timeout: float, collect: Collect | None = None) -> Response:
         """Send one request and return the whole answer, whatever its status.
 
-        `peer` names the other side in errors; `timeout` is in seconds and covers all of it; `collect` takes the chunks
-        of the answer's body and gives the whole (default: at most 1 MiB in memory).
+        `peer` names the other side in errors; `timeout` is in seconds and covers all of it, but starts anew with each
+        byte while the answer's headers come; `collect` takes the chunks of the answer's body and gives the whole
+        (default: at most 1 MiB in memory).
         Raises RetryableError when the connection fails, closes early or the time is up.
         """
         deadline = self._clock() + timeout
@@ -108,7 +112,9 @@ class Transport:
                 timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=min(READ_TIMEOUT, timeout)),
             )
             try:
-                whole = (collect or _collect_small)(self._chunks(response, deadline, peer))
+                pieces = self._pieces(response, deadline, peer)
+                gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
+                whole = (collect or _collect_small)(_decompressed(pieces, peer) if gzipped else pieces)
             except BaseException:
                 response.close()
                 raise
@@ -121,11 +127,28 @@ class Transport:
             raise _failed_connection(peer, error) from None
         return Response(response.status, response.headers, whole)
 
-    def _chunks(self, response: urllib3.BaseHTTPResponse, deadline: float, peer: str) -> Iterator[bytes]:
-        for chunk in response.stream(_CHUNK, decode_content=True):
+    def _pieces(self, response: urllib3.BaseHTTPResponse, deadline: float, peer: str) -> Iterator[bytes]:
+        """Give what has come as it comes: who waits for more than that waits anew for each byte of a slow answer."""
+        while piece := response.read1(_PIECE, decode_content=False):
             if self._clock() > deadline:
                 raise RetryableError("timeout", f"{peer} did not finish its answer in time")
-            yield chunk
+            yield piece
+
+
+def _decompressed(pieces: Iterator[bytes], peer: str) -> Iterator[bytes]:
+    """Undo gzip, at most 1 MiB at once. An answer that ends early is found by who reads what it holds."""
+    decompressor = zlib.decompressobj(_GZIP)
+    try:
+        for piece in pieces:
+            left = piece
+            while left:
+                if decompressor.eof:
+                    decompressor = zlib.decompressobj(_GZIP)
+                yield decompressor.decompress(left, _CHUNK)
+                left = decompressor.unconsumed_tail or decompressor.unused_data
+        yield decompressor.flush()
+    except zlib.error:
+        raise RetryableError("malformed_answer", f"{peer}'s answer cannot be decompressed") from None
 
 
 def _collect_small(chunks: Iterator[bytes]) -> bytes:

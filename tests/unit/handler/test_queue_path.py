@@ -18,6 +18,7 @@ from conftest import PROJECT, Context, Deployment, batch, message
 from handler_servers import Answer, Fault, StoredObject
 from label_export import batch as batch_module
 from label_export import handler
+from label_export.adapters.s3 import S3Store
 from label_export.errors import SettingsError, UnknownEventError
 
 
@@ -260,6 +261,17 @@ def test_a_compressed_answer_of_encord(deployment: Deployment) -> None:
     assert deployment.stored(label).body == deployment.served(label)  # type: ignore[union-attr]
 
 
+def test_a_compressed_answer_in_two_members_that_grows_a_thousandfold(deployment: Deployment) -> None:
+    label = deployment.row(data_units={"text": "x" * (5 << 20)})
+    whole = deployment.encord.envelope(deployment.served(label)).body
+    half = len(whole) // 2
+    body = gzip.compress(whole[:half]) + gzip.compress(whole[half:])
+    deployment.encord.fail("labelrow", Fault(Answer(200, body, {"Content-Encoding": "gzip"})))
+    assert deployment.export(label) == []
+    assert deployment.stored(label).body == deployment.served(label)  # type: ignore[union-attr]
+    assert deployment.encord.count("labelrow") == 1
+
+
 def test_connections_are_kept_and_nothing_is_asked_twice(deployment: Deployment) -> None:
     labels = [deployment.row(number) for number in range(1, 4)]
     deployment.export(labels[0])
@@ -302,25 +314,50 @@ def test_what_is_left_is_handed_back_when_time_runs_low(deployment: Deployment, 
     assert output().metric("HandedBack") == 3
 
 
-def test_an_item_that_no_time_out_reaches_is_handed_back_before_the_time_ends(
+def test_an_answer_that_trickles_ends_with_its_time_and_holds_no_later_batch_up(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that comes a byte at a time: each byte is in time, the whole never is."""
     monkeypatch.setattr(batch_module, "START_RESERVE", 0.0)
-    labels = [deployment.row(number) for number in range(1, 5)]
-    deployment.set(LABEL_EXPORT_CONCURRENCY="2")
-    deployment.export(labels[2])
+    label, other = deployment.row(1), deployment.row(2)
+    deployment.set(LABEL_EXPORT_CONCURRENCY="1")
     enough = threading.Event()
-    deployment.encord.trickle[labels[0]] = enough
+    deployment.encord.trickle[label] = enough
     try:
-        context = Context(seconds=3.0)
-        assert deployment.export(*labels, context=context) == [labels[0]]
+        assert deployment.export(label, context=Context(seconds=2.0)) == [label]
+        assert output().metric("Failed", "timeout") == 1, "it was ended, not left behind"
+        assert deployment.export(other) == []
+    finally:
+        enough.set()
+
+
+def test_an_item_that_no_time_out_reaches_is_handed_back_before_the_time_ends(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "START_RESERVE", 0.0)
+    labels = [deployment.row(number) for number in range(1, 5)]
+    deployment.set(LABEL_EXPORT_CONCURRENCY="1")
+    deployment.export(labels[0])
+    enough = threading.Event()
+    look = S3Store.look
+
+    def hangs(self: S3Store, key: str) -> Any:
+        if labels[1] in key:
+            enough.wait(60)
+        return look(self, key)
+
+    monkeypatch.setattr(S3Store, "look", hangs)
+    try:
+        context = Context(seconds=2.0)
+        assert deployment.export(labels[2], labels[1], labels[3], context=context) == [labels[1], labels[3]]
         assert context.get_remaining_time_in_millis() > 0
-        assert all(deployment.stored(label) for label in labels[1:]), "the neighbours are done"
+        assert deployment.stored(labels[2]), "the neighbour is done"
         written = output()
-        (line,) = written.logged("label handed back")
-        assert (line["label_hash"], line["reason"]) == (labels[0], "overdue")
-        assert written.metric("HandedBack", "overdue") == 1
+        assert [line["label_hash"] for line in written.logged("label handed back")] == [labels[1], labels[3]]
+        assert written.metric("HandedBack", "overdue") == 2
+        assert deployment.export(labels[3], context=Context(seconds=4.0)) == [], (
+            "the next batch does not wait for the thread that hangs"
+        )
     finally:
         enough.set()
 
