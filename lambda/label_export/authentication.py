@@ -78,11 +78,16 @@ def authenticate(
 def _texts(items: object) -> tuple[str, ...]:
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise _malformed_secret()
+    try:
+        "".join(items).encode()
+    except UnicodeEncodeError:
+        raise _malformed_secret("holds half of a character (\\ud800 to \\udfff)") from None
     return tuple(item for item in items if item)
 
 
-def _malformed_secret() -> PermanentError:
-    problem = 'is not JSON like {"signing_secrets": ["..."], "url_tokens": ["..."]}'
+def _malformed_secret(
+    problem: str = 'is not JSON like {"signing_secrets": ["..."], "url_tokens": ["..."]}',
+) -> PermanentError:
     return PermanentError("signing_secrets", f"the secret in LABEL_EXPORT_SIGNING_SECRETS_ARN {problem}")
 
 

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
-from label_export.errors import ExportError, PermanentError, TerminalError
+from label_export.errors import ExportError, PermanentError, TerminalError, where
 from label_export.export import Exporter, Outcome, Result
 from label_export.messages import LabelChange, decode
 from label_export.observability import Telemetry
@@ -178,15 +177,6 @@ def _about(item: _Item) -> dict[str, object]:
 
 def _is_probe(about: Mapping[str, object]) -> bool:
     return str(about["event_uid"]).startswith(PROBE_PREFIX)
-
-
-def where(error: BaseException) -> str:
-    """Return an unexpected error's type and place, without its text, which could hold anything."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
-    return f"{type(error).__name__}{place}"
 
 
 def _receive_count(record: Mapping[str, Any]) -> int:

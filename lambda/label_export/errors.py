@@ -7,6 +7,7 @@ signatures or label content; causes that could (a library's text about a key) ar
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import PurePath
 
 
 class ExportError(Exception):
@@ -71,6 +72,15 @@ class UnknownEventError(ExportError):
 
     def __init__(self, message: str) -> None:
         super().__init__("unknown_event", message)
+
+
+def where(error: BaseException) -> str:
+    """Return an unexpected error's type and place, without its text, which could hold anything."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__}{place}"
 
 
 # Codes in Encord's envelope, as the SDK's encord/http/error_utils.py lists them.

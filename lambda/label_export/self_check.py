@@ -18,8 +18,7 @@ from label_export.adapters.secretsmanager import Secret
 from label_export.adapters.spool import Spool
 from label_export.adapters.transport import Transport
 from label_export.authentication import WebhookSecrets
-from label_export.batch import where
-from label_export.errors import ExportError, PermanentError, TerminalError
+from label_export.errors import ExportError, PermanentError, TerminalError, where
 from label_export.exporting import encord_keys
 from label_export.observability import Telemetry
 from label_export.ports import LabelRow

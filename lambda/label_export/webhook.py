@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from label_export.authentication import WebhookSecrets, authenticate
-from label_export.errors import ExportError, RefusedRequestError
+from label_export.errors import ExportError, RefusedRequestError, where
 from label_export.events import Webhook, WebhookRequest, is_known, parse_webhook, read_request
 from label_export.observability import Telemetry
 from label_export.ports import WorkQueue
@@ -59,6 +59,12 @@ class WebhookEndpoint:
         """Return the HTTP response to an event: 202, a 4xx that names the field, or 503 if work was not queued."""
         self._telemetry.count("Received")
         try:
+            return self._answer(event)
+        except Exception as error:  # noqa: BLE001  (its text could hold anything, and the sender must get an answer)
+            return self._unavailable("unexpected", where(error))
+
+    def _answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        try:
             request = read_request(event, self._path)
             self._authenticate(request)
             webhook = parse_webhook(request.body, self._event_types)
@@ -66,17 +72,25 @@ class WebhookEndpoint:
         except RefusedRequestError as refusal:
             return self._refuse(refusal)
         except ExportError as error:
-            return self._unavailable(error)
+            return self._unavailable(error.reason, str(error))
         return self._accept(webhook)
 
     def _authenticate(self, request: WebhookRequest) -> None:
         try:
             authenticate(request.headers, request.token, request.body, self._secrets(), time.time())
         except RefusedRequestError:
-            changed = self._secrets_again()  # a secret set a minute ago must work now
+            changed = self._changed_secrets()  # a secret set a minute ago must work now
             if changed is None:
                 raise
             authenticate(request.headers, request.token, request.body, changed, time.time())
+
+    def _changed_secrets(self) -> WebhookSecrets | None:
+        """Return the secrets newly read if they changed. Where that fails the refusal by the known ones stands."""
+        try:
+            return self._secrets_again()
+        except ExportError as error:
+            self._telemetry.log("WARNING", "secrets not read again", reason=error.reason, detail=str(error))
+            return None
 
     def _check_project(self, webhook: Webhook) -> None:
         if self._projects and any(change.project_hash not in self._projects for change in webhook.changes):
@@ -94,7 +108,9 @@ class WebhookEndpoint:
         try:
             self._queue.send(webhook.changes)
         except ExportError as error:
-            return self._unavailable(error, project_hash=first.project_hash, event_uid=first.event_uid)
+            return self._unavailable(
+                error.reason, str(error), project_hash=first.project_hash, event_uid=first.event_uid
+            )
         telemetry.measure("Enqueued", len(webhook.changes))
         telemetry.log(
             "INFO",
@@ -123,9 +139,9 @@ class WebhookEndpoint:
             refusal.status, body, {"Allow": "POST"} if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
         )
 
-    def _unavailable(self, error: ExportError, **fields: str) -> dict[str, Any]:
-        self._telemetry.count("WebhookFailed", error.reason)
-        self._telemetry.log("ERROR", "webhook not queued", reason=error.reason, detail=str(error), **fields)
+    def _unavailable(self, reason: str, detail: str, **fields: str) -> dict[str, Any]:
+        self._telemetry.count("WebhookFailed", reason)
+        self._telemetry.log("ERROR", "webhook not queued", reason=reason, detail=detail, **fields)
         return _response(503, {"error": "unavailable"}, {"Retry-After": "30"})
 
 

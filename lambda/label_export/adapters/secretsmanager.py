@@ -28,6 +28,7 @@ class Secret:
         self._lock = threading.Lock()
         self._text: str | None = None
         self._read_at = 0.0
+        self._asked_at = 0.0
         self._ahead: Future[str] | None = None
 
     def text(self, retry: Retry) -> str:
@@ -37,7 +38,7 @@ class Secret:
             if ahead:
                 return ahead.result()
             text = self._text
-            if text is None or self._age() > KEPT_FOR:
+            if text is None or self._clock() - self._read_at > KEPT_FOR:
                 text = self._read(retry)
             return text
 
@@ -50,18 +51,16 @@ class Secret:
         thread.shutdown(wait=False)
 
     def text_after_refusal(self, retry: Retry) -> str | None:
-        """Return the text as it is now, if it changed since it was kept; None if it did not, or was read just now."""
+        """Return the text as it is now, if it changed since it was kept; None if not, or if asked for just now."""
         with self._lock:
             before = self._text
-            if before is None or self._age() < READ_AGAIN_AFTER:
+            if before is None or self._clock() - self._asked_at < READ_AGAIN_AFTER:
                 return None
             now = self._read(retry)
             return now if now != before else None
 
-    def _age(self) -> float:
-        return self._clock() - self._read_at
-
     def _read(self, retry: Retry) -> str:
+        self._asked_at = self._clock()  # a read that fails counts too
         request = {"SecretId": self._arn}
         answer = retry(lambda timeout: self._aws.call("secretsmanager.GetSecretValue", request, timeout))
         text = answer.get("SecretString")

@@ -175,6 +175,7 @@ def surprises(watched: Watched) -> None:
 
             patch.setattr(f"label_export.adapters.{name}", broken)
             watched.export()
+            watched.post(webhook(label_hash=watched.label))
 
 
 PATHS: list[Path] = [

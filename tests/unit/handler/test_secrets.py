@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 from label_export.adapters.aws import AwsClient
-from label_export.adapters.secretsmanager import Secret
-from label_export.errors import RetryableError
+from label_export.adapters.secretsmanager import READ_AGAIN_AFTER, Secret
+from label_export.errors import PermanentError, RetryableError
 from label_export.retry import Retry
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
@@ -38,6 +38,13 @@ class Once:
 ONCE = cast("Retry", Once())
 
 
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def secret(*answers: str | Exception) -> tuple[Secret, SecretsManager]:
     service = SecretsManager(*answers)
     return Secret(cast("AwsClient", service), ARN), service
@@ -57,3 +64,19 @@ def test_a_failure_ahead_is_told_once_and_then_read_anew() -> None:
         ahead.text(ONCE)
     assert ahead.text(ONCE) == "now"
     assert service.answers == []
+
+
+def test_refusals_ask_again_after_a_while_and_no_sooner_whatever_came_of_it() -> None:
+    clock = Clock()
+    service = SecretsManager("old", PermanentError("denied", "no"), "new", "newer")
+    kept = Secret(cast("AwsClient", service), ARN, clock)
+    assert kept.text(ONCE) == "old"
+    assert kept.text_after_refusal(ONCE) is None
+    clock.now += READ_AGAIN_AFTER
+    with pytest.raises(PermanentError):
+        kept.text_after_refusal(ONCE)
+    assert kept.text_after_refusal(ONCE) is None, "a read that failed counts too"
+    assert kept.text(ONCE) == "old"
+    clock.now += READ_AGAIN_AFTER
+    assert kept.text_after_refusal(ONCE) == "new"
+    assert service.answers == ["newer"]

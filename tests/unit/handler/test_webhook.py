@@ -15,6 +15,7 @@ from conftest import PROJECT, SIGNING_ARN, Context, Deployment, signed_request, 
 from handler_servers import Answer, Fault
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from label_export import retry
 from label_export.authentication import WebhookSecrets, authenticate
 from label_export.errors import RefusedRequestError
 from label_export.events import MAX_BODY_BYTES, parse_webhook
@@ -184,6 +185,42 @@ def test_refusals_do_not_make_us_read_the_secret_each_time(deployment: Deploymen
     assert deployment.aws.count("GetSecretValue") == 1
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(Answer(503)), Fault(Answer(400, b'{"__type":"AccessDeniedException"}')), Fault(cut="before")],
+)
+def test_a_forged_request_is_refused_alike_while_the_secret_cannot_be_read_again(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    forged = signed_request(webhook(label_hash=LABEL), "wrong")
+    refusal = deployment.call(forged)
+    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    deployment.aws.fail("GetSecretValue", *[fault] * retry.ATTEMPTS)
+    output()
+    assert deployment.call(forged) == refusal
+    written = output()
+    assert written.metric("WebhookFailed") is None
+    (line,) = written.logged("secrets not read again")
+    assert line["level"] == "WARNING"
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202, "who can sign is let in"
+
+
+@pytest.mark.parametrize("name", ["webhook.parse_webhook", "adapters.sqs.SqsQueue.send"])
+def test_a_surprise_is_answered_counted_and_tells_no_text(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("canary")
+
+    monkeypatch.setattr(f"label_export.{name}", broken)
+    answer = deployment.post(webhook(label_hash=LABEL))
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "30")
+    written = output()
+    assert written.metric("WebhookFailed", "unexpected") == 1
+    assert written.logged("webhook not queued")[0]["detail"].startswith("ZeroDivisionError at test_webhook.py:")
+    assert "canary" not in written.text + json.dumps(answer)
+
+
 def test_url_token_instead_of_a_signature(deployment: Deployment, output: Any) -> None:
     second = uuid.uuid4().hex
     deployment.aws.secrets[SIGNING_ARN] = json.dumps({"url_tokens": [deployment.token, second]})
@@ -266,7 +303,15 @@ def test_nothing_else_is(secrets: list[str], body: bytes, given: str, timestamp:
 
 
 def test_a_malformed_secret_is_our_fault_not_the_senders(deployment: Deployment, output: Any) -> None:
-    for value in ("canary", "[]", '{"signing_secrets": "canary"}', '{"url_tokens": [1]}', "[" * 100_000):
+    half_a_character = '{"signing_secrets": ["canary\\ud800"]}'
+    for value in (
+        half_a_character,
+        "canary",
+        "[]",
+        '{"signing_secrets": "canary"}',
+        '{"url_tokens": [1]}',
+        "[" * 100_000,
+    ):
         deployment.aws.secrets[SIGNING_ARN] = value
         deployment.restart()
         assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 503
