@@ -39,6 +39,16 @@ class Large:
         return self.cpu_seconds / (self.row_bytes / 1e6)
 
 
+@dataclass(frozen=True)
+class Giant:
+    """One row that does not fit into memory: bytes of it, peak bytes of the process, and those of them in no file."""
+
+    row_bytes: int
+    seconds: float
+    peak_bytes: int
+    anonymous_bytes: int
+
+
 def warm(
     services: Services, contenders: Sequence[Contender], label_hashes: Sequence[str], repetitions: int
 ) -> dict[str, Warm]:
@@ -110,3 +120,15 @@ def large(
         )
         for name, all_took in seen.items()
     }
+
+
+def giant(services: Services, contender: Contender, row: tuple[str, int], small_label: str) -> Giant:
+    """Measure one giant row in a process that has served one small one before, and compare what was stored."""
+    label_hash, row_bytes = row
+    services.edit([label_hash, small_label])
+    with Worker(contender) as worker:
+        worker.call(services.event([small_label]))
+        with worker.anonymous() as seen:
+            took = worker.call(services.event([label_hash]))
+    services.check_exact(label_hash)
+    return Giant(row_bytes, took.seconds, took.peak_bytes, max(seen, default=0))

@@ -34,10 +34,12 @@ from services import CONNECTION_MS, REQUEST_MS, Services, services
 
 BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end -->"
 DOC_STYLE, EXPORTER = "doc-style", "exporter"
+GIANT = "exporter, 1,024 MiB"
 SOURCE, LATE_KEY, TEN_THREADS = "exporter, without bytecode", "exporter, title in the key", "exporter, concurrency 10"
 OBJECTS_A_FRAME = 10
 UNTRACKED_BYTES = 509  # of one object without a track, with its answer
 MOST_ADDED = 40e6
+MEMORY = 1024  # MiB of the function, by default
 LINEAR = 1.25  # CPU for a megabyte: largest row to smallest
 
 
@@ -52,11 +54,12 @@ class Plan:
     linear: int = 5
     labels: int = 20
     frames: int = 10_000
+    giant_frames: int = 43_600
     untracked: tuple[float, ...] = (4.5, 9, 18, 36)
     untracked_doc_style: tuple[float, ...] = (4.5, 9)
 
 
-QUICK = Plan(cold=3, warm=5, batch=2, large=1, linear=1, untracked_doc_style=(4.5,))
+QUICK = Plan(cold=3, warm=5, batch=2, large=1, linear=1, giant_frames=20_000, untracked_doc_style=(4.5,))
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Contenders:
     def ten_threads(self) -> Contender:
         """The exporter with twice the default's labels side by side."""
         return self.exporter.with_environment(TEN_THREADS, LABEL_EXPORT_CONCURRENCY="10")
+
+    @property
+    def giant(self) -> Contender:
+        """The exporter with the memory that Lambda tells it: its limits for rows are the defaults, and checked."""
+        return self.exporter.with_environment(GIANT, AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(MEMORY))
 
 
 def contenders(folder: Path, running: Services) -> Contenders:
@@ -99,6 +107,7 @@ def measured(running: Services, who: Contenders, plan: Plan, added: Mapping[str,
         *one_label(running, who, plan),
         *batch(running, who, plan),
         *video(running, who, plan),
+        giant(running, who, plan),
         table.bound_line("added to the base image, unpacked", _megabytes(added), MOST_ADDED, "≤ 40 MB"),
     ]
     slope, slope_lines = untracked(running, who, plan)
@@ -166,6 +175,17 @@ def video(running: Services, who: Contenders, plan: Plan) -> list[table.Line]:
             f"{ours.seconds / theirs.seconds:.3f}",
         ),
     ]  # fmt: skip
+
+
+def giant(running: Services, who: Contenders, plan: Plan) -> table.Line:
+    """Measure the memory that a row takes which is larger than what is held in memory."""
+    say("a giant row")
+    row = running.rows(plan.giant_frames, OBJECTS_A_FRAME)[0]
+    found = measure.giant(running, who.giant, row, running.image_label())
+    memory = f"{found.peak_bytes / 1e6:.0f} MB, {found.anonymous_bytes / 1e6:.0f} MB of it in no file"
+    goal = table.Goal(found.peak_bytes, MEMORY * 1e6)
+    name = f"{row[1] / 1e6:.0f} MB row, function of 1,024 MB: peak memory"
+    return table.Line(name, "", memory, f"{found.seconds * 1000:.0f} ms", goal, "≤ 1,024 MB")
 
 
 def untracked(running: Services, who: Contenders, plan: Plan) -> tuple[table.Line, str]:

@@ -140,6 +140,16 @@ class Services:
             if label_hash.encode() not in body[:4096] or not body.endswith(b"}"):
                 raise MeasurementError(f"label {label_hash} was not stored: what was measured is not an export")
 
+    def check_exact(self, label_hash: str) -> None:
+        """Make sure that the label was written since then, byte for byte as it is served; forget the object."""
+        with self._aws.lock:
+            written = {path: body for path, body in self._aws.history if path.endswith(f"/{label_hash}.json")}
+            self._aws.history.clear()
+            for path in written:
+                del self._aws.objects[path]
+        if list(written.values()) != [self._stand_in.row_bytes(label_hash)]:
+            raise MeasurementError(f"label {label_hash} was not stored as it is served: what was measured is no export")
+
     def event(self, label_hashes: Sequence[str]) -> dict[str, Any]:
         """Return an event of the queue with a message for each label."""
         return {

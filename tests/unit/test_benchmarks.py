@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import measure
 import pytest
 import run
 from contenders import PACKAGE, Contender, MeasurementError
@@ -29,6 +30,22 @@ def test_each_measure_is_reported(tmp_path: Path) -> None:
     assert ["requests (new connections), warm, one label", "5 (5)", "3 (0)", "", "", ""] in lines
     assert ["… stored already", "", "2 (0)", "", "", ""] in lines
     assert sizes.count("not run: quadratic") == 2
+
+
+def test_a_giant_row_is_measured_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with services(tmp_path) as running:
+        environment = running.exporter_environment() | {"LABEL_EXPORT_MEMORY_LIMIT_BYTES": str(1 << 20)}
+        exporter = Contender(run.EXPORTER, Path(sys.executable), "label_export.handler", PACKAGE.parent, environment)
+        who = run.Contenders(exporter, exporter, exporter)
+        line = run.giant(running, who, run.Plan(giant_frames=400)).cells()
+        assert line[0] == "2 MB row, function of 1,024 MB: peak memory"
+        assert line[-2:] == ["≤ 1,024 MB", "met"]
+        row = running.rows(400, run.OBJECTS_A_FRAME)[0]
+        found = measure.giant(running, exporter, row, running.image_label())
+        assert 0 < found.anonymous_bytes < found.peak_bytes
+        monkeypatch.setattr(running._stand_in, "row_bytes", lambda _: b"{}")
+        with pytest.raises(MeasurementError, match="not stored as it is served"):
+            measure.giant(running, exporter, row, running.image_label())
 
 
 def test_the_report_is_written_between_its_marks(tmp_path: Path) -> None:
