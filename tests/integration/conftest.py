@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -165,18 +166,37 @@ def deployment(stack: LocalStack) -> Deployment:
     return Deployment(stack)
 
 
-@pytest.fixture(scope="session")
-def encord(stack: LocalStack, deployment: Deployment) -> Iterator[LocalStack]:
-    """The Encord stand-in, which sends its webhooks to the deployed system."""
-    stack.encord_json("POST", "webhooks", {"url": deployment.webhook_url})
-    yield stack
-    stack.encord_json("DELETE", "webhooks")
+@contextmanager
+def webhook_to(stack: LocalStack, url: str, project_hash: str) -> Iterator[None]:
+    """Have the Encord stand-in send the webhooks of one project there too; other scenarios have theirs meanwhile."""
+    hook = stack.encord_json("POST", "webhooks", {"url": url, "project_hash": project_hash})
+    try:
+        yield
+    finally:
+        stack.encord_json("DELETE", f"webhooks/{hook['id']}")
+
+
+def statuses(task: dict[str, Any], url: str) -> list[int]:
+    """Return how a URL answered the webhooks that a task caused."""
+    return [delivery["status"] for delivery in task["deliveries"] if delivery["url"] == url]
 
 
 @pytest.fixture(scope="session")
-def label_rows(encord: LocalStack) -> list[dict[str, Any]]:
+def project(stack: LocalStack) -> dict[str, Any]:
+    """The stand-in's first project, which has label rows of every modality."""
+    return dict(stack.encord_json("GET", "projects")["projects"][0])
+
+
+@pytest.fixture(scope="session")
+def encord(stack: LocalStack, deployment: Deployment, project: dict[str, Any]) -> Iterator[LocalStack]:
+    """The Encord stand-in, which sends the first project's webhooks to the deployed system."""
+    with webhook_to(stack, deployment.webhook_url, project["project_hash"]):
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def label_rows(encord: LocalStack, project: dict[str, Any]) -> list[dict[str, Any]]:
     """Every label row of the stand-in's first project, with the project's hash."""
-    project = encord.encord_json("GET", "projects")["projects"][0]
     return [{**row, "project_hash": project["project_hash"]} for row in project["label_rows"]]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import statuses, webhook_to
 from local_stack import ROOT, LocalStack
 from runs import OF_MOLECULE, by_molecule, described
 
@@ -199,15 +200,14 @@ def webhook(stack: LocalStack, given: dict[str, Any], small_project: dict[str, A
     """The webhook's URL with its token, registered for the one project."""
     base = f"{stack.facts['aws_endpoint_url']}/_aws/execute-api/{api(stack)['ApiId']}/$default/hooks/encord/webhook"
     url = f"{base}?token={given['url_token']}"
-    hook = stack.encord_json("POST", "webhooks", {"url": url, "project_hash": small_project["project_hash"]})
-    yield url
-    stack.encord_json("DELETE", f"webhooks/{hook['id']}")
+    with webhook_to(stack, url, small_project["project_hash"]):
+        yield url
 
 
 def complete(stack: LocalStack, url: str, label_hash: str, **form: Any) -> dict[str, Any]:
     """Complete a task; return it with what the webhook of this environment was answered, as ``status``."""
     task = stack.encord_json("POST", "complete-task", {"label_hash": label_hash, **form})
-    (status,) = [delivery["status"] for delivery in task["deliveries"] if delivery["url"] == url]
+    (status,) = statuses(task, url)
     return {**task, "status": status}
 
 

@@ -30,7 +30,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from conftest import NAME, Deployment, eventually
+from conftest import NAME, Deployment, eventually, webhook_to
 from fault_proxy import (
     Answer,
     Exchange,
@@ -250,7 +250,7 @@ class NaiveWriter:
 
 
 @pytest.fixture
-def storm(stack: LocalStack, deployment: Deployment, encord: LocalStack) -> Iterator[Storm]:
+def storm(stack: LocalStack, deployment: Deployment) -> Iterator[Storm]:
     """The function with both proxies before it, short time-outs, and all of it set back at the end."""
     folder = Path(stack.facts["aws_ca_bundle"]).parent
     tls: dict[str, Any] = {"certificate": folder / "server-chain.pem", "key": folder / "server.key"}
@@ -282,7 +282,7 @@ def storm(stack: LocalStack, deployment: Deployment, encord: LocalStack) -> Iter
         set_function(TIMEOUT, {**variables, **disturbed})
         published = functions.publish_version(FunctionName=NAME)["Version"]
         functions.update_alias(FunctionName=NAME, Name="live", FunctionVersion=published)
-        yield Storm(encord, deployment, aws, proxied, random.Random(SEED))  # noqa: S311 - repeatable on purpose
+        yield Storm(stack, deployment, aws, proxied, random.Random(SEED))  # noqa: S311 - repeatable on purpose
 
 
 def set_visibility(deployment: Deployment, seconds: str) -> None:
@@ -324,10 +324,20 @@ def dead_letters(deployment: Deployment) -> list[dict[str, Any] | str]:
     return found
 
 
-def test_a_storm_loses_nothing_and_turns_nothing_back(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def webhooks() -> Iterator[ExitStack]:
+    """Where the storm's webhooks are ended with the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_a_storm_loses_nothing_and_turns_nothing_back(
+    storm: Storm, webhooks: ExitStack, capsys: pytest.CaptureFixture[str]
+) -> None:
     deployment, chance = storm.deployment, storm.chance
     made = storm.stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": LABELS + POISON_LABELS})
     project, rows = made["project_hash"], [row["label_hash"] for row in made["rows"]]
+    webhooks.enter_context(webhook_to(storm.stack, deployment.webhook_url, project))
     labels, poison = rows[:LABELS], rows[LABELS:]
     queue = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
     naive = NaiveWriter(storm)

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, eventually, run_playbook
+from conftest import NAME, Deployment, Playbook, eventually, run_playbook, webhook_to
 from local_stack import LocalStack
 
 ACCESS_LOG = f"/aws/apigateway/{NAME}"
@@ -36,9 +36,9 @@ def what_there_is(stack: LocalStack) -> dict[str, Any]:
     except functions.exceptions.ResourceNotFoundException:
         policy = {"Statement": []}
     urls = functions.list_function_url_configs(FunctionName=NAME)["FunctionUrlConfigs"]
-    groups = stack.aws("logs").describe_log_groups(logGroupNamePrefix="/aws/apigateway/")["logGroups"]
+    groups = stack.aws("logs").describe_log_groups(logGroupNamePrefix=ACCESS_LOG)["logGroups"]
     return {
-        "apis": [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"]],
+        "apis": [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"] if api["Name"].startswith(NAME)],
         "urls": [url["AuthType"] for url in urls],
         "log_groups": [group["logGroupName"] for group in groups],
         "statements": {statement["Sid"] for statement in policy["Statement"]},
@@ -89,16 +89,20 @@ def test_verify_takes_the_function_url() -> None:
     assert "a probe followed from the endpoint to Encord" in " ".join(run.output.split())
 
 
-def test_a_webhook_through_the_function_url_ends_in_the_bucket(stack: LocalStack, deployment: Deployment) -> None:
-    stack.encord_json("POST", "webhooks", {"url": f"{function_url(stack)}/webhook"})
-    project = stack.encord_json("GET", "projects")["projects"][0]
-    row = next(row for row in project["label_rows"] if row["label_hash"])
-    try:
-        task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
-        body, _metadata = deployment.saved(project["project_hash"], row["label_hash"], task["last_edited_at"])
-    finally:
-        stack.encord_json("DELETE", "webhooks")
-    assert json.loads(body)["label_hash"] == row["label_hash"]
+@pytest.fixture(scope="module")
+def label(stack: LocalStack) -> dict[str, Any]:
+    """A label of a project that no other scenario exports."""
+    made = stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": 1})
+    return {"project_hash": made["project_hash"], "label_hash": made["rows"][0]["label_hash"]}
+
+
+def test_a_webhook_through_the_function_url_ends_in_the_bucket(
+    stack: LocalStack, deployment: Deployment, label: dict[str, Any]
+) -> None:
+    with webhook_to(stack, f"{function_url(stack)}/webhook", label["project_hash"]):
+        task = stack.encord_json("POST", "complete-task", {"label_hash": label["label_hash"]})
+        body, _metadata = deployment.saved(**label, edited_at=task["last_edited_at"])
+    assert json.loads(body)["label_hash"] == label["label_hash"]
 
 
 def test_the_function_url_answers_nothing_but_signed_webhooks_at_their_path(stack: LocalStack) -> None:
@@ -116,14 +120,13 @@ def test_without_a_front_door_nothing_is_left_and_the_queue_is_named(stack: Loca
     assert queue in run.output
 
 
-def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(stack: LocalStack, deployment: Deployment) -> None:
-    project = stack.encord_json("GET", "projects")["projects"][0]
-    row = next(row for row in project["label_rows"] if row["label_hash"])
-    task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
-    message = {"version": 1, "project_hash": project["project_hash"], "label_hash": row["label_hash"]}
+def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(
+    stack: LocalStack, deployment: Deployment, label: dict[str, Any]
+) -> None:
+    task = stack.encord_json("POST", "complete-task", {"label_hash": label["label_hash"]})
     queue_url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
-    deployment.sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))
-    deployment.saved(project["project_hash"], row["label_hash"], task["last_edited_at"])
+    deployment.sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps({"version": 1, **label}))
+    deployment.saved(**label, edited_at=task["last_edited_at"])
     eventually(lambda: deployment.messages() == 0, "an empty queue")
 
 

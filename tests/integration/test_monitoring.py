@@ -119,9 +119,8 @@ def watched(alarm: dict[str, Any]) -> list[str]:
 
 
 def test_a_project_that_is_taken_away_is_what_the_alarm_watches(
-    cloudwatch: Any, deployment: Deployment, stack: LocalStack
+    cloudwatch: Any, deployment: Deployment, stack: LocalStack, project: dict[str, Any]
 ) -> None:
-    project = stack.encord_json("GET", "projects")["projects"][0]
     row = next(row for row in project["label_rows"] if row["label_hash"])
     change = {"version": 1, "project_hash": project["project_hash"], "label_hash": row["label_hash"]}
     access = {"project_hash": project["project_hash"]}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, given_secrets, run_playbook
+from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, given_secrets, run_playbook, statuses
 from local_stack import LocalStack
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
@@ -58,7 +58,7 @@ def complete(encord: LocalStack, deployment: Deployment, label_rows: list[dict[s
 
     def do() -> None:
         task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
-        assert [delivery["status"] for delivery in task["deliveries"]] == [202]
+        assert statuses(task, deployment.webhook_url) == [202]
         deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
 
     return do

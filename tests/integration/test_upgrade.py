@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment
+from conftest import NAME, Deployment, statuses, webhook_to
 from disturbances import ALIAS, FUNCTION
 from local_stack import ROOT, LocalStack
 from runs import Run, recorded
@@ -34,12 +34,12 @@ class Traffic:
         while not self.stop.wait(BETWEEN_WEBHOOKS_SECONDS):
             row = self.rows[self.sent % len(self.rows)]
             task = self.stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
-            (answer,) = [delivery for delivery in task["deliveries"] if delivery["url"] == self.url]
+            (status,) = statuses(task, self.url)
             self.sent += 1
-            if answer["status"] == ACCEPTED:
+            if status == ACCEPTED:
                 self.acknowledged[task["label_hash"]] = task
             else:
-                self.refused.append(answer)
+                self.refused.append(status)
 
 
 @dataclass
@@ -64,30 +64,28 @@ def described(deployment: Deployment) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def upgrade(stack: LocalStack, deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Upgrade:
+def upgrade(
+    stack: LocalStack, deployment: Deployment, project: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Upgrade:
     source = tmp_path_factory.mktemp("handler") / "lambda"
     shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     package = source / "label_export" / "__init__.py"
     package.write_text(package.read_text() + "\n# Another handler.\n")
     changed = ("-e", f"handler_image_source={source}")
 
-    project = stack.encord_json("GET", "projects")["projects"][0]
     rows = [row for row in project["label_rows"] if row["label_hash"] and row["data_type"] != "DELETED"]
-    hook = stack.encord_json(
-        "POST", "webhooks", {"url": deployment.webhook_url, "project_hash": project["project_hash"]}
-    )
     traffic = Traffic(stack, deployment.webhook_url, rows)
     sender = threading.Thread(target=traffic)
     before = described(deployment)
     check = recorded("deploy", "--check", "--diff", *changed)
     assert described(deployment) == before, "a check changes nothing"
-    sender.start()
-    try:
-        run = recorded("deploy", *changed)
-    finally:
-        traffic.stop.set()
-        sender.join()
-        stack.encord_json("DELETE", f"webhooks/{hook['id']}")
+    with webhook_to(stack, deployment.webhook_url, project["project_hash"]):
+        sender.start()
+        try:
+            run = recorded("deploy", *changed)
+        finally:
+            traffic.stop.set()
+            sender.join()
     return Upgrade(before, check, run, described(deployment), traffic)
 
 
