@@ -21,6 +21,7 @@ PRIVATE_KEY = "encord_secrets : Present | Ensure the Encord private key is kept 
 SIGNING_SECRETS = "encord_secrets : Present | Ensure the webhook signing secrets are kept as a secret"
 POLICY = "execution_role : Present | Ensure the policy allows what the function needs and nothing else"
 ROLE = "execution_role : Present | Ensure Lambda, and nobody else, can take the role"
+POLICY_INSIDE = "execution_role : Present | Ensure the role has no policy inside it"
 REPOSITORY = "image_repository : Present | Ensure the repository scans images and never lets a tag move"
 LOG_GROUP = "export_function : Present | Ensure the log group forgets in time"
 FUNCTION = "export_function : Present | Ensure the function runs the image"
@@ -98,6 +99,10 @@ class Target:
 
     def s3(self, call: str, **arguments: Any) -> None:
         getattr(self.aws("s3"), call)(Bucket=self.bucket, **arguments)
+
+    def bucket_without_tag(self, key: str) -> None:
+        tags = self.aws("s3").get_bucket_tagging(Bucket=self.bucket)["TagSet"]
+        self.s3("put_bucket_tagging", Tagging={"TagSet": [tag for tag in tags if tag["Key"] != key]})
 
     def queue(self, **attributes: str) -> None:
         self.aws("sqs").set_queue_attributes(QueueUrl=self.queue_url, Attributes=attributes)
@@ -185,7 +190,7 @@ TABLE = (
     row("access is logged to another bucket",
         lambda t: t.s3("put_bucket_logging", BucketLoggingStatus={
             "LoggingEnabled": {"TargetBucket": t.bucket, "TargetPrefix": "log/"}}), BUCKET, shown="access_log"),
-    row("the bucket's tags are gone", lambda t: t.s3("delete_bucket_tagging"), BUCKET, shown="tags"),
+    row("the bucket has lost a tag", lambda t: t.bucket_without_tag("version"), BUCKET, shown="tags"),
 
     row("messages are hidden for 30 s", lambda t: t.queue(VisibilityTimeout="30"), QUEUE, shown="VisibilityTimeout"),
     row("messages are kept for a minute", lambda t: t.queue(MessageRetentionPeriod="60"), QUEUE,
@@ -221,6 +226,11 @@ TABLE = (
     row("another service can take the role",
         lambda t: t.iam("update_assume_role_policy", PolicyDocument=ANYBODY_OF_EC2), ROLE),
     row("the role has lost its policy", lambda t: t.iam("detach_role_policy", PolicyArn=t.policy_arn), ROLE),
+    row("the role has a policy of AWS's besides",
+        lambda t: t.iam("attach_role_policy", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess"), ROLE),
+    row("the role has a policy of its own that allows everything with S3",
+        lambda t: t.iam("put_role_policy", PolicyName="somebodys", PolicyDocument=EVERYTHING_ALLOWED), POLICY_INSIDE,
+        shown="somebodys"),
     row("the role is described otherwise", lambda t: t.iam("update_role", Description="somebody's"), ROLE),
     row("the role has a tag of somebody's", lambda t: t.iam("tag_role", Tags=[SOMEBODY]), ROLE),
     row("the role has lost a tag", lambda t: t.iam("untag_role", TagKeys=["version"]), ROLE),

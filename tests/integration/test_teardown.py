@@ -19,6 +19,7 @@ from runs import Run, by_molecule, recorded
 OTHER_REGION = "eu-central-1"
 OTHER_ACCOUNT = "111122223333"
 DEPLOYER = "label-export-deployer"
+SOMEBODYS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 MEANT = ("-e", f"label_export_destroy={ENVIRONMENT}")
 THERE = ("-e", f"label_export_region={OTHER_REGION}")
 
@@ -124,6 +125,10 @@ def test_destroy_asks_for_the_name(stack: LocalStack) -> None:
 
 def test_destroy_removes_it_as_announced_and_nothing_of_its_neighbours(stack: LocalStack, neighbour: Run) -> None:
     assert neighbour.returncode == 0
+    # IAM deletes no role that has a policy inside it.
+    stack.aws("iam").put_role_policy(
+        RoleName=f"{NAME}-{stack.facts['region']}", PolicyName="somebodys", PolicyDocument=json.dumps(SOMEBODYS)
+    )
     before, others = here(stack), there(stack)
     announced = recorded("destroy", *MEANT, "--check", "--diff")
     assert announced.returncode == 0, announced.output
