@@ -5,46 +5,18 @@ Needs a deployed system. One run of the playbook, for the roles encord_secrets a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from conftest import NAME, Deployment, Playbook, as_the_deploy_left_it, run_playbook
+from history import digest_of, publish_more_versions, push_more_images, surplus_images
 from local_stack import LocalStack
 
 SECRET = f"{NAME}/webhook-signing-secrets"
 ROTATED = json.dumps({"signing_secrets": ["rotated by hand"], "url_tokens": []})
 KEPT = 2
 SURPLUS_IMAGES = 3
-
-
-def digest_of(functions: Any, qualifier: str) -> str:
-    uri: str = functions.get_function(FunctionName=NAME, Qualifier=qualifier)["Code"]["ImageUri"]
-    return uri.partition("@")[2]
-
-
-def publish_more_versions(functions: Any, how_many: int) -> None:
-    """Publish versions that no alias names; the function itself is left as it was."""
-    description = functions.get_function_configuration(FunctionName=NAME)["Description"]
-    for number in (*range(how_many), None):
-        text = description if number is None else f"surplus {number}"
-        functions.update_function_configuration(FunctionName=NAME, Description=text)
-        functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
-        functions.publish_version(FunctionName=NAME)
-
-
-def push_more_images(ecr: Any, digest: str) -> list[str]:
-    """Push images that nothing runs, after the one in use; return their digests."""
-    (image,) = ecr.batch_get_image(repositoryName=NAME, imageIds=[{"imageDigest": digest}])["images"]
-    manifest = json.loads(image["imageManifest"])
-    found = []
-    for number in range(SURPLUS_IMAGES):
-        text = json.dumps({**manifest, "annotations": {"surplus": str(number)}})
-        ecr.put_image(repositoryName=NAME, imageManifest=text, imageTag=f"surplus-{number}")
-        found.append(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +29,7 @@ def run(stack: LocalStack, deployment: Deployment, live: str) -> Iterator[Playbo
     secrets = stack.aws("secretsmanager")
     before = secrets.get_secret_value(SecretId=SECRET)["SecretString"]
     publish_more_versions(deployment.functions, KEPT)
-    push_more_images(stack.aws("ecr"), digest_of(deployment.functions, live))
+    push_more_images(stack.aws("ecr"), digest_of(deployment.functions, live), SURPLUS_IMAGES)
     secrets.put_secret_value(SecretId=SECRET, SecretString=ROTATED)
     try:
         yield run_playbook(
@@ -94,7 +66,6 @@ def test_the_image_in_use_stays_though_others_were_pushed_later(
     run: Playbook, stack: LocalStack, deployment: Deployment, live: str
 ) -> None:
     images = stack.aws("ecr").describe_images(repositoryName=NAME)["imageDetails"]
-    tags = {tag for image in images for tag in image.get("imageTags", [])}
     assert digest_of(deployment.functions, live) in {image["imageDigest"] for image in images}
     # Which of them were pushed last ECR tells to the second.
-    assert len({tag for tag in tags if tag.startswith("surplus-")}) == KEPT, "the newest ones, and no more"
+    assert len(surplus_images(stack.aws("ecr"))) == KEPT, "the newest ones, and no more"

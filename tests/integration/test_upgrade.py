@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from conftest import NAME, Deployment, statuses, webhook_to
 from disturbances import ALIAS, FUNCTION
+from history import digest_of, publish_more_versions, push_more_images, surplus_images
 from local_stack import ROOT, LocalStack
 from runs import Run, recorded
 
 IMAGE = "handler_image : Present | Ensure the registry has the image"
+RETIRED = "retired_versions : Ensure old versions are gone, and images that none of the others needs"
+# So few that the upgrade has something to remove: of four versions one, of two images that nothing runs one.
+KEPT_VERSIONS, KEPT_IMAGES, SURPLUS_IMAGES = 3, 2, 2
+OLDEST = "1"
 BETWEEN_WEBHOOKS_SECONDS = 0.5
 ACCEPTED = 202
 
@@ -71,7 +76,14 @@ def upgrade(
     shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     package = source / "label_export" / "__init__.py"
     package.write_text(package.read_text() + "\n# Another handler.\n")
-    changed = ("-e", f"handler_image_source={source}")
+    changed = (
+        *("-e", f"handler_image_source={source}"),
+        *("-e", f"retired_versions_kept={KEPT_VERSIONS}"),
+        *("-e", f"image_repository_kept_images={KEPT_IMAGES}"),
+    )
+    push_more_images(stack.aws("ecr"), digest_of(deployment.functions, "live"), SURPLUS_IMAGES)
+    publish_more_versions(deployment.functions, KEPT_VERSIONS - 2)
+    deployment.functions.update_alias(FunctionName=NAME, Name="live", FunctionVersion=str(KEPT_VERSIONS))
 
     rows = [row for row in project["label_rows"] if row["label_hash"] and row["data_type"] != "DELETED"]
     traffic = Traffic(stack, deployment.webhook_url, rows)
@@ -92,7 +104,8 @@ def upgrade(
 def test_the_run_changed_exactly_what_the_check_announced(upgrade: Upgrade) -> None:
     assert upgrade.run.returncode == 0, upgrade.run.output
     assert upgrade.check.changes == upgrade.run.changes
-    assert upgrade.run.tasks == {IMAGE, FUNCTION, ALIAS}
+    assert upgrade.run.tasks == {IMAGE, FUNCTION, ALIAS, RETIRED}
+    assert upgrade.check.diffs[RETIRED] == upgrade.run.diffs[RETIRED]
 
 
 def test_the_alias_names_a_new_version_with_a_new_digest_and_the_old_one_is_kept(upgrade: Upgrade) -> None:
@@ -100,7 +113,16 @@ def test_the_alias_names_a_new_version_with_a_new_digest_and_the_old_one_is_kept
     assert int(after["alias"]) == int(before["alias"]) + 1
     assert after["images"][after["alias"]] != before["images"][before["alias"]]
     assert "@sha256:" in after["images"][after["alias"]]
-    assert before["images"].items() <= after["images"].items()
+    assert before["alias"] in after["images"]
+    assert (
+        after["images"].items()
+        >= {number: image for number, image in before["images"].items() if number != OLDEST}.items()
+    )
+
+
+def test_what_is_beyond_the_kept_ones_is_gone(upgrade: Upgrade, stack: LocalStack) -> None:
+    assert upgrade.before["images"].keys() - upgrade.after["images"].keys() == {OLDEST}
+    assert len(surplus_images(stack.aws("ecr"))) == SURPLUS_IMAGES - 1
 
 
 def test_every_acknowledged_webhook_ended_as_an_object(upgrade: Upgrade, deployment: Deployment) -> None:

@@ -78,6 +78,57 @@ def test_old_versions_go_and_the_images_that_only_they_ran() -> None:
     assert (list(fake.images_of), fake.pushed) == (["$LATEST", "3", "4"], [3, 4])
 
 
+UPGRADE: Values = {
+    **OPTIONS,
+    "new_image_uri": "registry/images:t4",
+    "new_version": "4",
+    "alias": "live",
+}
+
+
+def test_a_check_before_an_upgrade_announces_what_the_upgrade_then_removes() -> None:
+    """The new version, its image and where the alias then points are told: none of them is there yet."""
+    before = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
+    check = done("lambda_retired_versions", before, check=True, **UPGRADE)
+    assert before.writes() == []
+    after = FakeLambdaAndEcr({"$LATEST": 4, "1": 1, "2": 2, "3": 3, "4": 4}, [alias("4")], [1, 2, 3, 4])
+    run = done("lambda_retired_versions", after, **{**UPGRADE, "new_image_uri": f"registry/images@{digest(4)}"})
+    assert (check["versions"], check["images"]) == (["1", "2"], [digest(2), digest(1)])
+    assert check == {**run, "invocation": check["invocation"]}
+
+
+def test_a_version_that_the_alias_leaves_is_no_longer_kept_for_it() -> None:
+    for before in (alias("1"), alias("3", v1=0.1)):
+        fake = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [before], [1, 2, 3])
+        assert done("lambda_retired_versions", fake, check=True, **UPGRADE)["versions"] == ["1", "2"]
+
+
+def test_a_setting_that_is_to_change_makes_a_version_and_no_image() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
+    again = {**UPGRADE, "new_image_uri": f"registry/images@{digest(3)}", "kept_images": 1}
+    result = done("lambda_retired_versions", fake, check=True, **again)
+    assert (result["versions"], result["images"]) == (["1", "2"], [digest(2), digest(1)])
+
+
+def test_an_image_that_is_to_be_used_again_stays() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
+    again = {**UPGRADE, "new_image_uri": f"registry/images@{digest(1)}", "kept_images": 1}
+    result = done("lambda_retired_versions", fake, check=True, **again)
+    assert (result["versions"], result["images"]) == (["1", "2"], [digest(2)])
+
+
+def test_an_image_alone_may_be_new() -> None:
+    """Only the image's role and this one run: the function goes on with what it has."""
+    fake = FakeLambdaAndEcr({"$LATEST": 1, "3": 3}, [alias("3")], [1, 2, 3])
+    result = done("lambda_retired_versions", fake, check=True, **OPTIONS, new_image_uri="registry/images:t4")
+    assert (result["versions"], result["images"]) == ([], [digest(2)])
+
+
+def test_what_was_made_before_counts_once() -> None:
+    fake = FakeLambdaAndEcr({"$LATEST": 4, "3": 3, "4": 4}, [alias("4")], [3, 4])
+    assert not done("lambda_retired_versions", fake, **UPGRADE)["changed"]
+
+
 def test_content_that_went_back_to_an_old_image_keeps_it() -> None:
     """Version 4 runs the image that was pushed first: a count alone would expire it."""
     fake = FakeLambdaAndEcr({"$LATEST": 1, "1": 1, "2": 2, "3": 3, "4": 1}, [alias("4")], [1, 2, 3])

@@ -14,6 +14,7 @@ description:
     one, runs.
   - A lifecycle policy of ECR cannot do the second, since it does not know which images are in use. A function whose
     image is gone becomes inactive.
+  - In check mode, what the tasks before would have made can be told, so that it counts as if it were there.
   - No upstream module removes versions or images.
 author: The label-export contributors
 options:
@@ -33,6 +34,19 @@ options:
     description: How many of the images that were pushed last are kept.
     type: int
     required: true
+  new_image_uri:
+    description:
+      - The image that was made sure of before. One that is named by a tag which the repository does not have is the
+        image that was pushed last.
+    type: str
+  new_version:
+    description:
+      - The function's newest version, which like the unpublished one runs O(new_image_uri). It counts though it may not
+        be there yet. Needs O(new_image_uri) and O(alias).
+    type: str
+  alias:
+    description: The alias that names O(new_version) and no other, though it may not do so yet.
+    type: str
 attributes:
   check_mode:
     description: Nothing is removed.
@@ -53,6 +67,16 @@ EXAMPLES = r"""
     kept_versions: 10
     repository: label-export-dev
     kept_images: 30
+
+- name: Ensure ten versions can be gone back to, and announce it before there is the new one
+  label_export.aws.lambda_retired_versions:
+    function_name: label-export-dev
+    kept_versions: 10
+    repository: label-export-dev
+    kept_images: 30
+    new_image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/label-export-dev:1.0.0
+    new_version: "12"
+    alias: live
 """
 
 RETURN = r"""
@@ -106,6 +130,11 @@ def retired_images(images: Iterable[dict[str, Any]], used: Collection[str], kept
     ]
 
 
+def has_image(images: Iterable[dict[str, Any]], named: str) -> bool:
+    """Tell whether one of the images, as DescribeImages answers, has this digest or tag."""
+    return any(named == image["imageDigest"] or named in image.get("imageTags", []) for image in images)
+
+
 class RefusedImagesError(Exception):
     """ECR did not remove some images."""
 
@@ -130,11 +159,15 @@ class History:
     def versions(self) -> list[str]:
         return [version["Version"] for version in self.pages("list_versions_by_function", "Versions")]
 
-    def named_versions(self) -> set[str]:
-        """Return the versions that aliases name, those that get a share of the invocations included."""
-        aliases = self.pages("list_aliases", "Aliases")
+    def named_versions(self, moved: dict[str, str]) -> set[str]:
+        """Return the versions that aliases name, those that get a share of the invocations included.
+
+        ``moved`` tells of an alias which version it names instead, and gives all invocations to.
+        """
+        aliases = [alias for alias in self.pages("list_aliases", "Aliases") if alias["Name"] not in moved]
         shares = [alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {}) for alias in aliases]
-        return {alias["FunctionVersion"] for alias in aliases} | {version for share in shares for version in share}
+        named = {alias["FunctionVersion"] for alias in aliases} | set(moved.values())
+        return named | {version for share in shares for version in share}
 
     def used_images(self, versions: Iterable[str]) -> set[str]:
         """Return the digests, or tags, of the images that these versions run."""
@@ -172,14 +205,20 @@ class History:
 
 
 def ensure(module: AnsibleAWSModule, history: History) -> None:
-    versions = history.versions()
-    retired = retired_versions(versions, history.named_versions(), module.params["kept_versions"])
+    new_version, alias = module.params["new_version"], module.params["alias"]
+    new_image = reference(module.params["new_image_uri"] or "")
+    # What runs the new image, whether it is there already or the tasks before would have made it.
+    renewed = {new_version, LATEST} if new_version else set()
+    versions = {*history.versions(), *renewed}
+    moved = {alias: new_version} if new_version else {}
+    retired = retired_versions(versions, history.named_versions(moved), module.params["kept_versions"])
     images: list[dict[str, Any]] = []
     stored = history.images()
+    to_come = 1 if new_image and not has_image(stored, new_image) else 0
     # What is in use need not be asked where all images are kept anyway.
-    if len(stored) > module.params["kept_images"]:
-        used = history.used_images(version for version in versions if version not in retired)
-        images = retired_images(stored, used, module.params["kept_images"])
+    if len(stored) + to_come > module.params["kept_images"]:
+        used = history.used_images(versions - renewed - set(retired)) | {new_image}
+        images = retired_images(stored, used, module.params["kept_images"] - to_come)
     digests = [image["imageDigest"] for image in images]
     if not module.check_mode:
         for version in retired:
@@ -198,7 +237,11 @@ def main() -> None:
             "kept_versions": {"type": "int", "required": True},
             "repository": {"type": "str", "required": True},
             "kept_images": {"type": "int", "required": True},
+            "new_image_uri": {"type": "str"},
+            "new_version": {"type": "str"},
+            "alias": {"type": "str"},
         },
+        required_by={"new_version": ["new_image_uri", "alias"]},
         supports_check_mode=True,
     )
     retry = AWSRetry.jittered_backoff()
