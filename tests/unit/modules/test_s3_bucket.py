@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from ansible_collections.label_export.aws.plugins.modules.s3_bucket import merged, wanted_settings, with_filter
+from ansible_collections.label_export.aws.plugins.modules.s3_bucket import is_key, merged, wanted_settings, with_filter
 from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done, run
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
@@ -255,6 +255,145 @@ def test_what_others_have_set_stays() -> None:
     assert json.loads(fake.state["policy"])["Statement"] == [REFUSE_PLAIN, THEIR_STATEMENT]
     assert fake.state["rules"] == [THEIR_RULE, TIDY]
     assert fake.state["tags"] == [{"Key": "theirs", "Value": "1"}, {"Key": "owner", "Value": "us"}]
+
+
+OTHER_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1e1e1e1e"
+OUR_TAGS = {"managed-by": "ansible", "application": "export", "environment": "dev", "version": "2"}
+RECOGNISING: Values = {
+    "name": "bucket",
+    "tags": OUR_TAGS,
+    "managed_by_tag": "managed-by",
+    "identity_tags": ["application", "environment"],
+    "input_prefix": "role_",
+    "input_file": "inventory/bucket.yml",
+}
+THEIR_LOG = {"LoggingEnabled": {"TargetBucket": "audit", "TargetPrefix": "s3/"}}
+
+
+def tag_list(tags: Values) -> list[Values]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def encrypted(algorithm: str, key: str = "") -> Values:
+    default = {"SSEAlgorithm": algorithm, **({"KMSMasterKeyID": key} if key else {})}
+    return {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
+
+
+def their_bucket(**state: Any) -> FakeS3:
+    """A bucket that somebody has made and tagged, with these settings besides."""
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket", tags={"cost-centre": "7", "environment": "dev", "managed-by": "terraform"})
+    fake.state |= state
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("state", "keeping"),
+    [
+        ({"logging": THEIR_LOG}, {"access_log_bucket": "audit", "access_log_prefix": "s3/"}),
+        ({"encryption": encrypted("aws:kms", OTHER_KEY)}, {"kms_key_arn": OTHER_KEY}),
+        (
+            {"logging": THEIR_LOG, "encryption": encrypted("aws:kms", OTHER_KEY)},
+            {"access_log_bucket": "audit", "access_log_prefix": "s3/", "kms_key_arn": OTHER_KEY},
+        ),
+    ],
+)
+def test_what_an_owner_has_set_is_not_taken_away_but_kept_where_the_options_say_so(
+    state: Values, keeping: Values
+) -> None:
+    fake = their_bucket(**state)
+    before = deepcopy(fake.state)
+    fake.writes()
+    for check in (True, False):
+        message = run("s3_bucket", fake, check=check, **RECOGNISING)["msg"]
+        assert message.startswith("The bucket bucket is its owner's: it lacks the tags managed-by, application,")
+        said = ", ".join(f"role_{name}: {json.dumps(value)}" for name, value in keeping.items())
+        assert f"set in inventory/bucket.yml {said}." in message
+    assert fake.writes() == []
+    assert fake.state == before
+    assert_converges("s3_bucket", fake, **RECOGNISING, **keeping)
+    assert fake.state.get("logging") == state.get("logging")
+    # From now on it is this environment's, and drift is healed as on any other.
+    fake.state["logging"] = {"LoggingEnabled": {"TargetBucket": "elsewhere", "TargetPrefix": ""}}
+    result = assert_converges("s3_bucket", fake, **RECOGNISING, **keeping)
+    assert list(result["diff"]["after"]) == ["access_log"]
+
+
+@pytest.mark.parametrize(
+    ("state", "options"),
+    [
+        ({}, {}),
+        ({}, {"kms_key_arn": KEY, "access_log_bucket": "logs"}),
+        ({"encryption": encrypted("aws:kms", "0f0f0f0f")}, {"kms_key_arn": KEY}),
+        ({"encryption": encrypted("aws:kms", "alias/theirs")}, {"kms_key_arn": KEY}),
+        ({"encryption": encrypted("aws:kms")}, {"kms_key_arn": KEY}),
+        ({"tags": []}, {}),
+        ({"tags": tag_list({"managed-by": "ansible"})}, {}),
+    ],
+)
+def test_an_owners_bucket_from_which_nothing_is_taken_is_used(state: Values, options: Values) -> None:
+    fake = their_bucket(**state)
+    assert_converges("s3_bucket", fake, **RECOGNISING, **options)
+    assert all(tag in fake.state["tags"] for tag in tag_list(OUR_TAGS))
+
+
+@pytest.mark.parametrize(
+    ("encryption", "hint"),
+    [
+        (encrypted("aws:kms", "1e1e1e1e"), 'role_kms_key_arn: "ARN of 1e1e1e1e"'),
+        (encrypted("aws:kms"), 'role_kms_key_arn: "ARN of alias/aws/s3"'),
+        (encrypted("aws:kms:dsse", KEY), 'role_name: "another bucket, since this one encrypts twice'),
+    ],
+)
+def test_a_key_that_its_bucket_does_not_name_by_an_arn_is_kept_too(encryption: Values, hint: str) -> None:
+    fake = their_bucket(encryption=encryption)
+    assert hint in run("s3_bucket", fake, **RECOGNISING)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "found"),
+    [
+        ({"environment": "prod"}, 'environment: "prod", wanted is environment: "dev"'),
+        (
+            {"application": "other", "environment": "prod"},
+            'application: "other", environment: "prod", wanted is application: "export", environment: "dev"',
+        ),
+    ],
+)
+def test_a_bucket_of_another_environment_is_refused(theirs: Values, found: str) -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, **{**RECOGNISING, "tags": {**OUR_TAGS, **theirs}})
+    fake.writes()
+    for check in (True, False):
+        message = run("s3_bucket", fake, check=check, **RECOGNISING)["msg"]
+        assert f"is another environment's: its tags say {found}." in message
+        assert "role_name in inventory/bucket.yml" in message
+    assert fake.writes() == []
+
+
+@pytest.mark.parametrize("tags", [{"managed-by": "ansible"}, {"managed-by": "ansible", "application": "export"}])
+def test_tags_to_tell_a_bucket_by_are_among_the_wanted(tags: Values) -> None:
+    assert "environment, which tags lacks" in run("s3_bucket", FakeS3(), **{**RECOGNISING, "tags": tags})["msg"]
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "same"),
+    [
+        (KEY, KEY, True),
+        (KEY, OTHER_KEY, False),
+        (KEY, "", False),
+        ("0f0f0f0f", KEY, True),
+        ("0f0f", KEY, False),
+        (KEY.replace("eu-west-1", "us-west-2"), KEY, False),
+        ("alias/k", KEY, True),
+        (f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/k", KEY, True),
+        ("alias/k", "", False),
+        ("", KEY, True),
+        ("", "", False),
+    ],
+)
+def test_is_key(current: str, wanted: str, same: bool) -> None:
+    assert is_key(current, wanted) is same
 
 
 def test_rules_of_the_old_form_stay_beside_ours() -> None:

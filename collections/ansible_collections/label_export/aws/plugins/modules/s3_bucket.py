@@ -12,6 +12,9 @@ description:
   - Makes a bucket that is private, owner-enforced, versioned and encrypted, or brings one that exists to that state.
   - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it leaves statements
     of the bucket's policy and rules of its lifecycle alone that are not among the wanted ones.
+  - With O(managed_by_tag) and O(identity_tags) it tells a bucket that it has made or taken from one that is its owner's
+    still. It takes no access log and no KMS key away from such a one, and no bucket from another environment; it fails
+    before it changes anything.
 author: The label-export contributors
 options:
   name:
@@ -53,6 +56,28 @@ options:
     description: Tags to set. Others stay.
     type: dict
     default: {}
+  managed_by_tag:
+    description:
+      - Key of the one of O(tags) that says who manages the bucket. A bucket that has it and O(identity_tags) as wanted
+        is brought to the wanted state, whatever was changed on it.
+      - One that has it, but another value of one of O(identity_tags), is another environment's, and refused.
+      - Any other that exists is its owner's still. It is refused while it has an access log, or a KMS key for new
+        objects, other than the wanted one.
+      - Without this option every bucket is brought to the wanted state.
+    type: str
+  identity_tags:
+    description: Keys of those of O(tags) whose values together say which environment has the bucket.
+    type: list
+    elements: str
+    default: []
+  input_prefix:
+    description: What a message puts before an option's name, so that it is the name of what a person sets.
+    type: str
+    default: ""
+  input_file:
+    description: Where a person sets it, for messages.
+    type: str
+    default: the task's options
 attributes:
   check_mode:
     description: Nothing is changed.
@@ -75,6 +100,13 @@ EXAMPLES = r"""
         Status: Enabled
         Filter: {Prefix: ""}
         AbortIncompleteMultipartUpload: {DaysAfterInitiation: 7}
+
+- name: Ensure a bucket is as wanted, unless it is another environment's or has a log that its owner wants
+  label_export.aws.s3_bucket:
+    name: labels-of-vision
+    tags: {managed-by: ansible, application: label-export, environment: dev}
+    managed_by_tag: managed-by
+    identity_tags: [application, environment]
 """
 
 RETURN = r"""
@@ -154,6 +186,64 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
         "access_log": {"bucket": log_bucket, "prefix": params["access_log_prefix"]} if log_bucket else {},
         "tags": {**current.get("tags", {}), **params["tags"]},
     }
+
+
+def is_key(current: str, wanted: str) -> bool:
+    """Tell whether a key as a bucket names it may be the one of the ARN ``wanted``.
+
+    S3 keeps the name that it was given: an ARN, an identifier, an alias, or none for AWS's own key. The last two say
+    nothing about the ARN, so whoever gives one has seen to it.
+    """
+    return bool(wanted) and (
+        not current or "alias/" in current or current == wanted or wanted.endswith(f":key/{current}")
+    )
+
+
+def owners_settings(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, str]:
+    """Return what would be taken away from a bucket's owner: the module's options with the values that keep it."""
+    kept: dict[str, str] = {}
+    log = current["access_log"]
+    if log and log != wanted["access_log"]:
+        kept |= {"access_log_bucket": log["bucket"], "access_log_prefix": log["prefix"]}
+    algorithm, key = current["encryption"]["algorithm"], current["encryption"]["kms_key_arn"]
+    if algorithm == "aws:kms" and not is_key(key, wanted["encryption"]["kms_key_arn"]):
+        kept["kms_key_arn"] = key if key.startswith("arn:") and ":key/" in key else f"ARN of {key or 'alias/aws/s3'}"
+    elif algorithm == "aws:kms:dsse":
+        kept["name"] = "another bucket, since this one encrypts twice, which cannot be wanted here"
+    return kept
+
+
+def refusal(params: dict[str, Any], current: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Return why a bucket that exists is not to be touched, and what to do about it; "" for one that may be."""
+    manager = params["managed_by_tag"]
+    if not manager:
+        return ""
+    tags, ours = current["tags"], params["tags"]
+    identity = {key: ours[key] for key in params["identity_tags"]}
+    managed = tags.get(manager) == ours[manager]
+    name, prefix, file = params["name"], params["input_prefix"], params["input_file"]
+    others = {key: tags[key] for key in identity if tags.get(key, identity[key]) != identity[key]}
+    if managed and others:
+        return (
+            f"The bucket {name} is another environment's: its tags say {said(others)}, wanted is "
+            f"{said({key: identity[key] for key in others})}. Nothing was changed. Give this environment a bucket of "
+            f"its own with {prefix}name in {file}; or, where the bucket is to change hands, take these tags off it."
+        )
+    if managed and identity.items() <= tags.items():
+        return ""
+    if kept := owners_settings(current, wanted):
+        return (
+            f"The bucket {name} is its owner's: it lacks the tags {', '.join([manager, *identity])} of this "
+            "environment. It has an access log or an encryption that would be replaced. Nothing was changed. To keep "
+            f"what it has, set in {file} {said({prefix + option: value for option, value in kept.items()})}. What "
+            "nobody wants, take off it."
+        )
+    return ""
+
+
+def said(values: dict[str, str]) -> str:
+    """Return values as YAML in one line."""
+    return ", ".join(f"{key}: {json.dumps(value)}" for key, value in values.items())
 
 
 class NotEmptiedError(Exception):
@@ -295,6 +385,8 @@ def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
     existed = bucket.exists()
     current = bucket.settings() if existed else None
     wanted = wanted_settings(module.params, current or {})
+    if current and (reason := refusal(module.params, current, wanted)):
+        raise UnusableBucketError(reason)
     changes = changed_values(current, wanted)
     changed = not existed or bool(changes)
     if changed and not module.check_mode:
@@ -329,6 +421,10 @@ def main() -> None:
             "access_log_bucket": {"type": "str", "default": ""},
             "access_log_prefix": {"type": "str", "default": ""},
             "tags": {"type": "dict", "default": {}},
+            "managed_by_tag": {"type": "str"},
+            "identity_tags": {"type": "list", "elements": "str", "default": []},
+            "input_prefix": {"type": "str", "default": ""},
+            "input_file": {"type": "str", "default": "the task's options"},
         },
         supports_check_mode=True,
     )
@@ -336,6 +432,9 @@ def main() -> None:
     retry = AWSRetry.jittered_backoff(catch_extra_error_codes=["OperationAborted"])
     client = module.client("s3", retry_decorator=retry)
     bucket = Bucket(client, module.params["name"], module.region)
+    named = {*module.params["identity_tags"], *filter(None, [module.params["managed_by_tag"]])}
+    if missing := sorted(named - module.params["tags"].keys()):
+        module.fail_json(msg=f"managed_by_tag and identity_tags name {', '.join(missing)}, which tags lacks.")
     ensure = ensure_present if module.params["state"] == "present" else ensure_absent
     with reported(module, f"The bucket {bucket.name} could not be ensured"):
         try:
