@@ -19,11 +19,11 @@ AS_BY_DEFAULT = {
     "label_export_destroy": "an order, which whoever destroys gives; teardown does",
     "label_export_secure_logging": "the other way shows secrets in the output, which is there for a person debugging",
     "label_bucket_destroy_with_labels": "an order, which whoever destroys gives; teardown does",
-    "execution_role_arn": "a role of one's own takes the place of ours (test_changed_elsewhere.py)",
+    "execution_role_arn": "a role of one's own takes the place of ours (test_execution_role.py)",
     "monitoring_existing_topic_arn": "a topic of one's own takes the place of ours, with its key and addresses",
     "monitoring_dashboard": "the other way there is none to look at",
     "handler_image_architecture": "the emulator runs what this machine runs, not both architectures",
-    "front_door_kind": "the other kind has no URL to send a webhook to",
+    "front_door_kind": "the other kinds take the place of the API with all its settings (test_front_door.py)",
 }  # fmt: skip
 
 

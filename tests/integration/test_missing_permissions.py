@@ -6,12 +6,12 @@ Takes one action at a time out of the deployer's policies on a deployed local st
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import run_playbook
+from conftest import NAME, Deployment, run_playbook
 from local_stack import LocalStack
 
 USER = "deployer-of-label-export"
@@ -27,6 +27,24 @@ OURS = {
     "sns:GetTopicAttributes": "monitoring",
 }
 UPSTREAM = {"iam:GetRole": "execution_role"}
+# An action that writes, the role that is to miss it, and a setting of that role which only this action could change.
+WRITES = {
+    "s3:PutLifecycleConfiguration": ("label_bucket", "label_bucket_noncurrent_version_days=99"),
+    "logs:PutRetentionPolicy": ("export_function", "export_function_log_retention_days=60"),
+    "sns:SetTopicAttributes": ("monitoring", "monitoring_topic_kms_key_arn={key}"),
+}
+# What the role monitoring asks of a topic's key.
+KEY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": "*",
+        },
+    ],
+}
 
 
 @contextmanager
@@ -59,3 +77,46 @@ def test_a_permission_that_is_missing_is_named(action: str, stack: LocalStack) -
     assert run.returncode != 0, said
     assert f"not authorized to perform: {action} " in said, said[-1500:]
     assert action in UPSTREAM or DOCUMENTS in said
+
+
+@pytest.fixture(scope="module")
+def key(stack: LocalStack) -> Iterator[str]:
+    """A KMS key that alarms may use; its ARN."""
+    kms = stack.aws("kms")
+    found = kms.create_key(Policy=json.dumps(KEY_POLICY))["KeyMetadata"]
+    yield str(found["Arn"])
+    kms.schedule_key_deletion(KeyId=found["KeyId"], PendingWindowInDays=7)
+
+
+@pytest.fixture
+def settings(stack: LocalStack, deployment: Deployment) -> Callable[[], dict[str, Any]]:
+    """Asks the API for the settings that WRITES would change."""
+    topic = f"arn:aws:sns:{stack.facts['region']}:{stack.facts['account_id']}:{NAME}-alarms"
+
+    def read() -> dict[str, Any]:
+        rules = deployment.s3.get_bucket_lifecycle_configuration(Bucket=deployment.bucket)["Rules"]
+        groups = deployment.logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{NAME}")["logGroups"]
+        retention = {group["logGroupName"]: group.get("retentionInDays") for group in groups}
+        return {
+            "label_bucket": rules,
+            "export_function": retention,
+            "monitoring": stack.aws("sns").get_topic_attributes(TopicArn=topic)["Attributes"],
+        }
+
+    return read
+
+
+@pytest.mark.parametrize("action", WRITES)
+def test_a_permission_to_write_that_is_missing_is_named_and_nothing_is_written(
+    action: str, stack: LocalStack, key: str, settings: Callable[[], dict[str, Any]]
+) -> None:
+    role, setting = WRITES[action]
+    before = settings()
+    with without(action, stack.aws("iam")):
+        run = run_playbook("deploy", "--tags", role, "-e", setting.format(key=key))
+    said = " ".join(run.output.split())
+    assert run.returncode != 0, said
+    assert f"not authorized to perform: {action} " in said, said[-1500:]
+    assert DOCUMENTS in said
+    assert run.changed == []
+    assert settings() == before
