@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_proxy import FaultProxy
 from local_stack import ROOT, LocalStack
 
 # Which environment is looked at, and its inventories: tests/molecule/steps/pytest.yml says. `make demo` leaves `local`.
@@ -200,10 +202,44 @@ def label_rows(encord: LocalStack, project: dict[str, Any]) -> list[dict[str, An
     return [{**row, "project_hash": project["project_hash"]} for row in project["label_rows"]]
 
 
+@pytest.fixture
+def complete(encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]) -> Callable[[], None]:
+    """Completes a task in Encord, and returns once its label lies in the bucket."""
+    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
+
+    def do() -> None:
+        task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
+        assert statuses(task, deployment.webhook_url) == [202]
+        deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+
+    return do
+
+
 def invoke(functions: Any, payload: dict[str, Any], qualifier: str) -> dict[str, Any]:
     """Invoke the function with an event; return its answer."""
     answer = functions.invoke(FunctionName=NAME, Qualifier=qualifier, Payload=json.dumps(payload).encode())
     return dict(json.loads(answer["Payload"].read()))
+
+
+def proxy_before(stack: LocalStack, upstream: str) -> FaultProxy:
+    """Return a proxy before a server of the stack, which playbooks and containers trust and reach as the server."""
+    folder = Path(stack.facts["aws_ca_bundle"]).parent
+    return FaultProxy(
+        upstream,
+        certificate=folder / "server-chain.pem",
+        key=folder / "server.key",
+        ca_file=folder / "ca.pem",
+        addresses=[address for address in ("127.0.0.1", stack.facts["bridge_address"]) if address],
+    )
+
+
+def another_handler(directory: Path) -> Path:
+    """Return a copy of the handler's source that differs in a comment, so that its image is another one."""
+    source = directory / "lambda"
+    shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    package = source / "label_export" / "__init__.py"
+    package.write_text(package.read_text() + "\n# Another handler.\n")
+    return source
 
 
 def given_secrets(stack: LocalStack) -> list[str]:

@@ -23,14 +23,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from conftest import NAME, Deployment, eventually, webhook_to
+from conftest import NAME, Deployment, eventually, proxy_before, webhook_to
 from fault_proxy import (
     Answer,
     Exchange,
@@ -252,9 +251,6 @@ class NaiveWriter:
 @pytest.fixture
 def storm(stack: LocalStack, deployment: Deployment) -> Iterator[Storm]:
     """The function with both proxies before it, short time-outs, and all of it set back at the end."""
-    folder = Path(stack.facts["aws_ca_bundle"]).parent
-    tls: dict[str, Any] = {"certificate": folder / "server-chain.pem", "key": folder / "server.key"}
-    tls |= {"ca_file": folder / "ca.pem", "addresses": [a for a in ("127.0.0.1", stack.facts["bridge_address"]) if a]}
     functions = deployment.functions
     before = functions.get_function_configuration(FunctionName=NAME)
     variables = before["Environment"]["Variables"]
@@ -268,8 +264,8 @@ def storm(stack: LocalStack, deployment: Deployment) -> Iterator[Storm]:
         functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
 
     with ExitStack() as undo:
-        aws = undo.enter_context(FaultProxy(stack.facts["aws_endpoint_url"], **tls).running())
-        proxied = undo.enter_context(FaultProxy(stack.facts["encord_control_url"], **tls).running())
+        aws = undo.enter_context(proxy_before(stack, stack.facts["aws_endpoint_url"]).running())
+        proxied = undo.enter_context(proxy_before(stack, stack.facts["encord_control_url"]).running())
         inside = "https://host.docker.internal"
         disturbed = {
             "AWS_ENDPOINT_URL": f"{inside}:{aws.port}",

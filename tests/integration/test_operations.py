@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, given_secrets, run_playbook, statuses
+from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, given_secrets, run_playbook
 from local_stack import LocalStack
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
@@ -49,19 +49,6 @@ def unmapped(deployment: Deployment) -> Iterator[str]:
     deployment.functions.update_event_source_mapping(
         UUID=mapping["UUID"], FunctionResponseTypes=["ReportBatchItemFailures"]
     )
-
-
-@pytest.fixture
-def complete(encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]) -> Callable[[], None]:
-    """Completes a task in Encord, and returns once its label lies in the bucket."""
-    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
-
-    def do() -> None:
-        task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
-        assert statuses(task, deployment.webhook_url) == [202]
-        deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
-
-    return do
 
 
 def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment, stack: LocalStack) -> None:

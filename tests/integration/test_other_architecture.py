@@ -1,5 +1,7 @@
 """An image for the architecture that this machine has not: built without running anything, and pushed.
 
+Also one that Lambda would refuse: an index of platforms.
+
 Needs a deployed system, and leaves it as it is: the function is only asked what it would become.
 """
 
@@ -9,14 +11,16 @@ import base64
 import hashlib
 import io
 import json
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NAME, Playbook, run_playbook
+from conftest import NAME, Deployment, Playbook, another_handler, run_playbook
 from local_stack import LocalStack
 
 BASE = "label-export-test-base:of-another-architecture"
@@ -25,6 +29,7 @@ DOCKERS_NAME = {"x86_64": "amd64", "arm64": "arm64"}
 # How wheels name the architecture, and its number in the header of a shared library (ELF's e_machine).
 WHEELS_NAME = {"x86_64": "x86_64", "arm64": "aarch64"}
 ELF_MACHINE = {"x86_64": 62, "arm64": 183}
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def other_than(stack: LocalStack) -> str:
@@ -70,7 +75,8 @@ class PushedImage:
         for layer in self.manifest["layers"]:
             with tarfile.open(fileobj=io.BytesIO(self.blob(layer["digest"]))) as archive:
                 for member in archive.getmembers():
-                    if (file := archive.extractfile(member)) is not None:
+                    # A link may lead to a file of another layer.
+                    if member.isfile() and (file := archive.extractfile(member)) is not None:
                         found[member.name] = file.read()
         return found
 
@@ -187,3 +193,49 @@ def test_a_base_for_another_architecture_is_refused_and_nothing_is_pushed(stack:
     assert f"handler_image_architecture is {other_than(stack)}" in said
     assert "group_vars/label_export/handler_image.yml" in said
     assert tags(stack) == before
+
+
+def index_of(image: dict[str, Any]) -> str:
+    """Return an OCI index with an image in it, as builders with attestations push it."""
+    manifest = image["imageManifest"].encode()
+    entry = {
+        "mediaType": image["imageManifestMediaType"],
+        "digest": image["imageId"]["imageDigest"],
+        "size": len(manifest),
+        "platform": {"architecture": "amd64", "os": "linux"},
+    }
+    return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+
+
+def what_runs(deployment: Deployment) -> dict[str, Any]:
+    """Return everything about the function and its versions that a deploy could change."""
+    functions = deployment.functions
+    return {
+        "function": functions.get_function(FunctionName=NAME)["Configuration"],
+        "image": functions.get_function(FunctionName=NAME)["Code"]["ImageUri"],
+        "alias": functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"],
+        "versions": functions.list_versions_by_function(FunctionName=NAME)["Versions"],
+    }
+
+
+def test_an_index_of_platforms_under_the_wanted_tag_is_refused_and_the_function_is_untouched(
+    stack: LocalStack, deployment: Deployment, tmp_path: Path
+) -> None:
+    """Somebody has built and pushed it by hand: the deploy finds the tag, and must look at what it is."""
+    ecr, before = stack.aws("ecr"), what_runs(deployment)
+    roles = ("-e", f"handler_image_source={another_handler(tmp_path)}", "--tags", "handler_image,export_function")
+    check = run_playbook("deploy", "--check", *roles)
+    (tag,) = re.findall(rf'Would build and push \S+/{NAME}:([^"\s]+)', check.output)
+    digest = {"imageDigest": before["image"].partition("@")[2]}
+    (image,) = ecr.batch_get_image(repositoryName=NAME, imageIds=[digest])["images"]
+    ecr.put_image(repositoryName=NAME, imageManifest=index_of(image), imageManifestMediaType=INDEX, imageTag=tag)
+    try:
+        refused = run_playbook("deploy", *roles)
+    finally:
+        ecr.batch_delete_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])
+    said = " ".join(refused.output.split())
+    assert refused.returncode != 0, said
+    assert f"{NAME}:{tag} is of type {INDEX}, which Lambda refuses" in said
+    assert "Delete the tag in ECR, and build with Docker's classic builder" in said
+    assert refused.changed == []
+    assert what_runs(deployment) == before

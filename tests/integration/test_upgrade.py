@@ -1,17 +1,18 @@
-"""The handler is changed while webhooks keep coming: one deploy, as announced; every acknowledged label is saved."""
+"""The handler is changed, and put back, while webhooks keep coming: one run each; every acknowledged label is saved."""
 
 from __future__ import annotations
 
-import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, statuses, webhook_to
+from conftest import NAME, Deployment, another_handler, statuses, webhook_to
 from disturbances import ALIAS, FUNCTION
 from history import digest_of, publish_more_versions, push_more_images, surplus_images
-from local_stack import ROOT, LocalStack
+from local_stack import LocalStack
 from runs import Run, recorded
 
 IMAGE = "handler_image : Present | Ensure the registry has the image"
@@ -47,6 +48,36 @@ class Traffic:
                 self.refused.append(status)
 
 
+@contextmanager
+def under_traffic(stack: LocalStack, deployment: Deployment, project: dict[str, Any]) -> Iterator[Traffic]:
+    """Have tasks of a project completed throughout."""
+    rows = [row for row in project["label_rows"] if row["label_hash"] and row["data_type"] != "DELETED"]
+    traffic = Traffic(stack, deployment.webhook_url, rows)
+    sender = threading.Thread(target=traffic)
+    with webhook_to(stack, deployment.webhook_url, project["project_hash"]):
+        sender.start()
+        try:
+            yield traffic
+        finally:
+            traffic.stop.set()
+            sender.join()
+
+
+def assert_all_saved(traffic: Traffic, deployment: Deployment) -> None:
+    assert traffic.sent > 0
+    assert traffic.refused == []
+    for task in traffic.acknowledged.values():
+        body, _metadata = deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
+        assert body == traffic.stack.encord("GET", f"label-rows/{task['label_hash']}")
+
+
+@dataclass
+class Rollback:
+    run: Run
+    after: dict[str, Any]
+    traffic: Traffic
+
+
 @dataclass
 class Upgrade:
     before: dict[str, Any]
@@ -72,33 +103,28 @@ def described(deployment: Deployment) -> dict[str, Any]:
 def upgrade(
     stack: LocalStack, deployment: Deployment, project: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Upgrade:
-    source = tmp_path_factory.mktemp("handler") / "lambda"
-    shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
-    package = source / "label_export" / "__init__.py"
-    package.write_text(package.read_text() + "\n# Another handler.\n")
     changed = (
-        *("-e", f"handler_image_source={source}"),
+        *("-e", f"handler_image_source={another_handler(tmp_path_factory.mktemp('handler'))}"),
         *("-e", f"retired_versions_kept={KEPT_VERSIONS}"),
         *("-e", f"image_repository_kept_images={KEPT_IMAGES}"),
     )
     push_more_images(stack.aws("ecr"), digest_of(deployment.functions, "live"), SURPLUS_IMAGES)
     publish_more_versions(deployment.functions, KEPT_VERSIONS - 2)
     deployment.functions.update_alias(FunctionName=NAME, Name="live", FunctionVersion=str(KEPT_VERSIONS))
-
-    rows = [row for row in project["label_rows"] if row["label_hash"] and row["data_type"] != "DELETED"]
-    traffic = Traffic(stack, deployment.webhook_url, rows)
-    sender = threading.Thread(target=traffic)
     before = described(deployment)
     check = recorded("deploy", "--check", "--diff", *changed)
     assert described(deployment) == before, "a check changes nothing"
-    with webhook_to(stack, deployment.webhook_url, project["project_hash"]):
-        sender.start()
-        try:
-            run = recorded("deploy", *changed)
-        finally:
-            traffic.stop.set()
-            sender.join()
+    with under_traffic(stack, deployment, project) as traffic:
+        run = recorded("deploy", *changed)
     return Upgrade(before, check, run, described(deployment), traffic)
+
+
+@pytest.fixture(scope="module")
+def rollback(upgrade: Upgrade, stack: LocalStack, deployment: Deployment, project: dict[str, Any]) -> Rollback:
+    """What follows the upgrade; no version is named."""
+    with under_traffic(stack, deployment, project) as traffic:
+        run = recorded("rollback")
+    return Rollback(run, described(deployment), traffic)
 
 
 def test_the_run_changed_exactly_what_the_check_announced(upgrade: Upgrade) -> None:
@@ -126,8 +152,16 @@ def test_what_is_beyond_the_kept_ones_is_gone(upgrade: Upgrade, stack: LocalStac
 
 
 def test_every_acknowledged_webhook_ended_as_an_object(upgrade: Upgrade, deployment: Deployment) -> None:
-    assert upgrade.traffic.sent > 0
-    assert upgrade.traffic.refused == []
-    for task in upgrade.traffic.acknowledged.values():
-        body, _metadata = deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
-        assert body == upgrade.traffic.stack.encord("GET", f"label-rows/{task['label_hash']}")
+    assert_all_saved(upgrade.traffic, deployment)
+
+
+def test_a_rollback_without_a_number_puts_the_version_before_back(upgrade: Upgrade, rollback: Rollback) -> None:
+    assert rollback.run.returncode == 0, rollback.run.output
+    assert rollback.run.tasks == {f"live_version : Present | Ensure the alias names version {upgrade.before['alias']}"}
+    assert rollback.after == {**upgrade.after, "alias": upgrade.before["alias"]}
+
+
+def test_every_webhook_acknowledged_during_the_rollback_ended_as_an_object(
+    rollback: Rollback, deployment: Deployment
+) -> None:
+    assert_all_saved(rollback.traffic, deployment)
