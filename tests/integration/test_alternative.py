@@ -174,6 +174,42 @@ def test_the_log_groups(stack: LocalStack, given: dict[str, Any]) -> None:
     assert {exports["kmsKeyId"], webhooks["kmsKeyId"]} == {given["kms_key_arn"]}
 
 
+def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) -> None:
+    cloudwatch, sns = stack.aws("cloudwatch"), stack.aws("sns")
+    prefix = "label-export-other-alternative/"
+    topic = f"arn:aws:sns:{stack.facts['region']}:{stack.facts['account_id']}:{NAME}-pages"
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+    found = {alarm["AlarmName"].removeprefix(prefix): (alarm["Threshold"], alarm["Period"]) for alarm in alarms}
+    assert found == {
+        "dead-letters": (2, 60),
+        "endpoint": (9, 600),
+        "errors": (3, 600),
+        "failed": (6, 600),
+        "no-access": (8, 600),
+        "oldest-message": (900, 60),
+        "refused": (7, 7200),
+        "unavailable": (5, 600),
+    }, "all but the one that is left out"
+    for alarm in alarms:
+        assert set(alarm["AlarmActions"]) == {topic, given["other_topic"]}
+        assert alarm["OKActions"] == [given["other_topic"]]
+        assert has_tags(cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"])
+    assert sns.get_topic_attributes(TopicArn=topic)["Attributes"]["KmsMasterKeyId"] == given["kms_key_arn"]
+    subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert [(s["Protocol"], s["Endpoint"]) for s in subscriptions] == [("email", "somebody@example.org")]
+    assert has_tags(sns.list_tags_for_resource(ResourceArn=topic)["Tags"])
+
+
+def test_the_dashboard(stack: LocalStack) -> None:
+    cloudwatch = stack.aws("cloudwatch")
+    names = [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]]
+    assert [name for name in names if "alternative" in name] == [f"{NAME}-numbers"]
+    body = json.loads(cloudwatch.get_dashboard(DashboardName=f"{NAME}-numbers")["DashboardBody"])
+    (shown,) = [widget["properties"]["alarms"] for widget in body["widgets"] if widget["type"] == "alarm"]
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix="label-export-other-alternative/")["MetricAlarms"]
+    assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in alarms)
+
+
 def test_the_front_door(stack: LocalStack) -> None:
     gateway, found = stack.aws("apigatewayv2"), api(stack)
     (stage,) = gateway.get_stages(ApiId=found["ApiId"])["Items"]
