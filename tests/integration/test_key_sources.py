@@ -1,0 +1,115 @@
+"""Where the function gets Encord's private key from: a file in the image, or a secret that somebody made by hand.
+
+Needs a deployed system, whose key is a secret that the deploy makes, and leaves it so. The third source, the function's
+environment, is that of scenario `alternative`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NAME, Deployment, Playbook, given_secrets, run_playbook
+from disturbances import ALIAS, FUNCTION, POLICY
+from local_stack import LocalStack
+from test_execution_role import statements
+from test_other_architecture import PushedImage, docker, tags
+
+IMAGE = "handler_image : Present | Ensure the registry has the image"
+SIGNING_SECRETS = f"{NAME}/webhook-signing-secrets"
+BY_HAND = f"{NAME}-by-hand"
+
+
+def deploy(*arguments: str, **settings: str) -> Playbook:
+    roles = "encord_secrets,execution_role,handler_image,export_function"
+    run = run_playbook("deploy", "--tags", roles, "-e", json.dumps(settings), *arguments)
+    assert run.returncode == 0, run.output
+    return run
+
+
+def live(deployment: Deployment) -> dict[str, Any]:
+    """Return what the version in use is."""
+    return dict(deployment.functions.get_function(FunctionName=NAME, Qualifier="live"))
+
+
+def variables(deployment: Deployment) -> dict[str, str]:
+    return dict(live(deployment)["Configuration"]["Environment"]["Variables"])
+
+
+def readable_secrets(stack: LocalStack) -> list[str]:
+    """Return the secrets that the execution role may read, without the random characters behind their names."""
+    return [arn.removesuffix("-??????") for arn in statements(stack)["ReadSecrets"]["Resource"]]
+
+
+@pytest.fixture(scope="module")
+def prefix(stack: LocalStack) -> str:
+    return f"arn:aws:secretsmanager:{stack.facts['region']}:{stack.facts['account_id']}:secret:"
+
+
+@pytest.fixture(scope="module")
+def key(stack: LocalStack) -> str:
+    return Path(stack.facts["encord_private_key_file"]).read_text().strip()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def back_to_the_default(stack: LocalStack, deployment: Deployment) -> Iterator[None]:
+    """Deploys as before at the end; versions and images of these tests are gone, and with them the key in an image."""
+    functions, ecr = deployment.functions, stack.aws("ecr")
+    before, images = live(deployment), tags(stack)
+    versions = {item["Version"] for item in functions.list_versions_by_function(FunctionName=NAME)["Versions"]}
+    yield
+    deploy()
+    assert variables(deployment) == before["Configuration"]["Environment"]["Variables"]
+    assert live(deployment)["Code"] == before["Code"]
+    in_use = live(deployment)["Configuration"]["Version"]
+    for item in functions.list_versions_by_function(FunctionName=NAME)["Versions"]:
+        if item["Version"] not in {*versions, in_use}:
+            functions.delete_function(FunctionName=NAME, Qualifier=item["Version"])
+    for tag in tags(stack) - images:
+        ecr.batch_delete_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])
+        docker(stack, "image", "rm", "--force", f"{stack.facts['registry']}/{NAME}:{tag}")
+
+
+@pytest.fixture
+def by_hand(stack: LocalStack, key: str) -> Iterator[str]:
+    """A secret with the key that is none of this repository's; its ARN."""
+    manager = stack.aws("secretsmanager")
+    arn = str(manager.create_secret(Name=BY_HAND, SecretString=key)["ARN"])
+    yield arn
+    manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+
+
+def test_a_key_in_the_image_is_nowhere_else_and_the_deploy_says_that_it_is_weaker(
+    stack: LocalStack, deployment: Deployment, prefix: str, key: str, complete: Callable[[], None]
+) -> None:
+    version, images = live(deployment)["Configuration"]["Version"], tags(stack)
+    run = deploy("-vvv", encord_secrets_private_key_source="file")
+    assert set(run.changed) == {POLICY, IMAGE, FUNCTION, ALIAS}
+    said = " ".join(run.output.split())
+    assert "The private key is a file in the image, where everyone who may pull the image sees it" in said
+    assert [secret for secret in given_secrets(stack) if secret in run.output] == []
+    assert int(live(deployment)["Configuration"]["Version"]) > int(version), "it was asked, and is in use"
+    assert f"Ask for a self check of version {live(deployment)['Configuration']['Version']}" in run.output
+
+    found = variables(deployment)
+    assert found["LABEL_EXPORT_PRIVATE_KEY_SOURCE"] == "file"
+    assert {"LABEL_EXPORT_PRIVATE_KEY", "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN"} & found.keys() == set()
+    assert [secret for secret in given_secrets(stack) if secret in json.dumps(found)] == []
+    assert readable_secrets(stack) == [prefix + SIGNING_SECRETS]
+    (tag,) = tags(stack) - images
+    login = stack.aws("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    assert PushedImage(stack, tag, login).files["var/task/encord_private_key"].decode().strip() == key
+    complete()
+
+
+def test_a_secret_made_by_hand_is_what_the_role_may_read_and_a_label_is_exported_with_it(
+    stack: LocalStack, deployment: Deployment, prefix: str, by_hand: str, complete: Callable[[], None]
+) -> None:
+    run = deploy(encord_secrets_private_key_file="", encord_secrets_private_key_secret_arn=by_hand)
+    assert set(run.changed) <= {POLICY, FUNCTION, ALIAS}
+    assert variables(deployment)["LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN"] == by_hand
+    assert readable_secrets(stack) == [by_hand, prefix + SIGNING_SECRETS]
+    complete()
