@@ -63,8 +63,8 @@ class BatchProcessor:
     def process(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return SQS's partial batch response: the ids of the messages that must be delivered again.
 
-        Messages that ask for the same label are one piece of work. Permanent failures are among the failed: the queue
-        hands them to its dead-letter queue, where a person sees them.
+        Messages that ask for the same label are one piece of work, probes another. Permanent failures are among the
+        failed: the queue hands them to its dead-letter queue, where a person sees them.
         """
         items, failed = self._read(records)
         done = self._run_all(self._process_item, items, self._remaining() - ANSWER_RESERVE)
@@ -75,7 +75,7 @@ class BatchProcessor:
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     def _read(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[_Item], list[str]]:
-        items: dict[tuple[str, str | None, str | None], _Item] = {}
+        items: dict[tuple[object, bool], _Item] = {}
         failed: list[str] = []
         for record in records:
             message_id = str(record["messageId"])
@@ -88,9 +88,10 @@ class BatchProcessor:
                     "ERROR", "label failed", reason=error.reason, detail=str(error), message_id=message_id
                 )
                 continue
-            before = items.get(change.target)
+            piece = (change.target, _is_probe(change.event_uid))  # a probe that fails must end nobody else's message
+            before = items.get(piece)
             ids = (*before.message_ids, message_id) if before else (message_id,)
-            items[change.target] = _Item(change, ids, _receive_count(record))
+            items[piece] = _Item(change, ids, _receive_count(record))
         return list(items.values()), failed
 
     def _process_item(self, item: _Item) -> bool:
@@ -123,12 +124,12 @@ class BatchProcessor:
         try:
             return work()
         except TerminalError as error:
-            if not _is_probe(about):
+            if not _is_probe(about["event_uid"]):
                 self._telemetry.count("Terminal", error.reason)
             self._telemetry.log("WARNING", "nothing to export", reason=error.reason, detail=str(error), **about)
             return True
         except ExportError as error:
-            if _is_probe(about):  # who sent it reads the log; no alarm is due
+            if _is_probe(about["event_uid"]):  # who sent it reads the log; no alarm is due
                 self._telemetry.log("WARNING", "probe ended", reason=error.reason, detail=str(error), **about)
                 return True
             permanent = isinstance(error, PermanentError)
@@ -175,8 +176,8 @@ def _about(item: _Item) -> dict[str, object]:
     }
 
 
-def _is_probe(about: Mapping[str, object]) -> bool:
-    return str(about["event_uid"]).startswith(PROBE_PREFIX)
+def _is_probe(event_uid: object) -> bool:
+    return str(event_uid).startswith(PROBE_PREFIX)
 
 
 def _receive_count(record: Mapping[str, Any]) -> int:

@@ -75,8 +75,10 @@ def error_name(body: Buffer) -> str | None:
 
 
 def read_row(body: Buffer, *, project_hash: str, label_hash: str) -> LabelRow:
-    """Return the label row whose JSON text is `body`, after checking that it is the one that was asked for.
+    """Return the label row whose JSON text is `body`, after checking that its `label_hash` is the one asked for.
 
+    Neither rows nor listings name their project, as served today: what binds a row to it is the request, which is
+    signed and names it. A row that does name a project is refused where it is another.
     Raises RetryableError("malformed_answer" or "wrong_row"), TerminalError("data_deleted").
     """
     row = _members(body)
@@ -120,7 +122,8 @@ def _name_in(response: Buffer) -> str | None:
 
 def _parse_and_dump(body: Buffer, parse_limit: int) -> tuple[object, bytes]:
     if len(body) > parse_limit:
-        raise PermanentError("unusual_answer", f"an answer of {len(body)} bytes is not in a form that can be spliced")
+        problem = f"an answer of {len(body)} bytes is not in a form that can be spliced, and too large to be parsed"
+        raise PermanentError("unusual_answer", f"{problem} (export_function_memory_limit_bytes)")
     try:
         with _PARSING:
             envelope = json.loads(bytes(body))

@@ -78,7 +78,7 @@ class Exporter:
         LabelSource does.
         """
         if self.projects and change.project_hash not in self.projects:
-            raise PermanentError("project", "the project is not one that is exported (any more)")
+            raise PermanentError("project", "the project is not (any more) one of export_function_projects")
         if change.label_hash is not None:
             return [change.label_hash]
         labels = self.source.labels_of_data(change.project_hash, change.data_hash or "")

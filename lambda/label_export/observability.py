@@ -11,12 +11,14 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TextIO
 
 NAMESPACE = "LabelExport"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+_MOST_VALUES = 100  # of one metric in one line: EMF's limit
 
 _UNITS = {"Milliseconds": "Milliseconds", "Seconds": "Seconds", "Bytes": "Bytes"}
 
@@ -63,15 +65,16 @@ class Telemetry:
             self._note(reason, name, 1)
 
     def flush(self) -> None:
-        """Write what was measured, one line for each reason."""
+        """Write what was measured, one line for each reason, more where a metric has more than a hundred values."""
         with self._lock:
             values, self._values = self._values, {}
         for reason, metrics in values.items():
             dimensions = self._dimensions if reason is None else {**self._dimensions, "Reason": reason}
-            definitions = [{"Name": name, "Unit": _unit(name)} for name in metrics]
-            directive = {"Namespace": NAMESPACE, "Dimensions": [list(dimensions)], "Metrics": definitions}
-            line: dict[str, Any] = {"_aws": {"Timestamp": int(self._now() * 1000), "CloudWatchMetrics": [directive]}}
-            self._write({**line, **dimensions, **{name: _total(name, seen) for name, seen in metrics.items()}})
+            for found in _lines(metrics):
+                definitions = [{"Name": name, "Unit": _unit(name)} for name in found]
+                directive = {"Namespace": NAMESPACE, "Dimensions": [list(dimensions)], "Metrics": definitions}
+                about = {"Timestamp": int(self._now() * 1000), "CloudWatchMetrics": [directive]}
+                self._write({"_aws": about, **dimensions, **found})
 
     def _note(self, reason: str | None, name: str, value: float) -> None:
         with self._lock:
@@ -88,6 +91,11 @@ def _unit(name: str) -> str:
     return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "Count")
 
 
-def _total(name: str, seen: list[float]) -> float | list[float]:
-    """Counts are summed; measured values stay apart, so that percentiles mean something (at most 100, EMF's limit)."""
-    return sum(seen) if _unit(name) == "Count" else [round(value, 1) for value in seen[:100]]
+def _lines(metrics: Mapping[str, list[float]]) -> Iterator[dict[str, float | list[float]]]:
+    """Give the values line by line: counts as sums, measured values apart, so that percentiles mean something."""
+    counts = {name: sum(seen) for name, seen in metrics.items() if _unit(name) == "Count"}
+    measured = {name: [round(value, 1) for value in seen] for name, seen in metrics.items() if name not in counts}
+    longest = max(map(len, measured.values()), default=1)
+    for begin in range(0, longest, _MOST_VALUES):
+        part = {name: seen[begin : begin + _MOST_VALUES] for name, seen in measured.items() if len(seen) > begin}
+        yield {**(counts if begin == 0 else {}), **part}

@@ -52,7 +52,8 @@ class Retry:
                 return operation(self.budget())
             except RetryableError as error:
                 ceiling = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-                pause = max(ceiling * self._jitter(), error.retry_after or 0.0)
+                # On top of what is asked for, or all who were told the same would come back at the same moment.
+                pause = (error.retry_after or 0.0) + ceiling * self._jitter()
                 if attempt == ATTEMPTS or error.reason == "no_time" or pause >= self._remaining() - RESERVE:
                     raise
             self._sleep(pause)

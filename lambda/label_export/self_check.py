@@ -91,14 +91,14 @@ class SelfCheck:
         projects = sorted(settings.projects)[:PROJECTS_ASKED]
         for project in projects:
             try:
-                source.workflow_stage(project, str(uuid.uuid4()))
+                source.labels_of_data(project, str(uuid.uuid4()))
             except TerminalError as error:  # deleted, or never shared with the key's owner
                 raise PermanentError("no_project", f"Encord does not let us read project {project}: {error}") from None
         if projects:
             return f"{settings.encord_domain} accepts the key, which can read {len(projects)} projects"
         # Encord looks at the key first. That it then lets us read no such project is what was to be expected.
         with suppress(TerminalError):
-            source.workflow_stage(str(uuid.uuid4()), str(uuid.uuid4()))
+            source.labels_of_data(str(uuid.uuid4()), str(uuid.uuid4()))
         return f"{settings.encord_domain} accepts the key"
 
     def _bucket(self) -> str:

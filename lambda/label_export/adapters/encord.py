@@ -19,7 +19,7 @@ from label_export.adapters.private_key import EncordKey
 from label_export.adapters.spool import Spool
 from label_export.adapters.transport import Request, Response, Transport
 from label_export.envelope import error_name, open_envelope, read_row
-from label_export.errors import KeyRefusedError, RetryableError, encord_failure
+from label_export.errors import KeyRefusedError, RetryableError, TerminalError, encord_failure
 from label_export.ports import Buffer, LabelRow
 from label_export.retry import Retry
 
@@ -113,7 +113,9 @@ class EncordSource:
         """Return the title of the workflow stage that the label is in. See LabelSource."""
         rows = self._list(project_hash, label_hashes=[label_hash], include_all_label_branches=True)
         nodes = [row.get("workflow_graph_node") for row in rows if row.get("label_hash") == label_hash]
-        title = nodes[0].get("title") if nodes and isinstance(nodes[0], dict) else None
+        if not nodes:  # a listing leaves out in silence what is gone
+            raise TerminalError("row_deleted", "Encord has no such label row (any more)")
+        title = nodes[0].get("title") if isinstance(nodes[0], dict) else None
         return title if isinstance(title, str) else None
 
     def _list(self, project_hash: str, **filters: Any) -> list[dict[str, Any]]:

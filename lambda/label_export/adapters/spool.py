@@ -52,8 +52,9 @@ class Spool:
         except BaseException as error:
             self._give_back(size)
             if isinstance(error, OSError) and error.errno is not None:
+                problem = f"the label row cannot be kept in /tmp: {error.strerror}"
                 raise PermanentError(
-                    "spool_failed", f"the label row cannot be kept in a file: errno {error.errno}"
+                    "spool_failed", f"{problem}; if it is full, raise export_function_ephemeral_storage"
                 ) from None
             raise
         weakref.finalize(mapped, self._give_back, size)
@@ -67,7 +68,9 @@ class Spool:
             )
         with self._lock:
             if self._spooled + more > self._spool_limit:
-                raise RetryableError("spool_busy", "other giant label rows fill the temporary space")
+                raise RetryableError(
+                    "spool_busy", "other giant label rows fill /tmp (export_function_spool_limit_bytes)"
+                )
             self._spooled += more
         return size + more
 

@@ -237,6 +237,7 @@ def test_a_full_disk_is_a_named_failure(tmp_path: Any) -> None:
     with pytest.raises(PermanentError) as caught:
         spool.collect(iter([b"xx"]))
     assert caught.value.reason == "spool_failed"
+    assert "No such file or directory; if it is full, raise export_function_ephemeral_storage" in str(caught.value)
 
     def broken() -> Any:
         yield b"xx"

@@ -220,15 +220,27 @@ def test_a_listing_in_another_form_is_not_believed(deployment: Deployment) -> No
 
 @pytest.mark.parametrize(
     ("stage", "exported"),
-    [("Complete", True), ("Review", False), (None, False), ({"title": 5}, False), ("missing", False)],
+    [("Complete", True), ("Review", False), (None, False), ({"title": 5}, False)],
 )
 def test_only_wanted_workflow_stages(deployment: Deployment, output: Any, stage: object, exported: bool) -> None:
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
     label = deployment.row()
-    deployment.encord.metadata = [] if stage == "missing" else [metadata(label, "d", stage)]
+    deployment.encord.metadata = [metadata(label, "d", stage)]
     assert deployment.export(label) == []
     assert (deployment.stored(label) is not None) == exported
     assert output().metric("Exported" if exported else "Filtered") == 1
+
+
+def test_a_row_that_no_listing_has_is_deleted_and_not_filtered(deployment: Deployment, output: Any) -> None:
+    label = deployment.row()
+    deployment.export(label)
+    before = deployment.stored(label)
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    output()
+    assert deployment.export(label) == []
+    written = output()
+    assert (written.metric("Terminal", "row_deleted"), written.metric("Filtered")) == (1, None)
+    assert deployment.stored(label) is before
 
 
 def test_a_project_that_is_not_exported_any_more_goes_to_the_dead_letter_queue(deployment: Deployment) -> None:
@@ -470,3 +482,12 @@ def test_a_probe_of_verify_never_comes_again(deployment: Deployment, output: Any
         assert line["event_uid"] == "verify-1"
         assert written.metric("Failed") is written.metric("Terminal") is None
         deployment.restart()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_probe_ends_no_message_but_its_own(deployment: Deployment, order: int) -> None:
+    label = deployment.row()
+    deployment.encord.fail("labelrow", *[Fault(Answer(400, b"{}"))] * 2)
+    bodies = [message(label, event_uid="verify-1"), message(label)][::order]
+    (failed,) = deployment.call(batch(*bodies))["batchItemFailures"]
+    assert "verify-1" not in bodies[int(failed["itemIdentifier"])]

@@ -6,6 +6,7 @@ import io
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -118,10 +119,13 @@ def test_tries_end_before_the_time_does() -> None:
 def test_retry_after_is_slept_when_there_is_time() -> None:
     clock = Clock(100)
     failing(RetryableError("r", "m", retry_after=7.0), 1, clock)
-    assert clock.slept == [7.0]
+    assert clock.slept == [7.2], "and jitter on top"
     clock = Clock(7.5)
     failing(RetryableError("r", "m", retry_after=7.0), 1, clock)
     assert clock.slept == []
+    clock = Clock(8.1)
+    failing(RetryableError("r", "m", retry_after=7.0), 1, clock)
+    assert clock.slept == [], "with the jitter it would end too late"
 
 
 ANSWERED = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -224,13 +228,20 @@ def test_metrics_are_in_the_embedded_format() -> None:
     assert {"Name": "S3Milliseconds", "Unit": "Milliseconds"} in total["_aws"]["CloudWatchMetrics"][0]["Metrics"]  # type: ignore[index]
 
 
-def test_a_metric_holds_at_most_a_hundred_values() -> None:
+def test_a_metric_holds_at_most_a_hundred_values_a_line_and_loses_none() -> None:
     stream = io.StringIO()
-    telemetry = Telemetry({}, stream=stream)
-    for number in range(150):
+    telemetry = Telemetry({"Name": "n"}, stream=stream)
+    for number in range(250):
         telemetry.measure("ExportedBytes", number)
+        telemetry.count("Exported")
+    telemetry.measure("S3Milliseconds", 1)
     telemetry.flush()
-    assert len(written(stream)[0]["ExportedBytes"]) == 100  # type: ignore[arg-type]
+    lines: list[Any] = written(stream)
+    assert [len(line["ExportedBytes"]) for line in lines] == [100, 100, 50]
+    assert sum(sum(line["ExportedBytes"]) for line in lines) == sum(range(250))
+    assert [line.get("Exported") for line in lines] == [250, None, None]
+    named = [[metric["Name"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]] for line in lines]
+    assert named == [["Exported", "ExportedBytes", "S3Milliseconds"], ["ExportedBytes"], ["ExportedBytes"]]
 
 
 def test_logs_have_a_level_and_leave_out_nothing_else() -> None:
