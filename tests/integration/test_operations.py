@@ -35,6 +35,10 @@ def in_use(deployment: Deployment) -> Callable[[], str]:
     return lambda: str(deployment.functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"])
 
 
+def image_of(deployment: Deployment, version: str) -> str:
+    return str(deployment.functions.get_function(FunctionName=NAME, Qualifier=version)["Code"]["ImageUri"])
+
+
 def published(deployment: Deployment) -> list[str]:
     versions = deployment.functions.list_versions_by_function(FunctionName=NAME)["Versions"]
     return [version["Version"] for version in versions if version["Version"] != "$LATEST"]
@@ -150,6 +154,7 @@ def test_a_version_that_does_not_work_is_not_used(
     assert f"Version {tried} of {NAME} is not put to use: its self check failed." in said
     assert "encord: the connection to Encord failed" in said
     assert f"The alias live still names version {before}, which goes on serving" in said
+    assert image_of(deployment, tried) == image_of(deployment, before), "only their settings differ"
     assert in_use() == before
     complete()
     again = run_playbook("deploy", *broken)

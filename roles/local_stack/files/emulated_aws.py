@@ -3,8 +3,9 @@
 The emulator enforces IAM policies, but names some actions, resources and condition keys otherwise than AWS's Service
 Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
 to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
-dashboards take no tags; a new secret's version is not what its caller named it. Each correction below is one of those
-places; nothing is ever allowed here that AWS would refuse.
+dashboards take no tags; a new secret's version is not what its caller named it; versions of a function that have one
+image share containers, and so an environment, and all of them are killed when the function is changed. Each correction
+below is one of those places; nothing is ever allowed here that AWS would refuse.
 
 Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
 a line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
@@ -38,6 +39,7 @@ MAPPING_ACTIONS = {
     "lambda:UpdateEventSourceMapping",
 }
 
+LATEST = "$LATEST"
 ALARMS = "cloudwatch.amazonaws.com"
 # What publishing to a topic with a key takes: docs.aws.amazon.com/sns/latest/dg/sns-key-management.html.
 KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -47,6 +49,8 @@ named_mapping: ContextVar[str] = ContextVar("named_mapping", default="")
 
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
 original_resource: Callable[..., str] = iam_actions.extract_resource_arn
+original_container_key: Callable[..., str] = lambda_svc._warm_pool_key
+original_end_containers: Callable[..., None] = lambda_svc._pool_kill_function
 original_create_secret: Callable[..., Any] = secretsmanager._create_secret
 original_context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
 original_decision: Callable[..., Any] = iam_evaluator.evaluate
@@ -232,6 +236,23 @@ def create_secret(data: dict[str, Any]) -> Any:
     return answer
 
 
+def container_key(name: str, configuration: dict[str, Any]) -> str:
+    """Say which containers can serve an invocation: those of the version, since each version has its own settings."""
+    return f"{original_container_key(name, configuration)}:{configuration.get('Version', LATEST)}"
+
+
+def end_containers(account: str, name: str) -> None:
+    """End the containers of a function that was changed, those of its published versions not among them; or of all."""
+    if name not in lambda_svc._functions:
+        original_end_containers(account, name)
+        return
+    with lambda_svc._warm_pool_lock:
+        keys = [key for key in lambda_svc._warm_pool if key.split(":")[0] == account and key.split(":")[2] == name]
+        ended = [entry for key in keys if key.endswith(f":{LATEST}") for entry in lambda_svc._warm_pool.pop(key)]
+    for entry in ended:
+        lambda_svc._kill_pool_entry(entry)
+
+
 def set_default_policy_version(params: dict[str, Any]) -> Any:
     """IAM's SetDefaultPolicyVersion, which the emulator lacks."""
     policy = iam._policies.get(parameter(params, "PolicyArn"))
@@ -254,6 +275,8 @@ cloudwatch._dispatch_alarm_actions = dispatch_alarm_actions
 cloudwatch._validate_alarm_tag_arn = check_tagged
 cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
 secretsmanager._create_secret = create_secret
+lambda_svc._warm_pool_key = container_key
+lambda_svc._pool_kill_function = end_containers
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
 from ministack.app import app  # noqa: E402 - it must find the corrected functions
