@@ -321,19 +321,18 @@ def dead_letters(deployment: Deployment) -> list[dict[str, Any] | str]:
 
 
 @pytest.fixture
-def webhooks() -> Iterator[ExitStack]:
-    """Where the storm's webhooks are ended with the test."""
-    with ExitStack() as stack:
-        yield stack
+def made(stack: LocalStack, deployment: Deployment) -> Iterator[dict[str, Any]]:
+    """A project of labels for the storm alone, whose webhooks go to the deployed system."""
+    made = stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": LABELS + POISON_LABELS})
+    with webhook_to(stack, deployment.webhook_url, made["project_hash"]):
+        yield made
 
 
 def test_a_storm_loses_nothing_and_turns_nothing_back(
-    storm: Storm, webhooks: ExitStack, capsys: pytest.CaptureFixture[str]
+    storm: Storm, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     deployment, chance = storm.deployment, storm.chance
-    made = storm.stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": LABELS + POISON_LABELS})
     project, rows = made["project_hash"], [row["label_hash"] for row in made["rows"]]
-    webhooks.enter_context(webhook_to(storm.stack, deployment.webhook_url, project))
     labels, poison = rows[:LABELS], rows[LABELS:]
     queue = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
     naive = NaiveWriter(storm)
