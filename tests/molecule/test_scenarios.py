@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -109,20 +110,14 @@ def is_alone(scenario: str) -> bool:
     return any(Path(playbooks.get(step, "")).name == STACK_DOWN for step in configuration["scenario"]["test_sequence"])
 
 
-def run(log: Path, *command: str) -> int:
+def run(log: Path, *command: str, **environment: str) -> int:
     """Run a command in the repository with its output in a file; return its exit code."""
-    environment = {
-        **os.environ,
-        "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
-        "NO_COLOR": "1",
-        "ANSIBLE_FORCE_COLOR": "0",
-    }
     LOGS.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
         return subprocess.run(
             command,
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0", **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -131,7 +126,16 @@ def run(log: Path, *command: str) -> int:
 
 
 def run_scenario(scenario: str) -> int:
-    return run(LOGS / f"molecule-{scenario}.log", "molecule", "test", "-s", scenario, "--no-command-borders")
+    # Molecule remembers in the user's home what it has made, by the mere name of the checkout's directory: an earlier
+    # run, or another checkout of that name, would have it skip steps.
+    remembered = ROOT / ".local" / "state" / "molecule" / scenario
+    shutil.rmtree(remembered, ignore_errors=True)
+    return run(
+        LOGS / f"molecule-{scenario}.log",
+        *("molecule", "test", "-s", scenario, "--no-command-borders"),
+        MOLECULE_GLOB="tests/molecule/*/molecule.yml",
+        MOLECULE_EPHEMERAL_DIRECTORY=str(remembered),
+    )
 
 
 class Scenarios:
