@@ -1,7 +1,7 @@
 """The three front doors: each is the only one there is, whichever there was before.
 
-Needs a deployed system with an HTTP API, and leaves one behind. The playbook runs for the role front_door, and
-at the end for the alarms too, one of which is an HTTP API's.
+Needs a deployed system with an HTTP API, and leaves one behind. The playbook runs for the role front_door, and for the
+alarms where an HTTP API comes or goes, which has one of its own.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def what_there_is(stack: LocalStack) -> dict[str, Any]:
     }
 
 
+def apis_watched(stack: LocalStack) -> list[str]:
+    alarms = stack.aws("cloudwatch").describe_alarms(AlarmNames=[f"{NAME}/endpoint"])["MetricAlarms"]
+    return [dimension["Value"] for alarm in alarms for dimension in alarm["Dimensions"]]
+
+
 def front_door(kind: str, *arguments: str, roles: str = "front_door") -> Playbook:
     run = run_playbook("deploy", "--tags", roles, "-e", f"front_door_kind={kind}", *arguments)
     assert run.returncode == 0, run.output
@@ -66,12 +71,14 @@ def function_url(stack: LocalStack) -> str:
     return f"{stack.facts['aws_endpoint_url']}/_aws/lambda-url/{identifier}"
 
 
-def test_a_function_url_takes_the_apis_place_as_the_check_says(stack: LocalStack) -> None:
-    announced = front_door("function_url", "--check")
+def test_a_function_url_takes_the_apis_place_and_its_alarm_goes_as_the_check_says(stack: LocalStack) -> None:
+    assert len(apis_watched(stack)) == 1
+    announced = front_door("function_url", "--check", roles=WITH_ALARMS)
     assert what_there_is(stack) == EVERYTHING_OF["http_api"], "a check changes nothing"
-    run = front_door("function_url")
+    run = front_door("function_url", roles=WITH_ALARMS)
     assert run.changed == announced.changed
     assert what_there_is(stack) == EVERYTHING_OF["function_url"]
+    assert apis_watched(stack) == []
     assert f"Webhook URL: {function_url(stack)}/webhook" in run.output
 
 
@@ -130,15 +137,8 @@ def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(
     eventually(lambda: deployment.messages() == 0, "an empty queue")
 
 
-def apis_watched(stack: LocalStack) -> list[str]:
-    alarms = stack.aws("cloudwatch").describe_alarms(AlarmNames=[f"{NAME}/endpoint"])["MetricAlarms"]
-    return [dimension["Value"] for alarm in alarms for dimension in alarm["Dimensions"]]
-
-
-@pytest.mark.parametrize("kind", ["function_url", "http_api"])
-def test_a_door_opens_where_there_was_none_and_its_alarm_with_it(kind: str, stack: LocalStack) -> None:
-    """In this order: the alarm goes, and is there for the new API. From none to the API is what a first deploy does."""
-    front_door(kind, roles=WITH_ALARMS)
-    assert what_there_is(stack) == EVERYTHING_OF[kind]
+def test_an_api_where_there_was_no_door_has_its_alarm(stack: LocalStack) -> None:
+    front_door("http_api", roles=WITH_ALARMS)
+    assert what_there_is(stack) == EVERYTHING_OF["http_api"]
     apis = [api["ApiId"] for api in stack.aws("apigatewayv2").get_apis()["Items"] if api["Name"] == NAME]
     assert apis_watched(stack) == apis
