@@ -38,16 +38,18 @@ def boundaries() -> list[str]:
 def deploy_until(boundary: str, directory: Path) -> int:
     """Run a deploy and kill it, with all its processes, when a task of that name begins; return its exit code.
 
-    It runs for the role there and the one before, since what comes earlier was made by the runs before.
+    It runs for the role there and the one before, since what comes earlier was made by the runs before. The function's role
+    takes the image from the one before itself.
     """
-    role = ROLES.index(boundary.partition(" ")[0])
+    last = ROLES.index(boundary.partition(" ")[0])
+    first = last - (2 if ROLES[last - 1] == "export_function" else 1)
     directory.mkdir()
     environment = {
         **os.environ, **PLAIN, **CALLBACK, "LABEL_EXPORT_RUNS": str(directory), "TMPDIR": str(directory),
     }  # fmt: skip
     log = (directory / "output").open("w")
     deploy = subprocess.Popen(
-        playbook_command("deploy", "-vvv", "--tags", ",".join(ROLES[role - 1 : role + 1])),
+        playbook_command("deploy", "-vvv", "--tags", ",".join(ROLES[first : last + 1])),
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
