@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help install local demo down clean lint audit unit integration molecule bench test
+.PHONY: help install local demo down clean lint audit unit integration newcomer molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,13 +41,16 @@ unit: install ## Test the parts: handler and its faults, modules, Encord stand-i
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/integration
 
-molecule: install ## Test the demo, and whole deployments, on a local AWS
-	@python -m pytest tests/demo tests/molecule
+newcomer: install ## Type the first commands of the README, as a newcomer would
+	@python -m pytest tests/demo
+
+molecule: install ## Test whole deployments on a local AWS
+	@python -m pytest tests/molecule
 
 bench: install ## Measure the exporter beside a doc-style handler
 	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
 
 test: install ## Everything that is tested
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint audit
-	@$(MAKE) --no-print-directory unit molecule
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint audit unit newcomer
+	@$(MAKE) --no-print-directory molecule
 

@@ -38,8 +38,8 @@ def boundaries() -> list[str]:
 def deploy_until(boundary: str, directory: Path) -> int:
     """Run a deploy and kill it, with all its processes, when a task of that name begins; return its exit code.
 
-    It runs for the role there and the one before, since what comes earlier was made by the runs before. The function's role
-    takes the image from the one before itself.
+    It runs for the role there and the one before, since what comes earlier was made by the runs before; export_function
+    needs to be told the image by the one before itself.
     """
     last = ROLES.index(boundary.partition(" ")[0])
     first = last - (2 if ROLES[last - 1] == "export_function" else 1)

@@ -1,6 +1,7 @@
 """What the settings of scenario `alternative` name and the repository does not make: made as the account's owner.
 
-Writes the names to .local/state/alternative.json, where the scenario's inventory finds them; makes nothing twice.
+Writes the names to .local/state/alternative.json, where the scenario's inventory finds them; makes nothing twice. With
+``remove`` it takes away again what others would see in the account.
 """
 
 from __future__ import annotations
@@ -41,15 +42,26 @@ KEY_POLICY = {
 }
 
 
-def main() -> None:
-    stack = LocalStack()
-    output = ROOT / ".local" / "state" / "alternative.json"
-    logs = f"{NAME}-access-logs"
+OUTPUT = ROOT / ".local" / "state" / "alternative.json"
+LOGS = f"{NAME}-access-logs"
+
+
+def remove(stack: LocalStack) -> None:
+    given = json.loads(OUTPUT.read_text())
+    stack.aws("s3").delete_bucket(Bucket=LOGS)
+    stack.aws("iam").delete_policy(PolicyArn=given["boundary"])
+    stack.aws("secretsmanager").delete_secret(SecretId=given["passphrase_secret_arn"], ForceDeleteWithoutRecovery=True)
+    stack.aws("sns").delete_topic(TopicArn=given["other_topic"])
+    stack.aws("kms").schedule_key_deletion(KeyId=given["kms_key_arn"], PendingWindowInDays=7)
+    OUTPUT.unlink()
+
+
+def make(stack: LocalStack) -> None:
     # What an earlier stack had is gone with it.
     made = {bucket["Name"] for bucket in stack.aws("s3").list_buckets()["Buckets"]}
-    if output.exists() and logs in made:
+    if OUTPUT.exists() and LOGS in made:
         return
-    stack.aws("s3").create_bucket(Bucket=logs, CreateBucketConfiguration={"LocationConstraint": stack.facts["region"]})
+    stack.aws("s3").create_bucket(Bucket=LOGS, CreateBucketConfiguration={"LocationConstraint": stack.facts["region"]})
     boundary = stack.aws("iam").create_policy(PolicyName=f"{NAME}-boundary", PolicyDocument=json.dumps(BOUNDARY))
     passphrase = secrets.token_urlsafe()
     secret = stack.aws("secretsmanager").create_secret(Name=f"{NAME}/passphrase", SecretString=passphrase)
@@ -57,20 +69,20 @@ def main() -> None:
     locked = private_key.private_bytes(
         Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(passphrase.encode())
     )
-    source = output.with_name("alternative-handler")
+    source = OUTPUT.with_name("alternative-handler")
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     ec2 = stack.aws("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/24")["Vpc"]["VpcId"]
     kms = stack.aws("kms")
     key = kms.create_key(Policy=json.dumps(KEY_POLICY))["KeyMetadata"]["Arn"]
-    output.touch(mode=0o600)
-    output.write_text(
+    OUTPUT.touch(mode=0o600)
+    OUTPUT.write_text(
         json.dumps(
             {
                 "kms_key_arn": key,
                 "other_topic": stack.aws("sns").create_topic(Name=f"{NAME}-other")["TopicArn"],
-                "access_log_bucket": logs,
+                "access_log_bucket": LOGS,
                 "boundary": boundary["Policy"]["Arn"],
                 "passphrase_secret_arn": secret["ARN"],
                 "private_key": locked.decode(),
@@ -85,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    (remove if sys.argv[1:] == ["remove"] else make)(LocalStack())
