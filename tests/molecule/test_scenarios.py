@@ -24,8 +24,6 @@ HERE = ROOT / "tests" / "molecule"
 SCENARIOS = sorted(path.parent.name for path in HERE.glob("*/molecule.yml"))
 LOGS = ROOT / ".local" / "logs"
 STACK_UP, STACK_DOWN = "local.yml", "local_down.yml"
-# A deploy keeps a core busy, but its tests wait in between.
-AT_A_TIME = 3
 # The storm would meet time-outs that its seed does not know, others would miss the permissions that are taken away, and
 # before its first deploy the account is to be empty: whatever another scenario has left is found there.
 ALONE = {"default"}
@@ -135,11 +133,11 @@ def run_scenario(scenario: str) -> int:
 
 
 class Scenarios:
-    """Runs of scenarios on one new local stack: three at a time, then those that need it for themselves."""
+    """Runs of scenarios on one new local stack: beside each other, then those that need it for themselves."""
 
     def __init__(self, selected: list[str]) -> None:
         self.beside = [scenario for scenario in selected if scenario not in ALONE]
-        self.pool = ThreadPoolExecutor(AT_A_TIME)
+        self.pool = ThreadPoolExecutor(len(SCENARIOS))
         self.runs: dict[str, Future[int]] = {}
         self.started = False
         self.asked_for: set[str] = set()

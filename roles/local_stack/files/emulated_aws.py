@@ -4,8 +4,9 @@ The emulator enforces IAM policies, but names some actions, resources and condit
 Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
 to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
 dashboards take no tags; a new secret's version is not what its caller named it; versions of a function that have one
-image share containers, and so an environment, and all of them are killed when the function is changed. Each correction
-below is one of those places; nothing is ever allowed here that AWS would refuse.
+image share containers, and so an environment, and all of them are killed when the function is changed; an API is found
+by callers of its own account alone, and an HTTP API's are nobody's. Each correction below is one of those places; nothing
+is ever allowed here that AWS would refuse.
 
 Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
 a line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
@@ -25,7 +26,7 @@ from urllib.parse import parse_qs
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
+from ministack.services import apigateway, cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
 
 # Lambda's actions are its operations, but for these.
 INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
@@ -253,6 +254,12 @@ def end_containers(account: str, name: str) -> None:
         lambda_svc._kill_pool_entry(entry)
 
 
+def find_api_scope(api_id: str) -> tuple[str, str] | None:
+    """Return the account and the region of an HTTP API, whoever calls it: its identifier is in the endpoint's name."""
+    owners = (key[:2] for key, _api in apigateway._apis.all_items() if key[2] == api_id)
+    return next(owners, None)
+
+
 def set_default_policy_version(params: dict[str, Any]) -> Any:
     """IAM's SetDefaultPolicyVersion, which the emulator lacks."""
     policy = iam._policies.get(parameter(params, "PolicyArn"))
@@ -277,6 +284,7 @@ cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
 secretsmanager._create_secret = create_secret
 lambda_svc._warm_pool_key = container_key
 lambda_svc._pool_kill_function = end_containers
+apigateway.find_api_scope = find_api_scope
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
 from ministack.app import app  # noqa: E402 - it must find the corrected functions
