@@ -4,9 +4,9 @@ The emulator enforces IAM policies, but names some actions, resources and condit
 Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
 to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
 dashboards take no tags; a new secret's version is not what its caller named it; versions of a function that have one
-image share containers, and so an environment, and all of them are killed when the function is changed; an API is found
-by callers of its own account alone, and an HTTP API's are nobody's. Each correction below is one of those places; nothing
-is ever allowed here that AWS would refuse.
+image share containers, and so an environment, and all of them are killed when the function is changed; an HTTP API
+is found by callers of its own account alone. Each correction below is one of those places; nothing is ever allowed here
+that AWS would refuse.
 
 Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
 a line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
