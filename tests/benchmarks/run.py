@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import measure
+import playbook
 import table
 from contenders import (
     ROOT,
@@ -52,6 +53,7 @@ class Plan:
     batch: int = 7
     large: int = 3
     linear: int = 5
+    playbook: int = 3
     labels: int = 20
     frames: int = 10_000
     giant_frames: int = 43_600
@@ -59,7 +61,7 @@ class Plan:
     untracked_doc_style: tuple[float, ...] = (4.5, 9)
 
 
-QUICK = Plan(cold=3, warm=5, batch=2, large=1, linear=1, giant_frames=20_000, untracked_doc_style=(4.5,))
+QUICK = Plan(cold=3, warm=5, batch=2, large=1, linear=1, playbook=1, giant_frames=20_000, untracked_doc_style=(4.5,))
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             who = contenders(folder, running)
             added = added_bytes(folder, who.exporter.python)
             text = f"{setting(who.exporter.python, plan)}\n\n{measured(running, who, plan, added)}"
+        say("tasks of a play")
+        with tempfile.TemporaryDirectory() as files:
+            text += f"\n\nA play with many tasks that change nothing:\n\n{playbook.tasks(Path(files), plan.playbook)}"
         if arguments.write:
             write(arguments.write, text)
     except MeasurementError as error:
