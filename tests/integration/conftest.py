@@ -22,15 +22,6 @@ from local_stack import ROOT, LocalStack
 ENVIRONMENT = os.environ.get("TESTED_ENVIRONMENT", "local")
 INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
 NAME = f"label-export-{ENVIRONMENT}"
-# Tests of one molecule scenario alone, which has an environment of its name.
-SCENARIO_OF = {
-    "alternative": "alternative",
-    "drift": "drift",
-    "interrupted": "teardown",
-    "teardown": "teardown",
-    "upgrade": "upgrade",
-}
-collect_ignore = [f"test_{subject}.py" for subject, scenario in SCENARIO_OF.items() if scenario != ENVIRONMENT]
 PATIENCE_SECONDS = 60
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output
 

@@ -1,0 +1,21 @@
+"""What a check of an account without the environment announces is what the first deploy makes; the next makes nothing.
+
+Looks at the runs that molecule made of the scenario, in the order: check, deploys.
+"""
+
+from __future__ import annotations
+
+from runs import OF_MOLECULE, by_molecule, described
+
+
+def test_the_first_deploy_made_exactly_what_the_check_of_an_empty_account_announced() -> None:
+    announced = described(sorted(OF_MOLECULE.glob("*-deploy-check.jsonl"))[0])
+    made = next(run for run in by_molecule() if run.changes)  # before it, some may have been refused
+    assert len(made.tasks) > 10
+    assert announced.changes == made.changes
+
+
+def test_a_second_deploy_changed_nothing() -> None:
+    first, *_others, last = by_molecule()
+    assert first is not last
+    assert last.changes == []
