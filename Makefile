@@ -51,6 +51,6 @@ bench: install ## Measure the exporter beside a doc-style handler
 	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
 
 test: install ## Everything that is tested
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint audit unit newcomer
+	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) lint audit unit newcomer
 	@$(MAKE) --no-print-directory molecule
 
