@@ -20,12 +20,20 @@ LOOK_EVERY_SECONDS = 0.1
 
 
 class LocalStack:
-    """Where everything is, read from what the role local_stack wrote down. Raises SystemExit when nothing runs."""
+    """Where everything is, read from what the role local_stack wrote down. Raises SystemExit when nothing runs.
 
-    def __init__(self, stack_file: Path = STACK_FILE) -> None:
+    With ``account``, another account of the local AWS, as its owner sees it.
+    """
+
+    def __init__(self, stack_file: Path = STACK_FILE, account: str = "") -> None:
         if not stack_file.exists():
             raise SystemExit(f"No local stack is running ({stack_file} is missing). Start one with: make local")
         self.facts: dict[str, Any] = json.loads(stack_file.read_text())
+        self._owner: dict[str, str] = {}
+        if account:
+            self.facts["account_id"] = account
+            # In the emulator, an account's number is the access key of its owner.
+            self._owner = {"aws_access_key_id": account, "aws_secret_access_key": account}
         # Making a client takes longer than most calls do.
         self._clients: dict[tuple[str, str, str], Any] = {}
 
@@ -39,7 +47,8 @@ class LocalStack:
         wanted = (service, profile, region or self.facts["region"])
         if wanted not in self._clients:
             os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
-            session = boto3.Session(profile_name=profile, region_name=wanted[2])
+            identity = self._owner or {"profile_name": profile}
+            session = boto3.Session(region_name=wanted[2], **identity)
             self._clients[wanted] = session.client(
                 service, endpoint_url=self.facts["aws_endpoint_url"], verify=self.facts["aws_ca_bundle"]
             )

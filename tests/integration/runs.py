@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ENVIRONMENT, run_playbook
+from conftest import run_playbook
 from local_stack import ROOT
 
-# Where molecule's own runs of a scenario write (.config/molecule/config.yml).
-OF_MOLECULE = ROOT / ".local" / "state" / "runs" / ENVIRONMENT
 CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "ANSIBLE_CALLBACKS_ENABLED": "changes"}
 
 # A task's name with its role, and the loop's item where it has one.
@@ -56,6 +55,10 @@ def recorded(name: str, *arguments: str) -> Run:
         return described(records[0], run.returncode, run.output) if records else Run(run.returncode, run.output)
 
 
-def by_molecule(playbook: str = "deploy") -> list[Run]:
-    """Return the runs of a playbook that molecule itself has made of the scenario since the stack began, in order."""
-    return [described(path) for path in sorted(OF_MOLECULE.glob(f"*-{playbook}-run.jsonl"))]
+def by_molecule(kind: str = "run") -> list[Run]:
+    """Return the deploys of that kind, ``run`` or ``check``, in the scenario so far, in order.
+
+    Molecule says where they are written down (.config/molecule/config.yml).
+    """
+    records = Path(os.environ["LABEL_EXPORT_RUNS"])
+    return [described(path) for path in sorted(records.glob(f"*-deploy-{kind}.jsonl"))]

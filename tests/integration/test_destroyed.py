@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import NAME, Deployment, run_playbook
+from conftest import NAME, Deployment, remove_all, run_playbook
 from local_stack import LocalStack
 
 
@@ -43,13 +43,6 @@ def test_destroy_again_finds_nothing_to_do() -> None:
 
 
 def test_the_labels_go_only_when_their_bucket_is_named(deployment: Deployment) -> None:
-    named = f"label_bucket_destroy_with_labels={deployment.bucket}"
-    run = run_playbook(
-        "destroy",
-        *("-e", "label_export_destroy=local"),
-        *("-e", named),
-        *("-e", "encord_secrets_destroy=true"),
-        *("-e", "encord_secrets_recovery_window_days=0"),
-    )
+    run = remove_all(deployment.bucket)
     assert run.returncode == 0, run.output
     assert deployment.s3.list_buckets()["Buckets"] == []

@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, run_playbook, statuses, webhook_to
+from conftest import ENVIRONMENT, NAME, Deployment, remove_all, statuses, webhook_to
 from local_stack import ROOT, LocalStack
 from resources import difference, everything
 from runs import Run, by_molecule, recorded
@@ -50,73 +48,49 @@ def own(names: set[str]) -> set[str]:
     return {name for name in names if NAME in name}
 
 
-def removed(*where: str, bucket: str) -> Playbook:
-    """Remove the environment with its bucket and its secrets; ``where`` it is, unless in its own region and account."""
-    return run_playbook(
-        "destroy", *MEANT, *where, "-e", f"label_bucket_destroy_with_labels={bucket}",
-        "-e", "encord_secrets_destroy=true", "-e", "encord_secrets_recovery_window_days=0",
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def neighbour(stack: LocalStack) -> Iterator[Run]:
     """The same environment deployed in another region of the account, and removed at the end, its bucket too."""
     yield recorded("deploy", *THERE)
-    run = removed(*THERE, bucket=f"{NAME}-{stack.facts['account_id']}-{OTHER_REGION}")
+    run = remove_all(f"{NAME}-{stack.facts['account_id']}-{OTHER_REGION}", *THERE)
     assert run.returncode == 0, run.output
     assert there(stack) == {}
 
 
 @dataclass
 class OtherAccount:
-    """Another account, and a deployer of its own in it, who has the documented policies and no more."""
+    """The same environment in another account."""
 
-    stack: LocalStack
-    credentials: Path
-    deploy: Run | None = None
-
-    def aws(self, service: str) -> Any:
-        """Return a client of the account's owner."""
-        return boto3.client(
-            service,
-            endpoint_url=self.stack.facts["aws_endpoint_url"],
-            verify=self.stack.facts["aws_ca_bundle"],
-            region_name=self.stack.facts["region"],
-            # In the emulator, an account's number is the access key of its owner.
-            aws_access_key_id=OTHER_ACCOUNT,
-            aws_secret_access_key=OTHER_ACCOUNT,
-        )
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """What an inventory of that account would have."""
-        return (
-            *("-e", f"label_export_account_id={OTHER_ACCOUNT}"),
-            *("-e", f"label_export_aws_credentials_file={self.credentials}"),
-        )
+    deployment: Deployment
+    first: Run
 
     def everything(self) -> dict[str, Any]:
-        return everything(self.aws, NAME)
+        return everything(self.deployment.stack.aws, NAME)
 
 
 @pytest.fixture(scope="module")
-def other_account(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherAccount]:
-    """The same environment deployed in another account, and removed at the end, its bucket too."""
-    account = OtherAccount(stack, tmp_path_factory.mktemp("other-account") / "credentials")
-    iam = account.aws("iam")
+def other_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherAccount]:
+    """Deployed by a deployer of that account, who has the documented policies and no more; removed whole at the end."""
+    stack = LocalStack(account=OTHER_ACCOUNT)
+    iam = stack.aws("iam")
     if not iam.list_policies(Scope="Local")["Policies"]:
         iam.create_user(UserName=DEPLOYER)
         for document in sorted(ROOT.glob("docs/*-policy.json")):
             policy = iam.create_policy(PolicyName=f"{DEPLOYER}-{document.stem}", PolicyDocument=document.read_text())
             iam.attach_user_policy(UserName=DEPLOYER, PolicyArn=policy["Policy"]["Arn"])
     key = iam.create_access_key(UserName=DEPLOYER)["AccessKey"]
-    account.credentials.touch(mode=0o600)
-    account.credentials.write_text(
+    credentials = tmp_path_factory.mktemp("other-account") / "credentials"
+    credentials.touch(mode=0o600)
+    credentials.write_text(
         f"[deployer]\naws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}\n"
     )
-    account.deploy = recorded("deploy", *account.settings)
+    settings = (
+        *("-e", f"label_export_account_id={OTHER_ACCOUNT}"),
+        *("-e", f"label_export_aws_credentials_file={credentials}"),
+    )
+    account = OtherAccount(Deployment(stack), recorded("deploy", *settings))
     yield account
-    run = removed(*account.settings, bucket=f"{NAME}-{OTHER_ACCOUNT}-{stack.facts['region']}")
+    run = remove_all(account.deployment.bucket, *settings)
     assert run.returncode == 0, run.output
     assert account.everything() == {}
 
@@ -144,9 +118,8 @@ def test_the_same_environment_lives_in_another_region_too(stack: LocalStack, nei
 def test_the_same_environment_lives_in_another_account_too(
     stack: LocalStack, neighbour: Run, other_account: OtherAccount
 ) -> None:
-    assert other_account.deploy is not None
-    assert other_account.deploy.returncode == 0, other_account.deploy.output
-    assert other_account.deploy.changes == neighbour.changes, "all that a first deploy makes"
+    assert other_account.first.returncode == 0, other_account.first.output
+    assert other_account.first.changes == neighbour.changes, "all that a first deploy makes"
     one, other = here(stack), other_account.everything()
     assert len(one) == len(other)
     assert own(arns(one)) & own(arns(other)) == set()
@@ -156,17 +129,14 @@ def test_a_label_is_saved_in_the_account_whose_endpoint_was_told(
     stack: LocalStack, deployment: Deployment, other_account: OtherAccount
 ) -> None:
     made = stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": 1})
-    label_hash = made["rows"][0]["label_hash"]
-    (api,) = [api for api in other_account.aws("apigatewayv2").get_apis()["Items"] if api["Name"] == NAME]
-    url = f"{stack.facts['aws_endpoint_url']}/_aws/execute-api/{api['ApiId']}/$default/webhook"
-    with webhook_to(stack, url, made["project_hash"]):
-        task = stack.encord_json("POST", "complete-task", {"label_hash": label_hash})
-    assert statuses(task, url) == [202]
-    s3, bucket = other_account.aws("s3"), f"{NAME}-{OTHER_ACCOUNT}-{stack.facts['region']}"
-    key = deployment.key(made["project_hash"], label_hash)
-    eventually(lambda: s3.list_objects_v2(Bucket=bucket, Prefix=key)["KeyCount"], "the label in that account's bucket")
-    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == stack.encord("GET", f"label-rows/{label_hash}")
-    assert deployment.s3.list_objects_v2(Bucket=deployment.bucket, Prefix=key)["KeyCount"] == 0
+    project, label = made["project_hash"], made["rows"][0]["label_hash"]
+    other = other_account.deployment
+    with webhook_to(stack, other.webhook_url, project):
+        task = stack.encord_json("POST", "complete-task", {"label_hash": label})
+    assert statuses(task, other.webhook_url) == [202]
+    body, _metadata = other.saved(project, label, task["last_edited_at"])
+    assert body == stack.encord("GET", f"label-rows/{label}")
+    assert deployment.versions(deployment.key(project, label)) == 0
 
 
 def test_destroy_asks_for_the_name(stack: LocalStack) -> None:
@@ -201,11 +171,11 @@ def test_destroy_removes_it_as_announced_and_nothing_of_its_neighbours(
 
 
 def test_the_next_time_bucket_and_secrets_go_when_that_is_said_and_nothing_else_is_there_to_remove(
-    stack: LocalStack, neighbour: Run
+    stack: LocalStack, deployment: Deployment, neighbour: Run
 ) -> None:
     assert neighbour.returncode == 0
     others = there(stack)
-    run = removed(bucket=f"{NAME}-{stack.facts['account_id']}-{stack.facts['region']}")
+    run = remove_all(deployment.bucket)
     assert run.returncode == 0, run.output
     assert {task.partition(" : ")[0] for task in run.changed} == {"label_bucket", "encord_secrets"}
     assert here(stack) == {}

@@ -145,10 +145,10 @@ class Scenarios:
     def start(self) -> None:
         """Begin with the ones that run beside others; they run on while tests wait for one of them."""
         if not self.started:
-            self.started = True
             for playbook in (STACK_DOWN, STACK_UP):
                 log = LOGS / f"molecule-{playbook}.log"
                 assert run(log, "ansible-playbook", f"playbooks/{playbook}") == 0, log.read_text()
+            self.started = True
             self.runs = {scenario: self.pool.submit(run_scenario, scenario) for scenario in self.beside}
 
     def result(self, scenario: str) -> int:
@@ -168,8 +168,7 @@ class Scenarios:
 
     def end(self) -> None:
         self.pool.shutdown()
-        if self.started:
-            run(LOGS / f"molecule-{STACK_DOWN}.log", "ansible-playbook", f"playbooks/{STACK_DOWN}")
+        run(LOGS / f"molecule-{STACK_DOWN}.log", "ansible-playbook", f"playbooks/{STACK_DOWN}")
 
 
 @pytest.fixture(scope="module")
