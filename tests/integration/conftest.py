@@ -78,18 +78,6 @@ def run_playbook(
     return Playbook(result.returncode, result.stdout + result.stderr)
 
 
-def remove_all(bucket: str, *where: str) -> Playbook:
-    """Remove the tested environment with its bucket and secrets; ``where`` it is, unless where its inventory says."""
-    return run_playbook(
-        "destroy",
-        *("-e", f"label_export_destroy={ENVIRONMENT}"),
-        *("-e", f"label_bucket_destroy_with_labels={bucket}"),
-        *("-e", "encord_secrets_destroy=true"),
-        *("-e", "encord_secrets_recovery_window_days=0"),
-        *where,
-    )
-
-
 class Deployment:
     """The deployed system, looked at from outside as the account's owner."""
 

@@ -1,4 +1,4 @@
-"""On an account that has nothing: what a check announces, and what is refused before anything is made."""
+"""Where nothing of the environment is: what a check announces, and what is refused before anything is made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import NAME, run_playbook
 from local_stack import LocalStack
+from resources import everything
 
 ALARMS = [
     "dead-letters",
@@ -21,26 +22,10 @@ ALARMS = [
 ]
 
 
-def everything_made(stack: LocalStack) -> list[str]:
-    """Return the name of every resource of ours in the account."""
-    found = [bucket["Name"] for bucket in stack.aws("s3").list_buckets()["Buckets"]]
-    found += stack.aws("sqs").list_queues().get("QueueUrls", [])
-    found += [function["FunctionName"] for function in stack.aws("lambda").list_functions()["Functions"]]
-    found += [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
-    found += [role["RoleName"] for role in stack.aws("iam").list_roles()["Roles"] if role["RoleName"].startswith(NAME)]
-    found += [repository["repositoryName"] for repository in stack.aws("ecr").describe_repositories()["repositories"]]
-    found += [api["Name"] for api in stack.aws("apigatewayv2").get_apis()["Items"]]
-    found += [group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]]
-    found += [alarm["AlarmName"] for alarm in stack.aws("cloudwatch").describe_alarms()["MetricAlarms"]]
-    found += [entry["DashboardName"] for entry in stack.aws("cloudwatch").list_dashboards()["DashboardEntries"]]
-    found += [topic["TopicArn"] for topic in stack.aws("sns").list_topics()["Topics"]]
-    return found
-
-
 def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     check = run_playbook("deploy", "--check", "--diff")
     assert check.returncode == 0, check.output
-    assert everything_made(stack) == []
+    assert everything(stack.aws, NAME) == {}
     announced = {task.partition(" : ")[0] for task in check.changed}
     for alarm in ALARMS:
         assert f"{NAME}/{alarm}:" in check.output, "each alarm is named"
@@ -73,7 +58,7 @@ def test_bad_input_is_refused_before_anything_is_made(case: str, stack: LocalSta
     assert message in " ".join(run.output.split())
     assert "group_vars/label_export/" in run.output, "the message says where to set it"
     assert run.changed == []
-    assert everything_made(stack) == []
+    assert everything(stack.aws, NAME) == {}
 
 
 def test_a_malformed_private_key_is_refused_without_its_text(stack: LocalStack, tmp_path: Path) -> None:
@@ -86,4 +71,4 @@ def test_a_malformed_private_key_is_refused_without_its_text(stack: LocalStack, 
     assert "It is damaged" in " ".join(run.output.split())
     for line in lines[1:-1]:
         assert line not in run.output
-    assert everything_made(stack) == []
+    assert everything(stack.aws, NAME) == {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, eventually, given_secrets, invoke, run_playbook
+from conftest import NAME, Deployment, eventually, given_secrets, invoke
 from encord import EncordUserClient
 from encord.objects import LabelRowV2
 from local_stack import LocalStack
@@ -129,13 +129,6 @@ def test_the_api_is_throttled_and_logs_no_query_string(stack: LocalStack) -> Non
     (statement,) = policy["Statement"]
     assert statement["Principal"] == {"Service": "apigateway.amazonaws.com"}
     assert f":{api['ApiId']}/*/POST/webhook" in json.dumps(statement["Condition"])
-
-
-def test_a_check_of_what_is_deployed_announces_nothing() -> None:
-    """With the command that stands in the README."""
-    check = run_playbook("../deploy", "--check", "--diff")
-    assert check.returncode == 0, check.output
-    assert check.changed == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------

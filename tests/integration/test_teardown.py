@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, remove_all, statuses, webhook_to
+from conftest import ENVIRONMENT, NAME, Deployment, run_playbook, statuses, webhook_to
 from local_stack import ROOT, LocalStack
 from resources import difference, everything
 from runs import Run, by_molecule, recorded
@@ -20,6 +19,7 @@ OTHER_ACCOUNT = "111122223333"
 DEPLOYER = "label-export-deployer"
 SOMEBODYS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 MEANT = ("-e", f"label_export_destroy={ENVIRONMENT}")
+A_LABEL = "encord/a-project/labels/a-label.json"
 THERE = ("-e", f"label_export_region={OTHER_REGION}")
 
 
@@ -49,12 +49,9 @@ def own(names: set[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def neighbour(stack: LocalStack) -> Iterator[Run]:
-    """The same environment deployed in another region of the account, and removed at the end, its bucket too."""
-    yield recorded("deploy", *THERE)
-    run = remove_all(f"{NAME}-{stack.facts['account_id']}-{OTHER_REGION}", *THERE)
-    assert run.returncode == 0, run.output
-    assert there(stack) == {}
+def neighbour() -> Run:
+    """The same environment deployed in another region of the account. It goes with the stack."""
+    return recorded("deploy", *THERE)
 
 
 @dataclass
@@ -69,8 +66,8 @@ class OtherAccount:
 
 
 @pytest.fixture(scope="module")
-def other_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherAccount]:
-    """Deployed by a deployer of that account, who has the documented policies and no more; removed whole at the end."""
+def other_account(tmp_path_factory: pytest.TempPathFactory) -> OtherAccount:
+    """Deployed by a deployer of that account, who has the documented policies and no more. It goes with the stack."""
     stack = LocalStack(account=OTHER_ACCOUNT)
     iam = stack.aws("iam")
     if not iam.list_policies(Scope="Local")["Policies"]:
@@ -88,11 +85,7 @@ def other_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherAcc
         *("-e", f"label_export_account_id={OTHER_ACCOUNT}"),
         *("-e", f"label_export_aws_credentials_file={credentials}"),
     )
-    account = OtherAccount(Deployment(stack), recorded("deploy", *settings))
-    yield account
-    run = remove_all(account.deployment.bucket, *settings)
-    assert run.returncode == 0, run.output
-    assert account.everything() == {}
+    return OtherAccount(Deployment(stack), recorded("deploy", *settings))
 
 
 def neighbours(stack: LocalStack, other_account: OtherAccount) -> dict[str, Any]:
@@ -149,14 +142,15 @@ def test_destroy_asks_for_the_name(stack: LocalStack) -> None:
     assert difference(before, here(stack)) == {}
 
 
-def test_destroy_removes_it_as_announced_and_nothing_of_its_neighbours(
-    stack: LocalStack, neighbour: Run, other_account: OtherAccount
+def test_destroy_removes_it_as_announced_but_for_labels_and_secrets_and_nothing_of_its_neighbours(
+    stack: LocalStack, deployment: Deployment, neighbour: Run, other_account: OtherAccount
 ) -> None:
     assert neighbour.returncode == 0
     # IAM deletes no role that has a policy inside it.
     stack.aws("iam").put_role_policy(
         RoleName=f"{NAME}-{stack.facts['region']}", PolicyName="somebodys", PolicyDocument=json.dumps(SOMEBODYS)
     )
+    deployment.s3.put_object(Bucket=deployment.bucket, Key=A_LABEL, Body=b"{}")
     before, others = here(stack), neighbours(stack, other_account)
     announced = recorded("destroy", *MEANT, "--check", "--diff")
     assert announced.returncode == 0, announced.output
@@ -167,6 +161,7 @@ def test_destroy_removes_it_as_announced_and_nothing_of_its_neighbours(
     kept = {title for title in before if title.startswith(("bucket ", "secret "))}
     assert here(stack).keys() == kept
     assert difference({title: before[title] for title in kept}, here(stack)) == {}
+    assert deployment.versions(A_LABEL) == 1
     assert difference(others, neighbours(stack, other_account)) == {}
 
 
@@ -175,7 +170,13 @@ def test_the_next_time_bucket_and_secrets_go_when_that_is_said_and_nothing_else_
 ) -> None:
     assert neighbour.returncode == 0
     others = there(stack)
-    run = remove_all(deployment.bucket)
+    run = run_playbook(
+        "destroy",
+        *MEANT,
+        *("-e", f"label_bucket_destroy_with_labels={deployment.bucket}"),
+        *("-e", "encord_secrets_destroy=true"),
+        *("-e", "encord_secrets_recovery_window_days=0"),
+    )
     assert run.returncode == 0, run.output
     assert {task.partition(" : ")[0] for task in run.changed} == {"label_bucket", "encord_secrets"}
     assert here(stack) == {}
