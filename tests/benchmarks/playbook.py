@@ -1,4 +1,4 @@
-"""Measures what a task costs in a play, with what the role label_export does about it and without."""
+"""Measures what tasks cost in a play, with what this repository does about it and without."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import table
 from contenders import ROOT, MeasurementError
@@ -43,10 +46,21 @@ SETTINGS = {
 }
 
 
-def seconds_of(playbook: Path) -> float:
+MODULES = 20
+ITS_OWN, THE_TASKS = "a process of its own, as Ansible does", "the task's process"
+# A module that looks, and finds nothing to do.
+MODULE = """
+    - name: Ensure that there is no such log group
+      label_export.aws.log_group:
+        name: bench
+        state: absent
+"""
+
+
+def seconds_of(playbook: Path, variables: Mapping[str, str]) -> float:
     """Return the wall-clock seconds of one run. Raises MeasurementError where it fails."""
     began = time.monotonic()
-    settings = [part for name, value in SETTINGS.items() for part in ("-e", f"{name}={value}")]
+    settings = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     result = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), playbook, "-i", "localhost,", "-c", "local", *settings],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
@@ -61,7 +75,7 @@ def seconds_of(playbook: Path) -> float:
 
 
 def tasks(folder: Path, repetitions: int) -> str:
-    """Return a table of runs with many tasks that change nothing; the three ways take turns. Writes into ``folder``."""
+    """Return a table of runs with many tasks that change nothing. Writes into ``folder``."""
     playbooks = {}
     for number, (way, first) in enumerate(FIRST_TASKS.items()):
         playbooks[way] = folder / f"tasks-{number}.yml"
@@ -77,10 +91,60 @@ def tasks(folder: Path, repetitions: int) -> str:
   tasks:
 {first}{TASK * TASKS}"""
         )
-    taken: dict[str, list[float]] = {way: [] for way in playbooks}
+    return compared(f"{TASKS} tasks", {way: (playbook, SETTINGS) for way, playbook in playbooks.items()}, repetitions)
+
+
+class NoLogGroups(BaseHTTPRequestHandler):
+    """CloudWatch Logs of an account that has no log group."""
+
+    def do_POST(self) -> None:
+        """Answer DescribeLogGroups."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"logGroups": []}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def modules(folder: Path, repetitions: int) -> str:
+    """Return a table of runs with many modules of ours that change nothing. Writes into ``folder``."""
+    playbook, other = folder / "modules.yml", folder / "python"
+    # Ansible knows a Python by its path, and runs the module in a process where it is not its own.
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NoLogGroups)
+    Thread(target=server.serve_forever, daemon=True).start()
+    playbook.write_text(
+        f"""---
+- name: Measure
+  hosts: all
+  gather_facts: false
+  environment:
+    AWS_ENDPOINT_URL: http://127.0.0.1:{server.server_port}
+    AWS_REGION: eu-west-1
+    AWS_ACCESS_KEY_ID: bench
+    AWS_SECRET_ACCESS_KEY: bench
+  tasks:
+{MODULE * MODULES}"""
+    )
+    pythons = {ITS_OWN: str(other), THE_TASKS: sys.executable}
+    ways = {way: (playbook, {"ansible_python_interpreter": python}) for way, python in pythons.items()}
+    try:
+        return compared(f"{MODULES} modules", ways, repetitions)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def compared(what: str, ways: Mapping[str, tuple[Path, Mapping[str, str]]], repetitions: int) -> str:
+    """Return a table of each way's playbook, run with its variables; the ways take turns, the first is what counts as 1."""
+    taken: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(repetitions):
-        for way, playbook in playbooks.items():
-            taken[way].append(seconds_of(playbook))
+        for way, (playbook, variables) in ways.items():
+            taken[way].append(seconds_of(playbook, variables))
     medians = {way: statistics.median(seconds) for way, seconds in taken.items()}
-    rows = [[way, f"{seconds:.1f} s", f"{seconds / medians[WITHOUT]:.2f}"] for way, seconds in medians.items()]
-    return table.markdown((f"{TASKS} tasks", "a run", "ratio"), rows)
+    first = next(iter(medians.values()))
+    rows = [[way, f"{seconds:.1f} s", f"{seconds / first:.2f}"] for way, seconds in medians.items()]
+    return table.markdown((what, "a run", "ratio"), rows)
