@@ -139,7 +139,7 @@ def modules(folder: Path, repetitions: int) -> str:
 
 
 def compared(what: str, ways: Mapping[str, tuple[Path, Mapping[str, str]]], repetitions: int) -> str:
-    """Return a table of each way's playbook, run with its variables; the ways take turns, the first is what counts as 1."""
+    """Return a table of each way's playbook, run with its variables; the ways take turns, the first is 1."""
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(repetitions):
         for way, (playbook, variables) in ways.items():
