@@ -34,7 +34,7 @@ PLAYBOOK = [
             {"label_export.aws.log_group": GROUP, "diff": True, "register": "made"},
             {"label_export.aws.log_group": GROUP, "register": "again"},
             {
-                "label_export.aws.log_group": {**GROUP, "region": ""},
+                "label_export.aws.log_group": {**GROUP, "name": "{{ group }}/{{ item }}", "region": ""},
                 "environment": {"AWS_DEFAULT_REGION": "{{ item }}"},
                 "loop": ["us-east-1", "us-west-2"],
                 "register": "looped",
@@ -144,7 +144,8 @@ def test_a_module_comes_to_the_same_as_in_a_process_that_another_python_gets(
     assert [checked["changed"], made["changed"], again["changed"]] == [True, True, False]
     assert checked["diff"] == made["diff"]
     assert made["diff"]["after"]["retention"] == 30
-    assert [item["changed"] for item in looped["results"]] == [False, False]
+    assert [item["changed"] for item in looped["results"]] == [True, True]
+    assert {"here", "here/us-east-1", "here/us-west-2"} <= fake.state.keys()
     assert list(dict.fromkeys(fake.regions)) == ["eu-west-1", "us-east-1", "us-west-2"]
     assert "missing required arguments: name" in mistaken["msg"]
     assert censored["changed"]

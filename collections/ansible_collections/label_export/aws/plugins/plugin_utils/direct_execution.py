@@ -72,7 +72,7 @@ class ActionModule(NormalActionModule):
             and self._templar.template(interpreter) == sys.executable
             and not self._task.async_val
             and not constants.DEFAULT_KEEP_REMOTE_FILES  # who debugs a module wants its file
-            and sys.platform == "linux"  # macOS ends a process that was copied when it looks for the system's proxies
+            and sys.platform == "linux"  # macOS can end a copied process that looks for the system's proxies
         )
 
 
