@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import table
 from contenders import ROOT, MeasurementError
+from serving import serving
 
 TASKS = 60
 WITHOUT, FACT, REACHED = "as Ansible does", "the environment a fact", "... and its task's name loads filters and tests"
@@ -44,7 +44,6 @@ SETTINGS = {
     "label_export_region": "eu-west-1",
     "label_export_aws_profile": "bench",
 }
-
 
 MODULES = 20
 ITS_OWN, THE_TASKS = "a process of its own, as Ansible does", "the task's process"
@@ -110,32 +109,25 @@ class NoLogGroups(BaseHTTPRequestHandler):
 
 def modules(folder: Path, repetitions: int) -> str:
     """Return a table of runs with many modules of ours that change nothing. Writes into ``folder``."""
-    playbook, other = folder / "modules.yml", folder / "python"
-    # Ansible knows a Python by its path, and runs the module in a process where it is not its own.
-    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    other.chmod(0o755)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), NoLogGroups)
-    Thread(target=server.serve_forever, daemon=True).start()
-    playbook.write_text(
-        f"""---
+    playbook, python = folder / "modules.yml", Path(sys.executable)
+    # Ansible knows a Python by its path, and starts a process for a module where it is not its own.
+    pythons = {ITS_OWN: f"{python.parent}/./{python.name}", THE_TASKS: sys.executable}
+    with serving(NoLogGroups) as url:
+        playbook.write_text(
+            f"""---
 - name: Measure
   hosts: all
   gather_facts: false
   environment:
-    AWS_ENDPOINT_URL: http://127.0.0.1:{server.server_port}
+    AWS_ENDPOINT_URL: {url}
     AWS_REGION: eu-west-1
     AWS_ACCESS_KEY_ID: bench
     AWS_SECRET_ACCESS_KEY: bench
   tasks:
 {MODULE * MODULES}"""
-    )
-    pythons = {ITS_OWN: str(other), THE_TASKS: sys.executable}
-    ways = {way: (playbook, {"ansible_python_interpreter": python}) for way, python in pythons.items()}
-    try:
+        )
+        ways = {way: (playbook, {"ansible_python_interpreter": path}) for way, path in pythons.items()}
         return compared(f"{MODULES} modules", ways, repetitions)
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def compared(what: str, ways: Mapping[str, tuple[Path, Mapping[str, str]]], repetitions: int) -> str:

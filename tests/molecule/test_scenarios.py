@@ -25,6 +25,7 @@ SCENARIOS = sorted(path.parent.name for path in HERE.glob("*/molecule.yml"))
 LOGS = ROOT / ".local" / "logs"
 STACK_UP, STACK_DOWN = "local.yml", "local_down.yml"
 # With more at a time two cores get less done: each run takes from the caches what the others have there.
+# With one, `default` would wait in the place that another needs.
 AT_A_TIME = 3
 LONGEST_FIRST = ["drift", "upgrade", "teardown", "default", "alternative"]
 # Before its tests, `default` waits for this file: nothing else runs on the stack any more.

@@ -23,12 +23,12 @@ from ansible.plugins.action.normal import ActionModule as NormalActionModule
 from ansible.utils.display import Display
 from ansible.vars.clean import remove_internal_keys
 
-# For all modules at once: Ansible loads an action in its own process, of which those of the tasks are copies.
-from ansible_collections.amazon.aws.plugins.module_utils import modules as _imported_for_all_tasks  # noqa: F401
-
 MODULES = "ansible_collections.label_export.aws.plugins.modules"
 # How Ansible's own modules, and those that say nothing else, want arguments and results written.
 SERIALIZATION_PROFILE = "legacy"
+
+# Once a run, with boto3: Ansible loads an action in its own process, of which those of the tasks are copies.
+import_module("ansible_collections.amazon.aws.plugins.module_utils.modules")
 
 display = Display()
 
