@@ -42,7 +42,7 @@ integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/integration/test_deployed.py tests/integration/test_monitoring.py
 
 newcomer: install ## Type the first commands of the README, as a newcomer would
-	@python -m pytest tests/demo
+	@python -m pytest tests/newcomer
 
 molecule: install ## Test whole deployments on a local AWS
 	@python -m pytest tests/molecule

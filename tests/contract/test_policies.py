@@ -11,7 +11,7 @@ import ansible
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-POLICIES = sorted(ROOT.glob("docs/*-policy.json"))
+POLICIES = sorted(ROOT.glob("policies/*-policy.json"))
 REASONS = (ROOT / "docs/decisions/0020-what-the-deployer-may-do.md").read_text()
 # IAM and STS quotas: characters of a managed policy, white space not counted.
 MANAGED_POLICY_CHARACTERS = 6144
@@ -31,7 +31,7 @@ def name_of(path: Path) -> str:
 def test_the_readme_names_every_policy() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [path.name for path in POLICIES] == ["deployer-policy.json", "monitoring-policy.json"]
-    assert [path.name for path in POLICIES if f"](docs/{path.name})" not in readme] == []
+    assert [path.name for path in POLICIES if f"](policies/{path.name})" not in readme] == []
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=name_of)

@@ -26,7 +26,7 @@ OF_THE_INVENTORY_ITSELF = {"label_export_local_stack", "label_export_local_stack
 MAKES_NOTHING = {
     "label_export",
     "retired_versions",
-    "deployment",
+    "deployment_facts",
     "live_version",
     "verification",
     "status_report",

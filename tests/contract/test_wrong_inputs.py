@@ -358,7 +358,7 @@ CASES = {
     ),
     "all versions in a word": by_the_spec("retired_versions", retired_versions_kept="all"),
     # What operates
-    "no version looked at": of("deployment", "deployment_versions is '0'", deployment_versions=0),
+    "no version looked at": of("deployment_facts", "deployment_facts_versions is '0'", deployment_facts_versions=0),
     "a version by its alias": Case(
         "live_version", {"live_version_number": "live"}, "live_version_number is 'live'", "-e live_version_number="
     ),

@@ -15,7 +15,7 @@ from conftest import NAME, Deployment, run_playbook
 from local_stack import LocalStack
 
 USER = "deployer-of-label-export"
-DOCUMENTS = "docs/deployer-policy.json or docs/monitoring-policy.json"
+DOCUMENTS = "policies/deployer-policy.json or policies/monitoring-policy.json"
 # An action, and the role that is to miss it. Modules that are not ours give AWS's own message, which names the action.
 OURS = {
     "s3:GetBucketPolicy": "label_bucket",

@@ -72,7 +72,7 @@ def other_account(tmp_path_factory: pytest.TempPathFactory) -> OtherAccount:
     iam = stack.aws("iam")
     if not iam.list_policies(Scope="Local")["Policies"]:
         iam.create_user(UserName=DEPLOYER)
-        for document in sorted(ROOT.glob("docs/*-policy.json")):
+        for document in sorted(ROOT.glob("policies/*-policy.json")):
             policy = iam.create_policy(PolicyName=f"{DEPLOYER}-{document.stem}", PolicyDocument=document.read_text())
             iam.attach_user_policy(UserName=DEPLOYER, PolicyArn=policy["Policy"]["Arn"])
     key = iam.create_access_key(UserName=DEPLOYER)["AccessKey"]

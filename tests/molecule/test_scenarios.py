@@ -32,7 +32,7 @@ LONGEST_FIRST = ["drift", "upgrade", "teardown", "default", "alternative"]
 QUIET = ROOT / ".local" / "molecule" / "quiet"
 WAITS_FOR_QUIET = "default"
 DEPLOYER = "deployer-of-label-export"
-POLICIES = sorted(ROOT.glob("docs/*-policy.json"))
+POLICIES = sorted(ROOT.glob("policies/*-policy.json"))
 # What the deployer's policies allow besides, and who asks for it when.
 NOT_ASKED_FOR_HERE = {
     "docker push, of AWS's registry": (

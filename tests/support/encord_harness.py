@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from encord.configs import SshConfig
 from encord.http.v2.request_signer import sign_request
 
-PACKAGE_FOLDER = Path(__file__).parents[2] / "roles" / "local_stack" / "files"
+PACKAGE_FOLDER = Path(__file__).parents[2] / "emulators"
 
 
 def private_key_text(key: Ed25519PrivateKey) -> str:

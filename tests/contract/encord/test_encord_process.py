@@ -23,6 +23,7 @@ from encord_stand_in import faults, times
 from encord_stand_in.app import StandIn
 from encord_stand_in.control import CONTROL_PREFIX, control_app
 from encord_stand_in.keys import KeyRegistry
+from encord_stand_in.state import State
 from encord_stand_in.webhooks import Form, SigningSecrets
 
 ALL_ADDRESSES = ".".join("0000")
@@ -144,7 +145,7 @@ def test_the_log_holds_neither_bodies_nor_keys_nor_signatures(new_stand_in: Call
     [("127.0.0.1", 200), ("127.8.9.1", 200), ("::1", 200), ("172.17.0.2", 403), ("10.0.0.1", 403), ("", 403)],
 )
 def test_the_control_api_answers_loopback_clients_only(files: Any, client: str, status: int) -> None:
-    stand_in = StandIn(KeyRegistry(files.public_keys), SigningSecrets(None), None)
+    stand_in = StandIn(State(KeyRegistry(files.public_keys), SigningSecrets(None), None))
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -187,7 +188,7 @@ def test_reset_puts_everything_back(stand_in: Any) -> None:
 
 def test_the_readme_names_every_option_route_setting_and_fault(stand_in: Any) -> None:
     readme = (PACKAGE_FOLDER / "encord_stand_in" / "README.md").read_text(encoding="utf-8")
-    offline = StandIn(KeyRegistry(stand_in.files.public_keys), SigningSecrets(None), None)
+    offline = State(KeyRegistry(stand_in.files.public_keys), SigningSecrets(None), None)
     options = set(re.findall(r"--[a-z-]+", run("--help").stdout)) - {"--help"}
     routes = {route.path.removeprefix(CONTROL_PREFIX).split("/")[0] for route in control_app(offline).routes}
     fields = set(stand_in.control("GET", "settings")) | {field.name for field in dataclasses.fields(Form)}

@@ -35,7 +35,7 @@ def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
     said = told(ClientError({"Error": {"Code": code, "Message": DENIED}}, "CreateQueue"))
     assert said.startswith("The queue a")
     assert "sqs:CreateQueue on resource: arn:aws:sqs:eu-west-1:123456789012:a" in said
-    assert "docs/deployer-policy.json or docs/monitoring-policy.json" in said
+    assert "policies/deployer-policy.json or policies/monitoring-policy.json" in said
 
 
 def test_another_refusal_says_nothing_of_permissions() -> None:

@@ -13,8 +13,8 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 # What services answer when the caller's policies do not allow an action; their text names action and resource.
 DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "AuthorizationError", "UnauthorizedOperation")
 WHERE_TO_ALLOW = (
-    "The credentials lack a permission. Each that is needed is in docs/deployer-policy.json or "
-    "docs/monitoring-policy.json: give both, as they stand in this version, to whoever deploys, or add the action"
+    "The credentials lack a permission. Each that is needed is in policies/deployer-policy.json or "
+    "policies/monitoring-policy.json: give both, as they stand in this version, to whoever deploys, or add the action"
 )
 
 

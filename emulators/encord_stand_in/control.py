@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,10 +23,8 @@ from encord_stand_in.faults import InvalidFaultError
 from encord_stand_in.projects import LabelRow, NotFoundError, Project
 from encord_stand_in.rows.giant import GiantSpec
 from encord_stand_in.settings import Settings
+from encord_stand_in.state import State
 from encord_stand_in.webhooks import MISSPELT, Form, NoSecretError, deliver, event, signed_headers
-
-if TYPE_CHECKING:
-    from encord_stand_in.app import StandIn
 
 CONTROL_PREFIX = "/_stand_in/"
 
@@ -43,9 +41,9 @@ class BadRequestError(Exception):
     """A control request that is not of the described form."""
 
 
-def control_app(stand_in: StandIn) -> Starlette:
-    """Return the control API over a stand-in."""
-    control = Control(stand_in)
+def control_app(state: State) -> Starlette:
+    """Return the control API over the state."""
+    control = Control(state)
     routes: list[tuple[str, str, Handler]] = [
         ("GET", "health", control.health),
         ("GET", "projects", control.projects),
@@ -85,33 +83,33 @@ def control_app(stand_in: StandIn) -> Starlette:
 class Control:
     """The handlers of the control API."""
 
-    def __init__(self, stand_in: StandIn) -> None:
-        self._stand_in = stand_in
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     async def health(self, _: Request) -> Response:
         """Say that the server is up."""
-        rows = sum(len(project.rows) for project in self._stand_in.projects)
+        rows = sum(len(project.rows) for project in self._state.projects)
         return JSONResponse({"status": "ok", "service": "encord-stand-in", "label_rows": rows})
 
     async def projects(self, _: Request) -> Response:
         """List the projects with their label rows."""
-        return JSONResponse({"projects": [_project(project) for project in self._stand_in.projects]})
+        return JSONResponse({"projects": [_project(project) for project in self._state.projects]})
 
     async def label_row(self, request: Request) -> Response:
         """Give the bytes that the API would serve now as the row, without envelope."""
-        row = self._stand_in.projects.row(label_hash=request.path_params["label_hash"])
-        parts = row.parts(self._stand_in.settings)
+        row = self._state.projects.row(label_hash=request.path_params["label_hash"])
+        parts = row.parts(self._state.settings)
         return Response(b"".join(parts), media_type="application/json")
 
     async def delete_row(self, request: Request) -> Response:
         """Delete a row."""
-        row = self._stand_in.projects.row(label_hash=request.path_params["label_hash"])
-        self._stand_in.projects.delete(row)
+        row = self._state.projects.row(label_hash=request.path_params["label_hash"])
+        self._state.projects.delete(row)
         return JSONResponse({"deleted": row.label_hash})
 
     async def change_row(self, request: Request) -> Response:
         """Change a row without sending anything: its edit time, its form, or whether the row tells its edit time."""
-        row = self._stand_in.projects.row(label_hash=request.path_params["label_hash"])
+        row = self._state.projects.row(label_hash=request.path_params["label_hash"])
         body = await _json(request, {"edited_at", "time_form", "hide_edit_time"})
         if "time_form" in body:
             if body["time_form"] not in times.TIME_FORMS:
@@ -125,23 +123,23 @@ class Control:
 
     async def list_webhooks(self, _: Request) -> Response:
         """List the registered webhooks."""
-        return JSONResponse({"webhooks": [hook.as_dict() for hook in self._stand_in.webhooks.all()]})
+        return JSONResponse({"webhooks": [hook.as_dict() for hook in self._state.webhooks.all()]})
 
     async def register_webhook(self, request: Request) -> Response:
         """Register a URL, as a person does in the app, and give the signing secret that the app then shows."""
         body = await _json(request, {"url", "event_types", "project_hash"}, required={"url"})
         project_hash = body.get("project_hash")
         if project_hash is not None:
-            self._stand_in.projects.project(str(project_hash))
+            self._state.projects.project(str(project_hash))
         try:
-            hook = self._stand_in.webhooks.register(str(body["url"]), _strings(body, "event_types"), project_hash)
+            hook = self._state.webhooks.register(str(body["url"]), _strings(body, "event_types"), project_hash)
         except ValueError as exc:
             raise BadRequestError(str(exc)) from exc
-        return JSONResponse({**hook.as_dict(), "signing_secret": self._stand_in.secrets.current()})
+        return JSONResponse({**hook.as_dict(), "signing_secret": self._state.secrets.current()})
 
     async def remove_webhooks(self, request: Request) -> Response:
         """Remove one webhook or all."""
-        self._stand_in.webhooks.remove(request.path_params.get("webhook_id"))
+        self._state.webhooks.remove(request.path_params.get("webhook_id"))
         return await self.list_webhooks(request)
 
     async def complete_task(self, request: Request) -> Response:
@@ -152,9 +150,9 @@ class Control:
         initialise, send = _boolean(body, "initialise", False), _boolean(body, "deliver", True)
         edited_at, change = _time(body, "edited_at"), _boolean(body, "change", True)
         if initialise and row.label_hash is None:
-            self._stand_in.projects.initialise(row)
+            self._state.projects.initialise(row)
         event_type = MISSPELT.get(sending.event_type, sending.event_type)
-        self._stand_in.projects.complete(row, event_type, edited_at=edited_at, change=change)
+        self._state.projects.complete(row, event_type, edited_at=edited_at, change=change)
         answer = {**_row(row), "project_hash": row.project_hash}
         deliveries = await self._deliver([row], sending) if send else []
         return JSONResponse({**answer, "deliveries": deliveries})
@@ -164,14 +162,14 @@ class Control:
         keys = {"label_hash", "data_hash", "label_hashes", "event_type", "duplicates"}
         body = await _json(request, keys | set(_FORM_KEYS))
         hashes = _strings(body, "label_hashes")
-        rows = [self._stand_in.projects.row(label_hash=item) for item in hashes] or [self._named_row(body)]
+        rows = [self._state.projects.row(label_hash=item) for item in hashes] or [self._named_row(body)]
         return JSONResponse({"deliveries": await self._deliver(rows, _Sending.read(body))})
 
     async def add_generated(self, request: Request) -> Response:
         """Add rows of a chosen size; big ones are made before the answer, in a thread."""
         keys = {"frames", "objects", "tracked", "count", "project_hash", "spread_seconds"}
         body = await _json(request, keys, required={"frames", "objects"})
-        projects = self._stand_in.projects
+        projects = self._state.projects
         project = projects.project(body["project_hash"]) if body.get("project_hash") else next(iter(projects))
         frames, objects = _whole(body, "frames", 1), _whole(body, "objects", 1)
         tracked, count = _boolean(body, "tracked", True), _whole(body, "count", 1)
@@ -183,7 +181,7 @@ class Control:
         rows = projects.add_generated(project, specs, spread=spread)
         sizes: list[int | None] = [None] * len(rows)
         if at_once:
-            settings = self._stand_in.settings
+            settings = self._state.settings
             sizes = [sum(map(len, await asyncio.to_thread(row.parts, settings))) for row in rows]
         found = [{**_row(row), "bytes": size} for row, size in zip(rows, sizes, strict=True)]
         return JSONResponse({"project_hash": project.project_hash, "rows": found})
@@ -191,22 +189,22 @@ class Control:
     async def access(self, request: Request) -> Response:
         """Give the registered keys access to a project, or take it away."""
         body = await _json(request, {"project_hash", "accessible"}, required={"project_hash", "accessible"})
-        project = self._stand_in.projects.project(str(body["project_hash"]))
+        project = self._state.projects.project(str(body["project_hash"]))
         project.accessible = _boolean(body, "accessible", True)
         return JSONResponse({"project_hash": project.project_hash, "accessible": project.accessible})
 
     async def requests(self, request: Request) -> Response:
         """Tell what clients did; ``?details=1`` with the last requests one by one."""
-        return JSONResponse(self._stand_in.counters.as_dict(details=request.query_params.get("details") == "1"))
+        return JSONResponse(self._state.counters.as_dict(details=request.query_params.get("details") == "1"))
 
     async def forget_requests(self, request: Request) -> Response:
         """Set the counters back."""
-        self._stand_in.counters.reset()
+        self._state.counters.reset()
         return await self.requests(request)
 
     async def list_faults(self, _: Request) -> Response:
         """List the faults in force."""
-        return JSONResponse({"faults": self._stand_in.faults.as_list()})
+        return JSONResponse({"faults": self._state.faults.as_list()})
 
     async def inject_faults(self, request: Request) -> Response:
         """Put a fault into force, or a list of them under ``faults``."""
@@ -214,56 +212,56 @@ class Control:
         rules = body["faults"] if set(body) == {"faults"} else [body]
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise BadRequestError("faults must be a list of objects")
-        self._stand_in.faults.inject(rules)
+        self._state.faults.inject(rules)
         return await self.list_faults(request)
 
     async def clear_faults(self, request: Request) -> Response:
         """End one fault or all."""
-        self._stand_in.faults.clear(request.path_params.get("fault_id"))
+        self._state.faults.clear(request.path_params.get("fault_id"))
         return await self.list_faults(request)
 
     async def get_settings(self, _: Request) -> Response:
         """Give the settings."""
-        return JSONResponse(_settings(self._stand_in.settings))
+        return JSONResponse(_settings(self._state.settings))
 
     async def change_settings(self, request: Request) -> Response:
         """Change some settings."""
         try:
-            self._stand_in.settings = self._stand_in.settings.changed(await _json(request, None))
+            self._state.settings = self._state.settings.changed(await _json(request, None))
         except ValueError as exc:
             raise BadRequestError(str(exc)) from exc
         return await self.get_settings(request)
 
     async def default_settings(self, request: Request) -> Response:
         """Set the settings back."""
-        self._stand_in.settings = Settings()
+        self._state.settings = Settings()
         return await self.get_settings(request)
 
     async def reset(self, request: Request) -> Response:
         """Put label rows, faults, counters and settings back as they were at the start; webhooks stay."""
-        self._stand_in.projects.reset()
-        self._stand_in.faults.clear()
-        self._stand_in.counters.reset()
-        self._stand_in.settings = Settings()
+        self._state.projects.reset()
+        self._state.faults.clear()
+        self._state.counters.reset()
+        self._state.settings = Settings()
         return await self.health(request)
 
     def _named_row(self, body: dict[str, Any]) -> LabelRow:
         label_hash, data_hash = body.get("label_hash"), body.get("data_hash")
         if (label_hash is None) == (data_hash is None):
             raise BadRequestError("name a row with either label_hash or data_hash")
-        return self._stand_in.projects.row(label_hash=label_hash, data_hash=data_hash)
+        return self._state.projects.row(label_hash=label_hash, data_hash=data_hash)
 
     async def _deliver(self, rows: list[LabelRow], sending: _Sending) -> list[dict[str, Any]]:
         project_hash = rows[0].project_hash
         labels = [row.label_hash for row in rows if row.label_hash is not None]
         raw = event(sending.event_type, project_hash, [row.data_hash for row in rows], labels, sending.form)
         deliveries: list[dict[str, Any]] = []
-        for hook in self._stand_in.webhooks.all():
+        for hook in self._state.webhooks.all():
             if not hook.wants(sending.event_type, project_hash):
                 continue
             for _ in range(1 + sending.duplicates):
-                headers = signed_headers(raw, self._stand_in.secrets.current(), sending.form, now=time.time())
-                deliveries.append(await asyncio.to_thread(deliver, hook.url, raw, headers, self._stand_in.ca_file))
+                headers = signed_headers(raw, self._state.secrets.current(), sending.form, now=time.time())
+                deliveries.append(await asyncio.to_thread(deliver, hook.url, raw, headers, self._state.ca_file))
         return deliveries
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from encord_stand_in import legacy, rest
 from encord_stand_in.answers import Answer, error, json_answer
+from encord_stand_in.api import Api
 from encord_stand_in.asgi import read_body, send_answer, start_message
 from encord_stand_in.faults import Fault, Seen
 from encord_stand_in.legacy import Query, parse_query
 from encord_stand_in.projects import NotFoundError
 from encord_stand_in.server import CONNECTION, Connection
 from encord_stand_in.signatures import SignedRequest
-
-if TYPE_CHECKING:
-    from encord_stand_in.app import StandIn
+from encord_stand_in.state import State
 
 logger = logging.getLogger("encord_stand_in.access")
 
@@ -29,8 +28,9 @@ _HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>
 class Exchange:
     """One request to the API and its answer."""
 
-    def __init__(self, stand_in: StandIn, scope: Scope, receive: Receive, send: Send) -> None:
-        self._stand_in = stand_in
+    def __init__(self, state: State, api: Api, scope: Scope, receive: Receive, send: Send) -> None:
+        self._state = state
+        self._api = api
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -47,7 +47,7 @@ class Exchange:
         query = parse_query(body) if self._path == legacy.PATH and body is not None else None
         endpoint = self._endpoint(query)
         labels = query.hashes if query is not None else []
-        counters = self._stand_in.counters
+        counters = self._state.counters
         counters.request(
             endpoint,
             new_connection=first,
@@ -56,7 +56,7 @@ class Exchange:
             write=query is not None and query.is_write,
         )
         name = query.name if query is not None else ""
-        verdict = self._stand_in.faults.judge(Seen(self._path, self._method, name, tuple(labels), first))
+        verdict = self._state.faults.judge(Seen(self._path, self._method, name, tuple(labels), first))
         for fault_id in verdict.met:
             counters.faulted(fault_id)
         if verdict.delay:
@@ -86,12 +86,12 @@ class Exchange:
         if self._scope["query_string"]:
             target += "?" + self._scope["query_string"].decode("latin-1")
         request = SignedRequest(self._method, target, self._headers, body)
-        return self._stand_in.respond(request, self._path, query)
+        return self._api.respond(request, self._path, query)
 
     async def _answer(self, answer: Answer) -> tuple[str, int]:
         if answer.refused is not None:
-            self._stand_in.counters.refused(answer.refused)
-        answer = await self._stand_in.encoded(answer, self._headers)
+            self._state.counters.refused(answer.refused)
+        answer = await self._api.encoded(answer, self._headers)
         await send_answer(self._send, answer)
         return str(answer.status), answer.size
 
@@ -116,7 +116,7 @@ class Exchange:
         if action == "empty":
             return Answer(200)
         if action == "envelope_error":
-            return error(rule["envelope_error"], self._stand_in.settings)
+            return error(rule["envelope_error"], self._state.settings)
         if action == "other_row":
             return self._other_row(rule["other_row"], body, query)
         answer = json_answer(rule["status"], {"message": "injected"})
@@ -128,18 +128,18 @@ class Exchange:
         """Answer as asked, with another row in place of the one asked for."""
         answer = self._respond(body, query)
         try:
-            other = self._stand_in.projects.row(label_hash=label_hash).parts(self._stand_in.settings)
-            asked = [self._stand_in.projects.row(label_hash=item) for item in (query.hashes if query else [])]
+            other = self._state.projects.row(label_hash=label_hash).parts(self._state.settings)
+            asked = [self._state.projects.row(label_hash=item) for item in (query.hashes if query else [])]
         except NotFoundError:
             return answer
         text = b"".join(answer.body)
         for row in asked:
-            text = text.replace(b"".join(row.parts(self._stand_in.settings)), b"".join(other))
+            text = text.replace(b"".join(row.parts(self._state.settings)), b"".join(other))
         return Answer(answer.status, (text,))
 
     async def _truncate(self, amount: Any, body: bytes, query: Query | None) -> tuple[str, int]:
         """Announce the whole body, send its beginning, and end the connection."""
-        answer = await self._stand_in.encoded(self._respond(body, query), self._headers)
+        answer = await self._api.encoded(self._respond(body, query), self._headers)
         whole = b"".join(answer.body)
         length = len(whole) // 2 if amount is True else int(len(whole) * amount) if amount < 1 else int(amount)
         length = min(length, len(whole) - 1)

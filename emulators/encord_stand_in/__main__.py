@@ -13,6 +13,7 @@ import uvicorn
 from encord_stand_in.app import StandIn
 from encord_stand_in.keys import KeyRegistry
 from encord_stand_in.server import ListenError, Server, listening_sockets, protocol_class
+from encord_stand_in.state import State
 from encord_stand_in.webhooks import SigningSecrets
 
 _KEEP_ALIVE_SECONDS = 75
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"encord_stand_in: {exc}", file=sys.stderr)
         return 1
     _log_to(arguments.log_file)
-    stand_in = StandIn(
+    state = State(
         KeyRegistry(arguments.public_key_file), SigningSecrets(arguments.webhook_secret_file), arguments.ca_file
     )
     scheme = "http" if arguments.certificate is None else "https"
@@ -74,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"encord_stand_in ready pid={os.getpid()} {urls}", flush=True)
 
     config = uvicorn.Config(
-        stand_in,
-        http=protocol_class(stand_in.counters.connection_opened),
+        StandIn(state),
+        http=protocol_class(state.counters.connection_opened),
         ws="none",
         loop="asyncio",
         lifespan="off",
