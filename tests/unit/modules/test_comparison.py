@@ -12,7 +12,6 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     json_document,
     own_tags,
     statements,
-    tag_changes,
 )
 
 
@@ -54,25 +53,6 @@ def test_difference(
     current: dict[str, Any] | None, wanted: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     assert difference(current, wanted) == {"before": before, "after": after}
-
-
-@pytest.mark.parametrize(
-    ("current", "wanted", "to_set", "to_remove"),
-    [
-        ({}, {"a": "1"}, {"a": "1"}, []),
-        ({"a": "1"}, {"a": "1"}, {}, []),
-        ({"a": "1"}, {"a": "2"}, {"a": "2"}, []),
-        ({"c": "1", "b": "1"}, {}, {}, ["b", "c"]),
-        ({"a": "1"}, None, {}, []),
-        ({"aws:cloudformation:stack-name": "s"}, {}, {}, []),
-        # Only AWS's own prefix is AWS's own.
-        ({"awsome": "1"}, {}, {}, ["awsome"]),
-    ],
-)
-def test_tag_changes(
-    current: dict[str, str], wanted: dict[str, str] | None, to_set: dict[str, str], to_remove: list[str]
-) -> None:
-    assert tag_changes(current, wanted) == (to_set, to_remove)
 
 
 def test_own_tags_are_those_that_aws_does_not_own() -> None:

@@ -80,7 +80,10 @@ def test_what_a_state_requires_is_documented(module: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("module", MODULES)
 def test_check_mode_is_supported_as_the_attributes_say(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    attributes = yaml.safe_load(plugin(f"modules.{module}").DOCUMENTATION)["attributes"]
+    documentation = yaml.safe_load(plugin(f"modules.{module}").DOCUMENTATION)
+    assert documentation["extends_documentation_fragment"] == "label_export.aws.module"
+    shared = yaml.safe_load(plugin("doc_fragments.module").ModuleDocFragment().DOCUMENTATION)["attributes"]
+    attributes = documentation.get("attributes", shared)
     assert attributes["check_mode"]["support"] == "full"
     assert arguments_of(module, monkeypatch)["supports_check_mode"] is True
 

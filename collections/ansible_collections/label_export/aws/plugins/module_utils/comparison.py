@@ -32,18 +32,6 @@ def difference(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> 
     return {"before": before, "after": changes}
 
 
-def tag_changes(current: Mapping[str, str], wanted: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:
-    """Return the tags to set and the tag keys to remove; tags that AWS owns (``aws:``) are left alone.
-
-    ``wanted`` of None means that tags are not managed.
-    """
-    if wanted is None:
-        return {}, []
-    to_set = {key: value for key, value in wanted.items() if current.get(key) != value}
-    to_remove = sorted(key for key in current if key not in wanted and not key.startswith("aws:"))
-    return to_set, to_remove
-
-
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags without those that AWS owns (``aws:``), which nobody can set or remove."""
     return {key: value for key, value in tags.items() if not key.startswith("aws:")}

@@ -18,11 +18,15 @@ WHERE_TO_ALLOW = (
 )
 
 
+class ExplainedError(Exception):
+    """An error whose text says by itself what is wrong and what to do."""
+
+
 @contextmanager
 def reported(module: AnsibleAWSModule, message: str) -> Iterator[None]:
     """Turn an error of AWS or of the connection to it into the module's failure, with ``message`` before its text.
 
-    A permission that is missing is told with where to add it.
+    For a missing permission, the text says where to add it. An ExplainedError is reported as it is.
     """
     try:
         yield
@@ -31,3 +35,5 @@ def reported(module: AnsibleAWSModule, message: str) -> Iterator[None]:
         module.fail_json_aws(error, msg=f"{message}. {WHERE_TO_ALLOW}" if denied else message)
     except botocore.exceptions.BotoCoreError as error:
         module.fail_json_aws(error, msg=message)
+    except ExplainedError as error:
+        module.fail_json(msg=str(error))

@@ -10,7 +10,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 ENCRYPTED = "encrypted"
 
 
-def find_all(client: Any, function_name: str, **named: str) -> list[dict[str, Any]]:
+def list_mappings(client: Any, function_name: str, **named: str) -> list[dict[str, Any]]:
     """Return the API's descriptions of the mappings to exactly this function, or ``function:alias``.
 
     ``named`` goes into the request beside the function. One that is being deleted does not count: it takes no changes,

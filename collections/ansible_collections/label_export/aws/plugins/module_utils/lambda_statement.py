@@ -67,7 +67,7 @@ def target(params: dict[str, Any]) -> dict[str, str]:
     return {"FunctionName": params["function_name"], **qualifier}
 
 
-def find_all(client: Any, named: dict[str, str]) -> dict[str, Statement]:
+def list_statements(client: Any, named: dict[str, str]) -> dict[str, Statement]:
     """Return the policy's statements in comparable form by their identifiers; ``named`` is what ``target`` gives."""
     try:
         policy = json.loads(client.get_policy(aws_retry=True, **named)["Policy"])

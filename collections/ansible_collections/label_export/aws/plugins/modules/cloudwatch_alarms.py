@@ -100,10 +100,7 @@ attributes:
   diff_mode:
     description: Shows, for each alarm by name, what changes.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -142,8 +139,9 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
+    compare_aws_tags,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, own_tags, tag_changes
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, own_tags
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 Settings = dict[str, Any]
@@ -252,7 +250,7 @@ def put(client: Any, name: str, arn: str, current: Settings | None, wanted: Sett
     changes = changed_values(current, wanted)
     if changes.keys() - {"Tags"}:
         client.put_metric_alarm(aws_retry=True, AlarmName=name, **as_request(wanted))
-    to_set, to_remove = tag_changes(current["Tags"], changes.get("Tags"))
+    to_set, to_remove = compare_aws_tags(current["Tags"], changes.get("Tags", current["Tags"]))
     if to_remove:
         client.untag_resource(aws_retry=True, ResourceARN=arn, TagKeys=to_remove)
     if to_set:

@@ -36,10 +36,7 @@ attributes:
   diff_mode:
     description: Shows each changed part of the body, and the tags.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -65,15 +62,15 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
+    compare_aws_tags,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     json_document,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 NOT_FOUND = ["ResourceNotFound", "DashboardNotFoundError", "ResourceNotFoundException"]
 
@@ -110,7 +107,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
                 aws_retry=True, DashboardName=name_in(arn), DashboardBody=json.dumps(wanted["body"]), **tags
             )
         if current is not None:
-            to_set, to_remove = tag_changes(current["tags"], changes.get("tags"))
+            to_set, to_remove = compare_aws_tags(current["tags"], changes.get("tags", current["tags"]))
             if to_remove:
                 client.untag_resource(aws_retry=True, ResourceARN=arn, TagKeys=to_remove)
             if to_set:
@@ -140,9 +137,7 @@ def main() -> None:
     if not name_in(module.params["arn"]):
         module.fail_json(msg=f"'{module.params['arn']}' is no ARN of a dashboard")
     client = module.client("cloudwatch", retry_decorator=AWSRetry.jittered_backoff())
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The dashboard {name_in(module.params['arn'])} could not be ensured"):
-        ensure(module, client)
+    ensure_state(module, f"The dashboard {name_in(module.params['arn'])}", client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

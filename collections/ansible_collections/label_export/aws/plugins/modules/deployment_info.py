@@ -81,10 +81,7 @@ attributes:
   diff_mode:
     description: It only reads.
     support: none
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -188,8 +185,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
-from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, find_all
-from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import find_all as find_statements
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, list_mappings
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import list_statements
 
 NO_QUEUE = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
 NO_BUCKET = ["NoSuchBucket", "404"]
@@ -290,7 +287,7 @@ class Account:
         return {image for image in images if image.rpartition("@")[2] in digests}
 
     def mapping(self) -> dict[str, Any]:
-        found = find_all(self.client("lambda"), f"{self.params['function']}:{self.params['alias']}")
+        found = list_mappings(self.client("lambda"), f"{self.params['function']}:{self.params['alias']}")
         ours = [item for item in found if item["EventSourceArn"].endswith(f":{self.params['queue']}")]
         if not ours:
             return {}
@@ -305,7 +302,7 @@ class Account:
 
     def permissions(self) -> list[dict[str, Any]]:
         named = {"FunctionName": self.params["function"], "Qualifier": self.params["alias"]}
-        found = find_statements(self.client("lambda"), named)
+        found = list_statements(self.client("lambda"), named)
         return [{"statement_id": statement_id, **statement} for statement_id, statement in found.items()]
 
     def queue(self, name: str) -> dict[str, Any]:

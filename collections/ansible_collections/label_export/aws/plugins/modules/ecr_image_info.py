@@ -28,10 +28,7 @@ attributes:
   diff_mode:
     description: Nothing is ever changed.
     support: N/A
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -62,11 +59,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
-
-
-class LookupFailedError(Exception):
-    """ECR knows the tag but cannot say what it points to."""
+from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError, reported
 
 
 def find(client: Any, repository: str, tag: str) -> list[dict[str, Any]]:
@@ -77,7 +70,8 @@ def find(client: Any, repository: str, tag: str) -> list[dict[str, Any]]:
         return []
     failures = [f for f in answer.get("failures", []) if f.get("failureCode") != "ImageNotFound"]
     if failures:
-        raise LookupFailedError(f"{failures[0].get('failureCode')}: {failures[0].get('failureReason')}")
+        reason = f"{failures[0].get('failureCode')}: {failures[0].get('failureReason')}"
+        raise ExplainedError(f"The image {repository}:{tag} could not be looked up: {reason}")
     return list(answer["images"])
 
 
@@ -88,12 +82,8 @@ def main() -> None:
     )
     client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
     repository, tag = module.params["repository"], module.params["tag"]
-    failure = f"The image {repository}:{tag} could not be looked up"
-    with reported(module, failure):
-        try:
-            images = find(client, repository, tag)
-        except LookupFailedError as error:
-            module.fail_json(msg=f"{failure}: {error}")
+    with reported(module, f"The image {repository}:{tag} could not be looked up"):
+        images = find(client, repository, tag)
     image = images[0] if images else {}
     module.exit_json(
         changed=False,

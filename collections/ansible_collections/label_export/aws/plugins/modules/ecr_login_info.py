@@ -19,10 +19,7 @@ attributes:
   diff_mode:
     description: Nothing is ever changed.
     support: N/A
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""

@@ -47,17 +47,7 @@ options:
   tags:
     description: The repository's tags. Others are removed. Not managed when left out.
     type: dict
-attributes:
-  check_mode:
-    description: Nothing is changed.
-    support: full
-  diff_mode:
-    description: Shows each changed setting.
-    support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -83,15 +73,15 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
+    compare_aws_tags,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     json_document,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +150,7 @@ def apply_changes(client: Any, name: str, arn: str | None, current: dict[str, An
             )
         else:
             client.delete_lifecycle_policy(aws_retry=True, repositoryName=name)
-    to_set, to_remove = tag_changes(current["tags"], changes.get("tags"))
+    to_set, to_remove = compare_aws_tags(current["tags"], changes.get("tags", current["tags"]))
     if to_set:
         client.tag_resource(aws_retry=True, resourceArn=arn, tags=ansible_dict_to_boto3_tag_list(to_set))
     if to_remove:
@@ -210,9 +200,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The repository {module.params['name']} could not be ensured"):
-        ensure(module, client)
+    ensure_state(module, f"The repository {module.params['name']}", client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

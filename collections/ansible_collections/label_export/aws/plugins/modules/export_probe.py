@@ -69,10 +69,7 @@ attributes:
   diff_mode:
     description: Nothing is changed, so there is nothing to show.
     support: none
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""

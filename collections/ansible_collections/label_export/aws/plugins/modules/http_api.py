@@ -61,17 +61,7 @@ options:
   tags:
     description: The tags of the API and of its stage. Others are removed. Not managed when left out.
     type: dict
-attributes:
-  check_mode:
-    description: Nothing is changed.
-    support: full
-  diff_mode:
-    description: Shows each changed setting.
-    support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -96,13 +86,14 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 STAGE = "$default"
 PAYLOAD_FORMAT = "2.0"
@@ -163,10 +154,6 @@ def current_stage(stage: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-class AmbiguousNameError(Exception):
-    """There are several APIs of one name, so that none of them is the one that is meant."""
-
-
 class HttpApi:
     """The API as it is, and the calls that change its parts."""
 
@@ -187,11 +174,11 @@ class HttpApi:
         return [item for page in self.client.get_paginator(operation).paginate(**arguments) for item in page["Items"]]
 
     def load(self) -> None:
-        """Read everything. Raises AmbiguousNameError when the name is not unique."""
+        """Read everything. Raises ExplainedError when the name is not unique."""
         found = [api for api in self.read("get_apis") if api["Name"] == self.name and api.get("ProtocolType") == "HTTP"]
         if len(found) > 1:
             identifiers = ", ".join(sorted(api["ApiId"] for api in found))
-            raise AmbiguousNameError(
+            raise ExplainedError(
                 f"There are {len(found)} HTTP APIs named {self.name} ({identifiers}). Delete all but one."
             )
         if not found:
@@ -328,7 +315,7 @@ class HttpApi:
             self.client.update_stage(aws_retry=True, **request)
 
     def ensure_tags(self, arn: str, current: dict[str, str], wanted: dict[str, str]) -> None:
-        to_set, to_remove = tag_changes(current, wanted)
+        to_set, to_remove = compare_aws_tags(current, wanted)
         if to_set:
             self.client.tag_resource(aws_retry=True, ResourceArn=arn, Tags=to_set)
         if to_remove:
@@ -337,6 +324,7 @@ class HttpApi:
 
 def ensure_present(module: AnsibleAWSModule, api: HttpApi) -> None:
     wanted = wanted_settings(module.params)
+    api.load()
     current = api.settings()
     changes = changed_values(current, wanted)
     changed = bool(changes or api.surplus_integrations)
@@ -357,6 +345,7 @@ def ensure_present(module: AnsibleAWSModule, api: HttpApi) -> None:
 
 
 def ensure_absent(module: AnsibleAWSModule, api: HttpApi) -> None:
+    api.load()
     current = api.settings()
     if current is not None and not module.check_mode:
         api.client.delete_api(aws_retry=True, ApiId=api.id)
@@ -385,13 +374,7 @@ def main() -> None:
     client = module.client("apigatewayv2", retry_decorator=AWSRetry.jittered_backoff())
     arn_start = f"arn:{partition}:apigateway:{module.region}::" if module.params["tags"] is not None else ""
     api = HttpApi(client, module.params["name"], arn_start)
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The HTTP API {api.name} could not be ensured"):
-        try:
-            api.load()
-        except AmbiguousNameError as error:
-            module.fail_json(msg=str(error))
-        ensure(module, api)
+    ensure_state(module, f"The HTTP API {api.name}", api, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,7 @@ attributes:
   diff_mode:
     description: Changes nothing.
     support: none
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""

@@ -54,17 +54,7 @@ options:
   tags:
     description: The mapping's tags. Others are removed. Not managed when left out.
     type: dict
-attributes:
-  check_mode:
-    description: Nothing is changed.
-    support: full
-  diff_mode:
-    description: Shows each changed setting.
-    support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -87,14 +77,14 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
-from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, find_all
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, list_mappings
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 # A mapping that is still being made or changed refuses every change with the first of these; while the one before it is
 # still being deleted, a new one is refused with the second.
@@ -137,7 +127,7 @@ def current_settings(mapping: dict[str, Any]) -> dict[str, Any]:
 
 def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
     """Return the API's description of the mapping, or None."""
-    return next(iter(find_all(client, params["function_name"], EventSourceArn=params["event_source_arn"])), None)
+    return next(iter(list_mappings(client, params["function_name"], EventSourceArn=params["event_source_arn"])), None)
 
 
 def wait_until_at_rest(module: AnsibleAWSModule, client: Any) -> None:
@@ -161,7 +151,8 @@ def update(
     settings = {key: value for key, value in changes.items() if key != "Tags"}
     if settings:
         client.update_event_source_mapping(aws_retry=True, UUID=mapping["UUID"], FunctionName=function_name, **settings)
-    to_set, to_remove = tag_changes(current.get("Tags", {}), changes.get("Tags"))
+    tags = current.get("Tags", {})
+    to_set, to_remove = compare_aws_tags(tags, changes.get("Tags", tags))
     if to_remove:
         client.untag_resource(aws_retry=True, Resource=mapping["EventSourceMappingArn"], TagKeys=to_remove)
     if to_set:
@@ -218,12 +209,8 @@ def main() -> None:
     )
     retry = AWSRetry.jittered_backoff(retries=10, delay=2, max_delay=15, catch_extra_error_codes=IN_TRANSITION)
     client = module.client("lambda", retry_decorator=retry)
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    failure = (
-        f"The mapping of {module.params['event_source_arn']} to {module.params['function_name']} could not be ensured"
-    )
-    with reported(module, failure):
-        ensure(module, client)
+    name = f"The mapping of {module.params['event_source_arn']} to {module.params['function_name']}"
+    ensure_state(module, name, client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

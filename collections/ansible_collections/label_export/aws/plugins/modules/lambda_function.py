@@ -108,10 +108,7 @@ attributes:
   diff_mode:
     description: Shows each changed setting. Values of variables that are not in O(environment) are hidden.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -152,13 +149,13 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 # Everything but these two is a setting that UpdateFunctionConfiguration takes.
 CODE_SETTINGS = ("ImageUri", "Architectures")
@@ -389,7 +386,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     concurrency = max(params["reserved_concurrency"], -1)
     concurrency_changed = (function.reserved_concurrency() if found else -1) != concurrency
     current_tags = own_tags(found.get("Tags", {})) if found else {}
-    to_set, to_remove = tag_changes(current_tags, params["tags"])
+    to_set, to_remove = compare_aws_tags(current_tags, current_tags if params["tags"] is None else params["tags"])
     to_publish = bool(changes) or not (found and published and same_version(found, published))
 
     visible = params["environment"].keys() - params["secret_environment"].keys()
@@ -461,9 +458,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The function {module.params['name']} could not be ensured"):
-        ensure(module, client)
+    ensure_state(module, f"The function {module.params['name']}", client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

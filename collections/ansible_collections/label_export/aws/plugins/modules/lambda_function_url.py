@@ -36,10 +36,7 @@ attributes:
   diff_mode:
     description: Shows each changed setting, the two statements included.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -64,14 +61,14 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import (
     add,
-    find_all,
+    list_statements,
     remove,
     target,
     wanted_statement,
 )
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 EVERYONE = "*"
 # By their identifiers: the URL may be called, and what is called by the URL may be invoked.
@@ -104,7 +101,9 @@ class FunctionUrl:
             answer = self.client.get_function_url_config(aws_retry=True, **self.named)
         except is_boto3_error_code("ResourceNotFoundException"):
             answer = None
-        self.statements = {key: value for key, value in find_all(self.client, self.named).items() if key in STATEMENTS}
+        self.statements = {
+            key: value for key, value in list_statements(self.client, self.named).items() if key in STATEMENTS
+        }
         if answer:
             self.exists, self.url = True, answer["FunctionUrl"]
             self.settings = {
@@ -143,6 +142,7 @@ class FunctionUrl:
 
 
 def ensure_present(module: AnsibleAWSModule, function_url: FunctionUrl) -> None:
+    function_url.load()
     current = function_url.current()
     changed = bool(changed_values(current, WANTED))
     if changed and not module.check_mode:
@@ -152,6 +152,7 @@ def ensure_present(module: AnsibleAWSModule, function_url: FunctionUrl) -> None:
 
 
 def ensure_absent(module: AnsibleAWSModule, function_url: FunctionUrl) -> None:
+    function_url.load()
     current = function_url.current()
     if current is not None and not module.check_mode:
         function_url.delete()
@@ -169,10 +170,8 @@ def main() -> None:
     )
     client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
     function_url = FunctionUrl(client, target(module.params))
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The URL of the function {module.params['function_name']} could not be ensured"):
-        function_url.load()
-        ensure(module, function_url)
+    name = f"The URL of the function {module.params['function_name']}"
+    ensure_state(module, name, function_url, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

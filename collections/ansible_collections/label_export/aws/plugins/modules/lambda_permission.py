@@ -58,10 +58,7 @@ attributes:
   diff_mode:
     description: Shows the statement before and after.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -86,19 +83,19 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import difference
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import (
     add,
-    find_all,
+    list_statements,
     remove,
     target,
     wanted_statement,
 )
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     named, statement_id = target(module.params), module.params["statement_id"]
-    current, wanted = find_all(client, named).get(statement_id), wanted_statement(module.params)
+    current, wanted = list_statements(client, named).get(statement_id), wanted_statement(module.params)
     if current != wanted and not module.check_mode:
         if current is not None:
             remove(client, named, statement_id)
@@ -108,7 +105,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
 
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     named, statement_id = target(module.params), module.params["statement_id"]
-    current = find_all(client, named).get(statement_id)
+    current = list_statements(client, named).get(statement_id)
     if current is not None and not module.check_mode:
         remove(client, named, statement_id)
     module.exit_json(changed=current is not None, diff=difference(current, {}))
@@ -132,10 +129,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    failure = f"The statement {module.params['statement_id']} of {module.params['function_name']} could not be ensured"
-    with reported(module, failure):
-        ensure(module, client)
+    name = f"The statement {module.params['statement_id']} of {module.params['function_name']}"
+    ensure_state(module, name, client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

@@ -54,10 +54,7 @@ attributes:
   diff_mode:
     description: Shows each version and image that is removed.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -99,7 +96,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError, reported
 
 LATEST = "$LATEST"
 # What BatchDeleteImage takes at once.
@@ -133,10 +130,6 @@ def retired_images(images: Iterable[dict[str, Any]], used: Collection[str], kept
 def has_image(images: Iterable[dict[str, Any]], named: str) -> bool:
     """Tell whether one of the images, as DescribeImages answers, has this digest or tag."""
     return any(named == image["imageDigest"] or named in image.get("imageTags", []) for image in images)
-
-
-class RefusedImagesError(Exception):
-    """ECR did not remove some images."""
 
 
 class History:
@@ -190,7 +183,7 @@ class History:
         self.functions.delete_function(aws_retry=True, FunctionName=self.function_name, Qualifier=version)
 
     def remove_images(self, digests: list[str]) -> None:
-        """Remove images with all their tags. Raises RefusedImagesError."""
+        """Remove images with all their tags. Raises ExplainedError."""
         for start in range(0, len(digests), BATCH):
             answer = self.registry.batch_delete_image(
                 aws_retry=True,
@@ -199,9 +192,8 @@ class History:
             )
             refused = [f for f in answer.get("failures", []) if f.get("failureCode") != "ImageNotFound"]
             if refused:
-                raise RefusedImagesError(
-                    "; ".join(f"{f['imageId'].get('imageDigest')}: {f.get('failureReason')}" for f in refused)
-                )
+                reasons = "; ".join(f"{f['imageId'].get('imageDigest')}: {f.get('failureReason')}" for f in refused)
+                raise ExplainedError(f"Old versions of {self.function_name} could not be removed: {reasons}")
 
 
 def ensure(module: AnsibleAWSModule, history: History) -> None:
@@ -251,12 +243,8 @@ def main() -> None:
         module.params["function_name"],
         module.params["repository"],
     )
-    failure = f"Old versions of {history.function_name} could not be removed"
-    with reported(module, failure):
-        try:
-            ensure(module, history)
-        except RefusedImagesError as error:
-            module.fail_json(msg=f"{failure}: {error}")
+    with reported(module, f"Old versions of {history.function_name} could not be removed"):
+        ensure(module, history)
 
 
 if __name__ == "__main__":

@@ -33,17 +33,7 @@ options:
   tags:
     description: The log group's tags. Others are removed. Not managed when left out.
     type: dict
-attributes:
-  check_mode:
-    description: Nothing is changed.
-    support: full
-  diff_mode:
-    description: Shows each changed setting.
-    support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -64,13 +54,13 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +99,7 @@ def update(client: Any, name: str, arn: str, current: dict[str, Any], changes: d
             client.associate_kms_key(aws_retry=True, logGroupName=name, kmsKeyId=changes["kms_key_arn"])
         else:
             client.disassociate_kms_key(aws_retry=True, logGroupName=name)
-    to_set, to_remove = tag_changes(current["tags"], changes.get("tags"))
+    to_set, to_remove = compare_aws_tags(current["tags"], changes.get("tags", current["tags"]))
     if to_set:
         client.tag_resource(aws_retry=True, resourceArn=arn, tags=to_set)
     if to_remove:
@@ -151,9 +141,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     client = module.client("logs", retry_decorator=AWSRetry.jittered_backoff())
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The log group {module.params['name']} could not be ensured"):
-        ensure(module, client)
+    ensure_state(module, f"The log group {module.params['name']}", client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

@@ -78,17 +78,7 @@ options:
     description: Where a person sets it, for messages.
     type: str
     default: the task's options
-attributes:
-  check_mode:
-    description: Nothing is changed.
-    support: full
-  diff_mode:
-    description: Shows each changed setting.
-    support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -132,7 +122,8 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     difference,
     statements,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 NOTHING_SET = [
     "NoSuchBucketPolicy",
@@ -246,14 +237,6 @@ def said(values: dict[str, str]) -> str:
     return ", ".join(f"{key}: {json.dumps(value)}" for key, value in values.items())
 
 
-class NotEmptiedError(Exception):
-    """S3 did not delete some objects."""
-
-
-class UnusableBucketError(Exception):
-    """There is a bucket of that name, but not one to be used."""
-
-
 class Bucket:
     """The thin layer over the API for one bucket: a reader and a writer for each setting."""
 
@@ -263,20 +246,20 @@ class Bucket:
         self.region = region
 
     def exists(self) -> bool:
-        """Tell whether there is such a bucket. Raises UnusableBucketError for one elsewhere or of somebody else."""
+        """Tell whether there is such a bucket. Raises ExplainedError for one elsewhere or of somebody else."""
         try:
             answer = self.client.head_bucket(aws_retry=True, Bucket=self.name)
         except is_boto3_error_code(["404", "NoSuchBucket"]):
             return False
         except is_boto3_error_code("403"):
-            raise UnusableBucketError(
+            raise ExplainedError(
                 f"There is a bucket {self.name}, but not for these credentials: it belongs to another account, or they "
                 "lack s3:ListBucket. Choose another name, or give them the permission."
             ) from None
         # The SDK follows a bucket to its region, so that it answers from there.
         region = answer.get("BucketRegion") or self.region
         if region != self.region:
-            raise UnusableBucketError(
+            raise ExplainedError(
                 f"The bucket {self.name} is in {region}, wanted is {self.region}. Choose another name, or that region."
             )
         return True
@@ -357,7 +340,7 @@ class Bucket:
         self.write("put_bucket_tagging", Tagging={"TagSet": ansible_dict_to_boto3_tag_list(value)})
 
     def empty(self) -> None:
-        """Delete every version of every object, and every upload that was begun. Raises NotEmptiedError."""
+        """Delete every version of every object, and every upload that was begun. Raises ExplainedError."""
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name)
         for page in pages:
             items = page.get("Versions", []) + page.get("DeleteMarkers", [])
@@ -369,7 +352,7 @@ class Bucket:
                 )
                 if errors := answer.get("Errors"):
                     first = errors[0]
-                    raise NotEmptiedError(
+                    raise ExplainedError(
                         f"{len(errors)} of {len(objects)} versions of objects in {self.name} were not deleted, first "
                         f"{first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: {first.get('Message')}"
                     )
@@ -386,7 +369,7 @@ def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
     current = bucket.settings() if existed else None
     wanted = wanted_settings(module.params, current or {})
     if current and (reason := refusal(module.params, current, wanted)):
-        raise UnusableBucketError(reason)
+        raise ExplainedError(reason)
     changes = changed_values(current, wanted)
     changed = not existed or bool(changes)
     if changed and not module.check_mode:
@@ -435,12 +418,7 @@ def main() -> None:
     named = {*module.params["identity_tags"], *filter(None, [module.params["managed_by_tag"]])}
     if missing := sorted(named - module.params["tags"].keys()):
         module.fail_json(msg=f"managed_by_tag and identity_tags name {', '.join(missing)}, which tags lacks.")
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The bucket {bucket.name} could not be ensured"):
-        try:
-            ensure(module, bucket)
-        except (NotEmptiedError, UnusableBucketError) as error:
-            module.fail_json(msg=str(error))
+    ensure_state(module, f"The bucket {bucket.name}", bucket, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

@@ -54,10 +54,7 @@ attributes:
   diff_mode:
     description: Shows each changed setting, never the value.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -86,14 +83,14 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
+    compare_aws_tags,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     own_tags,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 RECORD = "written-version"
 AWS_KEY = "alias/aws/secretsmanager"
@@ -185,7 +182,8 @@ class Secret:
         if request:
             answer = self.client.update_secret(aws_retry=True, SecretId=self.name, **request)
             version = answer.get("VersionId") or version
-        to_set, to_remove = tag_changes({k: v for k, v in self.tags.items() if k != RECORD}, changes.get("tags"))
+        tags = {key: value for key, value in self.tags.items() if key != RECORD}
+        to_set, to_remove = compare_aws_tags(tags, changes.get("tags", tags))
         if "value" in changes or "written_version" in changes:
             to_set[RECORD] = version
         if to_set:
@@ -208,6 +206,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
 def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
     params = module.params
     value = params["value"]
+    secret.load()
     wanted = wanted_settings(params)
     restored = secret.deleted
     if restored and not module.check_mode:
@@ -239,6 +238,7 @@ def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
 
 
 def ensure_absent(module: AnsibleAWSModule, secret: Secret) -> None:
+    secret.load()
     current = secret.settings("") if secret.found and not secret.deleted else None
     if current and not module.check_mode:
         days = module.params["recovery_window_days"]
@@ -264,10 +264,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     secret = Secret(module.client("secretsmanager", retry_decorator=AWSRetry.jittered_backoff()), module.params["name"])
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The secret {secret.name} could not be ensured"):
-        secret.load()
-        ensure(module, secret)
+    ensure_state(module, f"The secret {secret.name}", secret, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

@@ -51,10 +51,7 @@ attributes:
   diff_mode:
     description: Shows each changed setting.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -85,6 +82,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
+    compare_aws_tags,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
@@ -92,9 +90,8 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     json_document,
     own_tags,
     statements,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 NOT_FOUND = ["NotFound", "NotFoundException"]
 # Settings that are attributes of the topic, in the API's names.
@@ -181,7 +178,7 @@ def update(client: Any, arn: str, current: dict[str, Any], changes: dict[str, An
             client.set_topic_attributes(
                 aws_retry=True, TopicArn=arn, AttributeName=name, AttributeValue=as_text(name, changes[name])
             )
-    to_set, to_remove = tag_changes(current["Tags"], changes.get("Tags"))
+    to_set, to_remove = compare_aws_tags(current["Tags"], changes.get("Tags", current["Tags"]))
     if to_remove:
         client.untag_resource(aws_retry=True, ResourceArn=arn, TagKeys=to_remove)
     if to_set:
@@ -235,9 +232,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     client = module.client("sns", retry_decorator=AWSRetry.jittered_backoff())
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The topic {module.params['arn']} could not be ensured"):
-        ensure(module, client)
+    ensure_state(module, f"The topic {module.params['arn']}", client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

@@ -67,10 +67,7 @@ attributes:
   diff_mode:
     description: Shows each changed attribute.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
@@ -100,15 +97,15 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
     json_document,
     own_tags,
     statements,
-    tag_changes,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 DOCUMENTS = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
 NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
@@ -193,7 +190,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     url, current, current_tags = find(client, params["name"])
     wanted = wanted_attributes(params)
     changes = changed_values(current, wanted)
-    to_set, to_remove = tag_changes(current_tags, params["tags"])
+    to_set, to_remove = compare_aws_tags(current_tags, current_tags if params["tags"] is None else params["tags"])
     diff = difference(current and {**current, "Tags": current_tags}, {**wanted, "Tags": params["tags"]})
     changed = current is None or bool(changes or to_set or to_remove)
     if changed and not module.check_mode:
@@ -243,9 +240,7 @@ def main() -> None:
     )
     retry = AWSRetry.jittered_backoff(catch_extra_error_codes=DELETED_RECENTLY)
     client = module.client("sqs", retry_decorator=retry)
-    ensure = ensure_present if module.params["state"] == "present" else ensure_absent
-    with reported(module, f"The queue {module.params['name']} could not be ensured"):
-        ensure(module, client)
+    ensure_state(module, f"The queue {module.params['name']}", client, ensure_present, ensure_absent)
 
 
 if __name__ == "__main__":

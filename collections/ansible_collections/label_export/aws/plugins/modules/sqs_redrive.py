@@ -33,10 +33,7 @@ attributes:
   diff_mode:
     description: Shows the numbers of messages in both queues.
     support: full
-extends_documentation_fragment:
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
