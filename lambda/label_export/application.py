@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from label_export.adapters.aws import AwsClient
-from label_export.adapters.secretsmanager import Secret
-from label_export.adapters.sqs import SqsQueue
+from label_export.adapters.aws.client import AwsClient
+from label_export.adapters.aws.secretsmanager import Secret
+from label_export.adapters.aws.sqs import SqsQueue
 from label_export.adapters.transport import Transport
-from label_export.authentication import WebhookSecrets
-from label_export.batch import BatchProcessor, is_queue_batch
-from label_export.errors import UnknownEventError
-from label_export.events import is_http
-from label_export.observability import Telemetry
+from label_export.core.errors import UnknownEventError
+from label_export.entrypoints.queue_batch import BatchProcessor, is_queue_batch
+from label_export.entrypoints.webhook import WebhookEndpoint
+from label_export.entrypoints.webhook_authentication import WebhookSecrets
+from label_export.entrypoints.webhook_request import is_http
 from label_export.retry import Retry
 from label_export.settings import Settings
-from label_export.webhook import WebhookEndpoint
+from label_export.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from label_export.exporting import Exports
+    from label_export.wiring import Exports
 
 SELF_CHECK = "self_check"  # the event is {"action": "self_check"}
 _WEAKER_KEY_SOURCES = {
@@ -50,7 +50,7 @@ class Application:
         self._kept_exports: Exports | None = None
         if settings.private_key_source in _WEAKER_KEY_SOURCES:
             detail = _WEAKER_KEY_SOURCES[settings.private_key_source]
-            self._telemetry("").log("WARNING", "weaker key source", source=settings.private_key_source, detail=detail)
+            self._telemetry("").log("WARNING", "weaker_key_source", source=settings.private_key_source, detail=detail)
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Answer one event: an HTTP request, a batch of the queue, or a deploy's question whether this version works.
@@ -78,14 +78,14 @@ class Application:
         def secrets() -> WebhookSecrets:
             return WebhookSecrets.from_json(self._signing_secrets.text(retry))
 
-        def secrets_again() -> WebhookSecrets | None:
-            changed = self._signing_secrets.text_after_refusal(retry)
+        def refreshed_secrets() -> WebhookSecrets | None:
+            changed = self._signing_secrets.refresh(retry)
             return None if changed is None else WebhookSecrets.from_json(changed)
 
         return WebhookEndpoint(
             self._settings,
             secrets=secrets,
-            secrets_again=secrets_again,
+            refreshed_secrets=refreshed_secrets,
             queue=SqsQueue(self._aws, self._settings.queue_url, retry),
             telemetry=telemetry,
         )
@@ -95,23 +95,25 @@ class Application:
         exports = self._exports(retry)
         return BatchProcessor(
             exporter=exports.exporter(retry, telemetry),
-            run_all=exports.side_by_side,
+            concurrently=exports.concurrently,
             remaining=remaining,
             telemetry=telemetry,
         )
 
     def _self_check(self, remaining: Callable[[], float], telemetry: Telemetry) -> dict[str, Any]:
-        from label_export.self_check import SECONDS, SelfCheck  # noqa: PLC0415  (a webhook's cold start does without)
+        from label_export.entrypoints.self_check import SECONDS, SelfCheck  # noqa: PLC0415  (as in _exports)
+        from label_export.wiring import Uncached  # noqa: PLC0415  (as in _exports)
 
         left_over = max(0.0, remaining() - SECONDS)
         retry = Retry(lambda: remaining() - left_over)
-        return SelfCheck(self._settings, self._transport, self._aws, retry=retry, telemetry=telemetry).answer()
+        outside = Uncached(self._settings, self._transport, self._aws, retry, telemetry)
+        return SelfCheck(self._settings, outside, telemetry).answer()
 
     def _exports(self, retry: Retry) -> Exports:
         if self._kept_exports is None:
             if self._private_key:
                 self._private_key.read_ahead(retry)  # the answer is on its way while Python imports
-            from label_export.exporting import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
+            from label_export.wiring import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
 
             self._kept_exports = Exports(self._settings, self._transport, self._aws, self._private_key)
         return self._kept_exports

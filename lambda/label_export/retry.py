@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from label_export.errors import RetryableError
+from label_export.core.errors import RetryableError
 
 T = TypeVar("T")
 

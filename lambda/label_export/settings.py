@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
-from label_export.errors import SettingsError
-from label_export.events import normalised_event_type
-from label_export.keys import DEFAULT_TEMPLATE, KeyTemplate
-from label_export.messages import is_hash
-from label_export.observability import LEVELS
+from label_export.core.errors import SettingsError
+from label_export.core.event_types import normalised_event_type
+from label_export.core.messages import is_hash
+from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
+from label_export.telemetry import LEVELS
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Settings:
 
     bucket: str
     queue_url: str
-    keys: KeyTemplate
+    key_template: KeyTemplate
     private_key_source: KeySource
     private_key_secret_arn: str | None
     private_key: str | None = field(repr=False)
@@ -94,7 +94,7 @@ class Settings:
 
     @property
     def _rows_in_memory(self) -> int:
-        """All side by side, one of them parsed (about nine times it), what is compressed together as much as one."""
+        """All concurrent ones, one of them parsed (about nine times it), what is compressed together as much as one."""
         return self.concurrency + 8 + self.gzip
 
     @classmethod
@@ -109,7 +109,7 @@ class Settings:
         settings = cls(
             bucket=read.matching("LABEL_EXPORT_BUCKET", _BUCKET, "a bucket's name"),
             queue_url=read.matching("LABEL_EXPORT_QUEUE_URL", _QUEUE_URL, "a queue's URL"),
-            keys=read.checked("LABEL_EXPORT_KEY_TEMPLATE", KeyTemplate, DEFAULT_TEMPLATE),
+            key_template=read.checked("LABEL_EXPORT_KEY_TEMPLATE", KeyTemplate, DEFAULT_TEMPLATE),
             private_key_source=source,
             private_key_secret_arn=read.secret_arn(arn_name) if source == "secretsmanager" else None,
             private_key=read.text(text_name) if source == "environment" else None,

@@ -32,7 +32,7 @@ from fault_proxy import (
     truncates,
 )
 from label_export import handler, retry
-from label_export.adapters import s3 as s3_adapter
+from label_export.adapters.aws import s3 as s3_adapter
 
 LOST = "webhook lost, front door down"
 DUPLICATE = "duplicate; out of order"
@@ -113,11 +113,11 @@ class Logged:
         self.text = text
         self._lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
-    def reasons(self, message: str = "label failed") -> list[str]:
-        return [line["reason"] for line in self._lines if line.get("message") == message]
+    def reasons(self, event: str = "label_failed") -> list[str]:
+        return [line["reason"] for line in self._lines if line.get("event") == event]
 
-    def count(self, message: str) -> int:
-        return sum(line.get("message") == message for line in self._lines)
+    def count(self, event: str) -> int:
+        return sum(line.get("event") == event for line in self._lines)
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_who_cannot_sign_gets_one_refusal_and_causes_nothing(system: System) -> 
 def test_both_secrets_are_accepted_while_rotating_and_the_old_one_not_after(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
     (label,) = system.labels(1)
 
     def set_secrets(*secrets: str) -> None:
@@ -338,12 +338,12 @@ def test_a_silent_encord_costs_no_more_than_the_time_left(
         {"messageId": label, "body": system.message(label), "attributes": {}, "eventSource": "aws:sqs"}
         for label in labels
     ]
-    monkeypatch.setattr("label_export.batch.START_RESERVE", 1.5)
+    monkeypatch.setattr("label_export.entrypoints.queue_batch.START_RESERVE", 1.5)
     answer = handler.handle({"Records": records}, Context(3.0))
     assert [item["itemIdentifier"] for item in answer["batchItemFailures"]] == labels
     assert silence.applied == 1
     written = logged()
-    assert written.count("label handed back") == 2
+    assert written.count("label_handed_back") == 2
     assert written.reasons() == ["timeout"]
 
 
@@ -351,7 +351,7 @@ def test_a_silent_encord_costs_no_more_than_the_time_left(
 def test_a_refused_key_is_read_again_once_and_encord_is_left_alone(
     system: System, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
     labels = system.labels(8)
     system.new_key(registered=False)
     system.send(*labels)
@@ -535,7 +535,7 @@ def test_the_order_is_encords_whatever_our_clock_says(
     """Edits of long ago and of the far future, exported by a function whose idea of time is hours off."""
     (label,) = system.labels(1)
     now = time.time
-    monkeypatch.setattr("label_export.batch.time.time", lambda: now() + 3600.0 * hours)
+    monkeypatch.setattr("label_export.entrypoints.queue_batch.time.time", lambda: now() + 3600.0 * hours)
     edits = {"2019-01-01": 1, "2020-01-01": 2, "2019-06-01": 2, "2031-01-01": 3, "2030-01-01": 3}
     for day, versions in edits.items():
         system.edit(label, f"{day}T00:00:00Z")
@@ -594,7 +594,7 @@ def test_what_had_not_begun_is_handed_back_when_time_runs_low(system: System, lo
     system.send(*labels)
     assert sorted(system.deliver(in_process(Context(4))) or []) == sorted(map(system.message, labels))
     assert system.encord.exchanges == []
-    assert logged().count("label handed back") == len(labels)
+    assert logged().count("label_handed_back") == len(labels)
     system.drain()
     assert all(map(system.is_exact, labels))
 
@@ -622,7 +622,7 @@ def test_poison_and_half_a_batch(system: System, logged: Callable[[], Logged]) -
 def test_the_key_rotated_and_the_function_replaced_under_traffic(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
     labels = system.labels(12)
     for number, label in enumerate(labels):
         assert system.post([label])["statusCode"] == 202
@@ -686,7 +686,7 @@ def test_terminal_cases_end_and_create_nothing(system: System, logged: Callable[
     system.send(body=json.dumps({"version": 1, "project_hash": system.project, **named}))
     system.drain()
     expected = {"data unit deleted": "data_deleted"}.get(kind, kind.replace(" ", "_"))
-    assert logged().reasons("nothing to export") == [expected]
+    assert logged().reasons("nothing_to_export") == [expected]
     assert system.dead() == []
     assert system.stand_in.counts()["total"]["writes"] == 0
     assert before is None or system.stored(label) == before

@@ -44,7 +44,7 @@ from fault_proxy import (
     s3_error,
     truncates,
 )
-from label_export.edit_times import parse_edit_time
+from label_export.core.edit_times import parse_edit_time
 from local_stack import STACK_FILE, LocalStack
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261124"))

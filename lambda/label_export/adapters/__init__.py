@@ -1,1 +1,1 @@
-"""The only places that know Encord, S3, SQS and Secrets Manager."""
+"""Clients of what is outside of the function. Each sub-package knows one provider."""

@@ -8,8 +8,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 
-from label_export.errors import PermanentError, RetryableError
-from label_export.ports import Buffer
+from label_export.core.errors import PermanentError, RetryableError
+from label_export.core.ports import Buffer
 
 
 class Spool:

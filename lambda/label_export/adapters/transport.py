@@ -15,9 +15,9 @@ from typing import cast
 import urllib3
 
 from label_export import __version__
-from label_export.edit_times import in_utc
-from label_export.errors import ExportError, PermanentError, RetryableError
-from label_export.ports import Buffer
+from label_export.core.edit_times import in_utc
+from label_export.core.errors import ExportError, PermanentError, RetryableError
+from label_export.core.ports import Buffer
 
 USER_AGENT = f"encord-label-export/{__version__}"
 CONNECT_TIMEOUT = 5.0  # seconds

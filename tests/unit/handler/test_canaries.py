@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import KEY_ARN, PASSPHRASE_ARN, SIGNING_ARN, Deployment, batch, message, openssh, webhook
 from cryptography.hazmat.primitives.asymmetric import rsa
+from handler_deployment import KEY_ARN, PASSPHRASE_ARN, SIGNING_ARN, Deployment, batch, message, openssh, webhook
 from handler_servers import Answer, Fault
 from label_export import retry
 from test_faults import PASSING, S3_PASSING
@@ -168,7 +168,7 @@ def other_events(watched: Watched) -> None:
 
 def surprises(watched: Watched) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("s3.S3Store.look", "encord.EncordSource.fetch", "sqs.SqsQueue.send"):
+        for name in ("aws.s3.S3Store.look", "encord.source.EncordSource.fetch", "aws.sqs.SqsQueue.send"):
 
             def broken(*args: object, **more: object) -> None:
                 raise ZeroDivisionError(f"{CANARY} {SIGNING} {TOKEN} {PASSPHRASE} {watched.keys[0]}")

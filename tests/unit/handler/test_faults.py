@@ -9,15 +9,15 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from conftest import KEY_ARN, Context, Deployment, openssh, public_hex
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from handler_deployment import KEY_ARN, Context, Deployment, openssh, public_hex
 from handler_servers import Answer, Fault
 from label_export import retry
-from label_export.adapters.encord import EncordKeys
-from label_export.adapters.private_key import EncordKey
+from label_export.adapters.encord.private_key import EncordKey
+from label_export.adapters.encord.source import CurrentKey
 from label_export.adapters.transport import Request, Transport
-from label_export.errors import RetryableError
+from label_export.core.errors import RetryableError
 
 HTML = Answer(200, b"<html><body>maintenance</body></html>", {"Content-Type": "text/html"})
 PASSING = {
@@ -77,7 +77,7 @@ def test_permanent_faults_are_not_tried_again(deployment: Deployment, output: An
     assert deployment.encord.count("labelrow") == 1
     written = output()
     assert written.metric("Failed", reason) == 1
-    assert written.logged("label failed")[0]["permanent"] is True
+    assert written.logged("label_failed")[0]["permanent"] is True
 
 
 def test_an_http_404_with_the_envelope_of_a_deleted_row_is_terminal(deployment: Deployment, output: Any) -> None:
@@ -166,7 +166,7 @@ def test_a_refused_key_that_did_not_change_is_not_tried_twice(
 ) -> None:
     label = deployment.row()
     deployment.encord.public_keys.clear()
-    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
     assert deployment.export(label) == [label]
     assert deployment.aws.count("GetSecretValue") == 2
     assert deployment.encord.count("labelrow") == 1
@@ -180,7 +180,7 @@ def test_a_rotated_key_is_found_when_the_old_one_is_refused(
     new = Ed25519PrivateKey.generate()
     deployment.aws.secrets[KEY_ARN] = openssh(new)
     deployment.encord.public_keys = {public_hex(new)}
-    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
     assert deployment.export(*labels) == []
     assert deployment.aws.count("GetSecretValue") == 2
     assert len(deployment.aws.objects) == 5
@@ -189,8 +189,8 @@ def test_a_rotated_key_is_found_when_the_old_one_is_refused(
 def test_a_key_that_another_thread_read_anew_is_tried_first() -> None:
     old, new = (EncordKey(openssh(Ed25519PrivateKey.generate())) for _ in range(2))
     retry_ = retry.Retry(lambda: 60)
-    keys = EncordKeys(lambda _: new, lambda _: pytest.fail("read again without need"))
-    assert keys.after_refusal(old, retry_) is new
+    key = CurrentKey(lambda _: new, lambda _: pytest.fail("read again without need"))
+    assert key.refresh(old, retry_) is new
 
 
 def test_a_refused_key_is_tried_again_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_a_refused_key_is_tried_again_after_a_while(deployment: Deployment, monk
     assert deployment.export(label) == [label]
     deployment.encord.public_keys = keys
     assert deployment.export(label) == [label]
-    monkeypatch.setattr("label_export.adapters.encord.REFUSED_FOR", 0.0)
+    monkeypatch.setattr("label_export.adapters.encord.source.REFUSED_FOR", 0.0)
     assert deployment.export(label) == []
 
 
@@ -213,11 +213,11 @@ def test_a_bad_key_fails_items_without_a_call_and_is_mended_without_a_restart(
     assert deployment.export(label) == [label]
     written = output()
     assert written.metric("Failed", "private_key") == 1
-    assert "not an Ed25519 key" in written.logged("label failed")[0]["detail"]
+    assert "not an Ed25519 key" in written.logged("label_failed")[0]["detail"]
     assert not any(line in written.text for line in bad.splitlines() if len(line) > 20 and "PRIVATE" not in line)
     assert deployment.encord.calls == []
     deployment.aws.secrets[KEY_ARN] = good
-    monkeypatch.setattr("label_export.adapters.secretsmanager.READ_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
     assert deployment.export(label) == []
 
 
@@ -302,7 +302,7 @@ def test_an_untrusted_certificate_is_permanent(
     deployment.restart()
     label = deployment.row()
     assert deployment.export(label) == [label]
-    line = output().logged("label failed")[0]
+    line = output().logged("label_failed")[0]
     assert (line["reason"], line["permanent"]) == ("tls", True)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Deployment
+from handler_deployment import Deployment
 from handler_servers import Answer, Fault
-from label_export.adapters import s3
+from label_export.adapters.aws import s3
 from label_export.adapters.spool import Spool
-from label_export.errors import PermanentError, RetryableError
+from label_export.core.errors import PermanentError, RetryableError
 
 MEBIBYTE = 1 << 20
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import KEY_ARN, PASSPHRASE_ARN, SIGNING_ARN
-from label_export.adapters.aws import AwsClient
-from label_export.adapters.s3 import Layout, S3Store
+from handler_deployment import KEY_ARN, PASSPHRASE_ARN, SIGNING_ARN
+from label_export.adapters.aws.client import AwsClient
+from label_export.adapters.aws.s3 import Layout, S3Store
 from label_export.adapters.transport import Request, Response, Transport
-from label_export.errors import SettingsError
+from label_export.core.errors import SettingsError
 from label_export.retry import Retry
 from label_export.settings import INVENTORY_VARIABLES, Settings
 

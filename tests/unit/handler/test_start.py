@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Deployment, batch, message, signed_request, webhook
+from handler_deployment import Deployment, batch, message, signed_request, webhook
 
 LAMBDA = Path(__file__).parents[3] / "lambda"
 LATER = {"cryptography", "msgspec", "bcrypt"}  # what only the queue's way needs

@@ -22,7 +22,11 @@ SECRETS = ["the-first-secret", "the-second-secret"]
 TOKENS = ["the-first-token", "the-second-token"]
 PROJECT = "11111111-1111-4111-8111-111111111111"
 TEMPLATE = "encord/{project_hash}/labels/{label_hash}.json"
-GONE = {"message": "nothing to export", "reason": "row_deleted", "detail": "Encord no longer has this label row"}
+GONE = {
+    "event": "nothing_to_export",
+    "reason": "row_deleted",
+    "detail": "Encord no longer has this label row",
+}
 
 
 class FakeAccount(Fake):
@@ -49,7 +53,10 @@ class FakeAccount(Fake):
         uid = p["filterPattern"].strip('"')
         if self.looks < 3 or uid not in self.uids:
             return {"events": []}
-        lines: list[Values] = [{"message": "webhook accepted", "event_uid": uid}, {**self.end, "event_uid": uid}]
+        lines: list[Values] = [
+            {"event": "webhook_accepted", "event_uid": uid},
+            {**self.end, "event_uid": uid},
+        ]
         return {"events": [{"message": text} for text in ["START", *map(json.dumps, lines)]]}
 
     def list_object_versions(self, p: Values) -> Values:
@@ -195,12 +202,12 @@ def test_an_end_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     ("end", "random_project", "fine"),
     [
         (GONE, False, True),
-        ({"message": "label filtered"}, False, True),
-        ({"message": "probe ended", "reason": "no_access"}, True, True),
-        ({"message": "probe ended", "reason": "no_access"}, False, False),
-        ({"message": "probe ended", "reason": "key_refused"}, True, False),
-        ({"message": "label failed", "reason": "encord_unavailable"}, True, False),
-        ({"message": "label exported"}, True, False),
+        ({"event": "label_filtered"}, False, True),
+        ({"event": "probe_ended", "reason": "no_access"}, True, True),
+        ({"event": "probe_ended", "reason": "no_access"}, False, False),
+        ({"event": "probe_ended", "reason": "key_refused"}, True, False),
+        ({"event": "label_failed", "reason": "encord_unavailable"}, True, False),
+        ({"event": "label_exported"}, True, False),
         (None, True, False),
     ],
 )

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from label_export.adapters.private_key import EncordKey
-from label_export.errors import PermanentError
+from label_export.adapters.encord.private_key import EncordKey
+from label_export.core.errors import PermanentError
 
 PASSPHRASE = BestAvailableEncryption(b"passphrase")
 

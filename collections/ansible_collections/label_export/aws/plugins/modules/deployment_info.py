@@ -363,7 +363,7 @@ class Account:
         request = {
             "logGroupName": f"/aws/lambda/{self.params['function']}",
             "startTime": int((time.time() - LOG_SECONDS) * 1000),
-            "filterPattern": '"label exported"',
+            "filterPattern": '"label_exported"',
         }
         newest = 0
         for _ in range(LOG_PAGES):

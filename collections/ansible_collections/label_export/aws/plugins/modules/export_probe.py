@@ -114,16 +114,16 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
-# lambda/label_export/batch.py knows probes by it.
+# lambda/label_export/entrypoints/queue_batch.py knows probes by it.
 PROBE_PREFIX = "verify-"
 # Of a type that leads to nothing: the function checks the signature, and answers that it accepted no label.
 HARMLESS_EVENT = "label_export_probe_event"
 LOOK_BACK = 600  # seconds that this machine's clock may be ahead of the log's
 PAUSE = 0.5  # seconds between two looks into the log
 ANSWER_WITHIN = 40  # seconds: an HTTP API gives up after 30
-# What is in the log about a message when the function is done with it.
-FILTERED = "label filtered"
-ENDS = ("probe ended", "nothing to export", FILTERED, "label exported", "label unchanged", "label failed")
+# The events (field `event`) that the function logs when a message has ended.
+FILTERED = "label_filtered"
+ENDS = ("probe_ended", "nothing_to_export", FILTERED, "label_exported", "label_unchanged", "label_failed")
 # How Encord says that it has no such label; the second only where no project of ours is known to ask for.
 GONE = ("row_deleted",)
 NO_PROJECT = ("no_access",)
@@ -152,8 +152,8 @@ def judged(end: dict[str, Any] | None, random_project: bool, timeout: int) -> tu
             "look whether the mapping takes messages (playbooks/status.yml), and into the function's log",
         )
     reason, detail = end.get("reason", ""), end.get("detail", "")
-    found = f"{end['message']}: {reason}, {detail}" if reason else str(end["message"])
-    fine = reason in GONE or end["message"] == FILTERED or (random_project and reason in NO_PROJECT)
+    found = f"{end['event']}: {reason}, {detail}" if reason else str(end["event"])
+    fine = reason in GONE or end["event"] == FILTERED or (random_project and reason in NO_PROJECT)
     return fine, found, "see docs/operations.md, When it fails, for this reason"
 
 
@@ -234,7 +234,7 @@ class Probe:
         return self.note(f"{named} is accepted", answer == "202", said(answer), stale)
 
     def send(self) -> None:
-        """Put the probe's message into the queue, in the form of lambda/label_export/messages.py."""
+        """Put the probe's message into the queue, in the form of lambda/label_export/core/messages.py."""
         sqs = self.client("sqs")
         url = sqs.get_queue_url(aws_retry=True, QueueName=self.params["queue"])["QueueUrl"]
         message = {"version": 1, "project_hash": self.project, "label_hash": self.label}
@@ -254,7 +254,7 @@ class Probe:
                 line = json.loads(event["message"])
             except ValueError:
                 continue
-            if isinstance(line, dict) and line.get("event_uid") == self.uid and line.get("message") in ENDS:
+            if isinstance(line, dict) and line.get("event_uid") == self.uid and line.get("event") in ENDS:
                 return line
         return None
 

@@ -1,0 +1,1 @@
+"""Clients of S3, SQS and Secrets Manager."""

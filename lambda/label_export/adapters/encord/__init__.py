@@ -1,0 +1,1 @@
+"""The client of Encord: label rows, read with the signed request that Encord documents."""

@@ -1,0 +1,132 @@
+"""Encord's private key: read from its text whatever way that was pasted, and the signatures made with it.
+
+The cryptography library's errors can hold the key's text, so nothing of them is printed, kept or chained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+
+from label_export.core.errors import PermanentError
+from label_export.retry import Retry
+
+ReadText = Callable[[Retry], str | None]
+RefreshText = Callable[[Retry], str | None]
+
+_OPENSSH = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
+_ANY_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_LINE = 70
+
+
+class EncordKey:
+    """A private key that signs requests to Encord. Its repr shows nothing of it."""
+
+    __slots__ = ("_key", "_public_hex", "digest")
+
+    def __init__(self, text: str, passphrase: str | None = None) -> None:
+        """Read an OpenSSH Ed25519 key; raises PermanentError("private_key") that names the problem, never the text."""
+        self._key = _load(text, passphrase)
+        self._public_hex = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+        self.digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        """Tells whether a key's text changed, without keeping it."""
+
+    def __repr__(self) -> str:
+        return "EncordKey(...)"
+
+    def authorization(self, body: bytes) -> str:
+        """Return the Authorization header of a request to Encord's project endpoint with this body.
+
+        It is `<public key hex>:<signature hex>`, the signature over the SHA-256 of the body (SDK: encord/configs.py).
+        """
+        return f"{self._public_hex}:{self._key.sign(hashlib.sha256(body).digest()).hex()}"
+
+
+def _load(text: str, passphrase: str | None) -> Ed25519PrivateKey:
+    pem = _normalised(text)
+    key: object = None
+    problem = ""
+    try:
+        key = load_ssh_private_key(pem, passphrase.encode() if passphrase else None)
+    except TypeError:  # the library's way to say that a passphrase is missing, or not needed
+        problem = (
+            "it does not need the passphrase that is set" if passphrase else "it is encrypted and no passphrase is set"
+        )
+    except Exception:  # noqa: BLE001  (whatever is raised may hold the key's text)
+        problem = "it cannot be read; " + ("is the passphrase right?" if passphrase else "is it whole?")
+    if not problem and not isinstance(key, Ed25519PrivateKey):
+        problem = "it is not an Ed25519 key (ssh-keygen -t ed25519 makes one)"
+    if problem or not isinstance(key, Ed25519PrivateKey):
+        raise PermanentError(
+            "private_key", f"the Encord private key cannot be used: {problem}"
+        )  # outside of `except`: no context
+    return key
+
+
+def _normalised(text: str) -> bytes:
+    r"""Undo what pasting does to a key: CRLF, newlines that became spaces or a literal \n, a lost last newline."""
+    found = _OPENSSH.search(text)
+    if found is None:
+        other = _ANY_PEM.search(text)
+        if other is not None and "OPENSSH" not in other[1]:
+            problem = f"it is a PEM of the kind {other[1]!r}, not an OpenSSH private key"
+        elif text.lstrip().startswith("ssh-"):
+            problem = "it is the public key; the private one is in the file without .pub"
+        elif not text.strip():
+            problem = "it is empty"
+        else:
+            problem = "it has no whole BEGIN and END OPENSSH PRIVATE KEY lines"
+        raise PermanentError("private_key", f"the Encord private key cannot be used: {problem}")
+    packed = re.sub(r"\\[rn]|\s", "", found[1])
+    lines = [packed[begin : begin + _LINE] for begin in range(0, len(packed), _LINE)]
+    begin_line = "-----BEGIN OPENSSH PRIVATE KEY-----"  # pragma: allowlist secret - what a key begins with, and no key
+    end_line = "-----END OPENSSH PRIVATE KEY-----"
+    return "\n".join([begin_line, *lines, end_line, ""]).encode("ascii", "replace")
+
+
+class KeyReader:
+    """Reads the private key, and opens it only when its text or passphrase changed (an encrypted one takes 0.2 s).
+
+    Not safe to share between threads by itself: CurrentKey asks under its lock.
+    """
+
+    def __init__(
+        self, text: ReadText, passphrase: ReadText, refresh_text: RefreshText, refresh_passphrase: RefreshText
+    ) -> None:
+        """`text` and `passphrase` return the current values, the others read them again: None if unchanged."""
+        self._text = text
+        self._passphrase = passphrase
+        self._refresh_text = refresh_text
+        self._refresh_passphrase = refresh_passphrase
+        self._seen: tuple[str | None, str | None] | None = None
+        self._key: EncordKey | None = None
+
+    def read(self, retry: Retry) -> EncordKey:
+        """Return the key; one that cannot be used is refreshed once, in case it was just replaced."""
+        problem = ""
+        try:
+            return self._read(retry)
+        except PermanentError as error:
+            if error.reason != "private_key":
+                raise
+            problem = str(error)
+        changed = self.refresh(retry)
+        if changed is None:
+            raise PermanentError("private_key", problem)
+        return changed
+
+    def refresh(self, retry: Retry) -> EncordKey | None:
+        """Return the key read again if it or its passphrase changed, else None."""
+        changed = [self._refresh_text(retry), self._refresh_passphrase(retry)]
+        return self._read(retry) if any(text is not None for text in changed) else None
+
+    def _read(self, retry: Retry) -> EncordKey:
+        seen = (self._text(retry), self._passphrase(retry))
+        if self._key is None or seen != self._seen:
+            self._key = EncordKey(seen[0] or "", seen[1])
+            self._seen = seen
+        return self._key

@@ -1,0 +1,168 @@
+"""Label rows from Encord, by the signed request that Encord documents for clients in any language.
+
+Not by the SDK's objects: they drop and rewrite parts of a label (docs/decisions), and importing them costs 0.9 s.
+Both request bodies below read (`"query_method":"GET"`); nothing in this module can write to Encord.
+Source of the protocol: encord 0.1.211, encord/http/querier.py, encord/configs.py.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from label_export.adapters.encord.envelope import error_name, open_envelope, read_row
+from label_export.adapters.encord.private_key import EncordKey
+from label_export.adapters.spool import Spool
+from label_export.adapters.transport import Request, Response, Transport
+from label_export.core.errors import KeyRefusedError, RetryableError, TerminalError, encord_failure
+from label_export.core.ports import Buffer, LabelRow
+from label_export.retry import Retry
+
+REFUSED_FOR = 60.0  # seconds without calls after Encord refused the key and the secret held no other one
+
+T = TypeVar("T")
+Observe = Callable[[str, float], None]
+ReadKey = Callable[[Retry], EncordKey]
+RefreshKey = Callable[[Retry], EncordKey | None]
+
+
+class CurrentKey:
+    """The private key in use. After a refusal its secret is refreshed once, then calls pause. Thread-safe."""
+
+    def __init__(self, read: ReadKey, refresh: RefreshKey, clock: Callable[[], float] = time.monotonic) -> None:
+        """`read` returns the key, `refresh` another one if the secret changed, else None."""
+        self._read = read
+        self._refresh = refresh
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._refused: bytes | None = None
+        self._refused_at = 0.0
+
+    def get(self, retry: Retry) -> EncordKey:
+        """Return the key to sign with; raises KeyRefusedError while a refused one is all there is."""
+        with self._lock:
+            key = self._read(retry)
+            if key.digest == self._refused and self._clock() - self._refused_at < REFUSED_FOR:
+                raise KeyRefusedError("key_refused", "Encord refused this private key a moment ago")
+            return key
+
+    def refresh(self, refused: EncordKey, retry: Retry) -> EncordKey | None:
+        """Return another key to try, None if there is none."""
+        with self._lock:
+            current = self._read(retry)
+            if current.digest != refused.digest:  # another thread has refreshed it meanwhile
+                return current
+            if refused.digest != self._refused or self._clock() - self._refused_at >= REFUSED_FOR:
+                self._refused, self._refused_at = refused.digest, self._clock()
+                return self._refresh(retry)
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class EncordAccount:
+    """How Encord is reached; kept between invocations. `domain` is like `https://api.encord.com`."""
+
+    transport: Transport
+    domain: str
+    key: CurrentKey
+    spool: Spool
+
+
+class EncordSource:
+    """Reads label rows within one invocation."""
+
+    def __init__(self, account: EncordAccount, retry: Retry, observe: Observe) -> None:
+        """`observe` takes the name of a measure and a number."""
+        self._transport = account.transport
+        self._url = f"{account.domain}/public"
+        self._key = account.key
+        self._spool = account.spool
+        self._retry = retry
+        self._observe = observe
+
+    def fetch(self, project_hash: str, label_hash: str) -> LabelRow:
+        """Return the label row as it is served now. See LabelSource."""
+        payload = {
+            "get_signed_url": False,
+            "multi_request": False,
+            "include_object_feature_hashes": None,
+            "include_classification_feature_hashes": None,
+            "include_reviews": False,
+            "include_export_history": False,
+        }
+        query = _reading("labelrow", label_hash, payload)
+
+        def read(response: Response) -> LabelRow:
+            body = self._open(response)
+            return read_row(body, project_hash=project_hash, label_hash=label_hash)
+
+        return self._ask(project_hash, query, read)
+
+    def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
+        """Return the label hashes of a data unit, all branches. See LabelSource."""
+        rows = self._list(project_hash, data_hashes=[data_hash], include_all_label_branches=True)
+        found = {row.get("label_hash") for row in rows if row.get("data_hash") == data_hash}
+        return sorted(label_hash for label_hash in found if isinstance(label_hash, str))
+
+    def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
+        """Return the title of the workflow stage that the label is in. See LabelSource."""
+        rows = self._list(project_hash, label_hashes=[label_hash], include_all_label_branches=True)
+        nodes = [row.get("workflow_graph_node") for row in rows if row.get("label_hash") == label_hash]
+        if not nodes:  # a listing leaves out in silence what is gone
+            raise TerminalError("row_deleted", "Encord has no such label row (any more)")
+        title = nodes[0].get("title") if isinstance(nodes[0], dict) else None
+        return title if isinstance(title, str) else None
+
+    def _list(self, project_hash: str, **filters: Any) -> list[dict[str, Any]]:
+        payload = {"include_workflow_graph_node": True, "include_client_metadata": False, **filters}
+        query = _reading("labelrowmetadata", None, payload)
+
+        def read(response: Response) -> list[dict[str, Any]]:
+            rows = json.loads(bytes(self._open(response)))
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise RetryableError("malformed_answer", "Encord's answer cannot be used: it is no list of label rows")
+            return rows
+
+        return self._ask(project_hash, query, read)
+
+    def _ask(self, project_hash: str, query: bytes, read: Callable[[Response], T]) -> T:
+        key = self._key.get(self._retry)
+        try:
+            return self._retry(lambda timeout: read(self._send(project_hash, query, key, timeout)))
+        except KeyRefusedError:
+            other = self._key.refresh(key, self._retry)
+            if other is None:
+                raise
+        return self._retry(lambda timeout: read(self._send(project_hash, query, other, timeout)))
+
+    def _send(self, project_hash: str, query: bytes, key: EncordKey, timeout: float) -> Response:
+        began = time.monotonic()
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Content-Type": "application/json",
+            "ResourceType": "project",
+            "ResourceID": project_hash,
+            "Authorization": key.authorization(query),
+        }
+        request = Request("POST", self._url, headers, query)
+        response = self._transport.send(request, peer="Encord", timeout=timeout, collect=self._spool.collect)
+        self._observe("EncordMilliseconds", (time.monotonic() - began) * 1000)
+        return response
+
+    def _open(self, response: Response) -> Buffer:
+        if response.status != HTTPStatus.OK:
+            raise encord_failure(response.status, error_name(response.body), response.retry_after)
+        row, way = open_envelope(response.body, parse_limit=self._spool.memory_limit, retry_after=response.retry_after)
+        self._observe("EnvelopeSpliced" if way == "spliced" else "EnvelopeParsed", 1)
+        return row
+
+
+def _reading(query_type: str, uid: str | None, payload: Mapping[str, Any]) -> bytes:
+    query = {"query_type": query_type, "query_method": "GET", "values": {"uid": uid, "payload": payload}}
+    return json.dumps(query).encode()

@@ -1,0 +1,78 @@
+"""What the core needs from the outside, as protocols, and the values that cross them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from label_export.core.messages import LabelChange
+
+T = TypeVar("T")
+
+Buffer = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A label row as Encord served it.
+
+    `body` is its JSON text, byte for byte; `sha256` the hex digest of that; the other fields are read from it.
+    `edited_at` is None where the row has no edit time or one that cannot be read; `edited_at_text` is it as served.
+    """
+
+    label_hash: str
+    data_hash: str | None
+    dataset_hash: str | None
+    data_title: str | None
+    branch_name: str | None
+    edited_at: datetime | None
+    edited_at_text: str | None
+    body: Buffer
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabel:
+    """What is known of an object in the store: its version tag and what an earlier export noted with it, if it did."""
+
+    etag: str
+    sha256: str | None
+    edited_at: datetime | None
+
+
+class LabelSource(Protocol):
+    """Where label rows come from. All methods raise RetryableError, PermanentError or TerminalError."""
+
+    def fetch(self, project_hash: str, label_hash: str) -> LabelRow:
+        """Return the label row as it is served now; never creates one."""
+
+    def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
+        """Return the label hashes of a data unit (one a branch); empty when none was ever initialised."""
+
+    def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
+        """Return the title of the workflow stage that the label is in, None where it is in none."""
+
+
+class ObjectStore(Protocol):
+    """Where label rows go. All methods raise RetryableError or PermanentError."""
+
+    def look(self, key: str) -> StoredLabel | None:
+        """Return what is stored under `key`, None when nothing is."""
+
+    def write(self, key: str, project_hash: str, row: LabelRow, replaces: StoredLabel | None) -> bool:
+        """Store `row` only if `key` still holds exactly `replaces` (None: nothing). False when it does not."""
+
+
+class WorkQueue(Protocol):
+    """Where work waits. Raises RetryableError or PermanentError unless every message was taken."""
+
+    def send(self, changes: Sequence[LabelChange]) -> None:
+        """Queue one message for each change."""
+
+
+class Start(Protocol):
+    """Starts a piece of work concurrently. The returned function waits for it, and returns its result or raises."""
+
+    def __call__(self, work: Callable[[], T], /) -> Callable[[], T]: ...

@@ -1,0 +1,1 @@
+"""Events in, responses out: the webhook, a batch of the queue, the self check."""

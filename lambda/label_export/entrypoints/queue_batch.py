@@ -1,0 +1,195 @@
+"""The queue's way: a batch of messages in, the ones that failed out, so that each item stands for itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from label_export.core.errors import ExportError, PermanentError, TerminalError, where
+from label_export.core.export import Exporter, Outcome, Result
+from label_export.core.messages import LabelChange, decode
+from label_export.telemetry import Telemetry
+
+PROBE_PREFIX = "verify-"  # event uids of playbooks/verify.yml, whose label does not exist
+START_RESERVE = 5.0  # seconds that must be left for an item to be begun
+ANSWER_RESERVE = 0.5  # seconds kept for the answer, whatever an item hangs at
+
+Concurrently = Callable[[Callable[["_Item"], bool], Sequence["_Item"], float], Sequence[bool | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One label to export, and the messages that asked for it."""
+
+    change: LabelChange
+    message_ids: tuple[str, ...]
+    receive_count: int
+
+
+def is_queue_batch(event: Mapping[str, Any]) -> bool:
+    """Say whether an event is a batch of SQS messages."""
+    records = event.get("Records")
+    return (
+        isinstance(records, list)
+        and bool(records)
+        and all(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records)
+    )
+
+
+class BatchProcessor:
+    """Exports the labels of one batch concurrently."""
+
+    def __init__(
+        self,
+        *,
+        exporter: Exporter,
+        concurrently: Concurrently,
+        remaining: Callable[[], float],
+        telemetry: Telemetry,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`concurrently` maps a function over items, in order; the result is None for those that take too many seconds.
+        `remaining` returns the seconds that are left.
+        """
+        self._exporter = exporter
+        self._concurrently = concurrently
+        self._remaining = remaining
+        self._telemetry = telemetry
+        self._now = now
+
+    def process(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return SQS's partial batch response: the ids of the messages that must be delivered again.
+
+        Messages that ask for the same label are one piece of work, probes another. Permanent failures are among the
+        failed: the queue hands them to its dead-letter queue, where a person sees them.
+        """
+        items, failed = self._read(records)
+        done = self._concurrently(self._process_item, items, self._remaining() - ANSWER_RESERVE)
+        for item, succeeded in zip(items, done, strict=True):
+            if succeeded is None:
+                self._hand_back(_about(item), "overdue")
+            failed += () if succeeded else item.message_ids
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+    def _read(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[_Item], list[str]]:
+        items: dict[tuple[object, bool], _Item] = {}
+        failed: list[str] = []
+        for record in records:
+            message_id = str(record["messageId"])
+            try:
+                change = decode(record.get("body"))
+            except PermanentError as error:
+                failed.append(message_id)
+                self._telemetry.count("Failed", error.reason)
+                self._telemetry.log(
+                    "ERROR",
+                    "label_failed",
+                    reason=error.reason,
+                    detail=str(error),
+                    message_id=message_id,
+                )
+                continue
+            piece = (change.target, _is_probe(change.event_uid))  # a probe that fails must end nobody else's message
+            before = items.get(piece)
+            ids = (*before.message_ids, message_id) if before else (message_id,)
+            items[piece] = _Item(change, ids, _receive_count(record))
+        return list(items.values()), failed
+
+    def _process_item(self, item: _Item) -> bool:
+        """Export an item's labels and log one line for each; False if its messages must come again."""
+        about = _about(item)
+        if self._remaining() < START_RESERVE:
+            self._hand_back(about, "no_time")
+            return False
+        return self._judged(about, lambda: self._process_labels(item.change, about))
+
+    def _hand_back(self, about: Mapping[str, object], reason: str) -> None:
+        self._telemetry.count("HandedBack", reason)
+        self._telemetry.log("WARNING", "label_handed_back", reason=reason, **about)
+
+    def _process_labels(self, change: LabelChange, about: Mapping[str, object]) -> bool:
+        done = []
+        for label_hash in self._exporter.labels(change):
+            about_label = {**about, "label_hash": label_hash}
+            done.append(self._judged(about_label, partial(self._process_label, change, label_hash, about_label)))
+        return all(done)
+
+    def _process_label(self, change: LabelChange, label_hash: str, about: Mapping[str, object]) -> bool:
+        began = time.monotonic()
+        result = self._exporter.export(change.project_hash, label_hash)
+        self._note(result, about, (time.monotonic() - began) * 1000)
+        return True
+
+    def _judged(self, about: Mapping[str, object], work: Callable[[], bool]) -> bool:
+        """Return what `work` returns; for its errors, counted and logged, whether they end the matter."""
+        try:
+            return work()
+        except TerminalError as error:
+            if not _is_probe(about["event_uid"]):
+                self._telemetry.count("Terminal", error.reason)
+            self._telemetry.log("WARNING", "nothing_to_export", reason=error.reason, detail=str(error), **about)
+            return True
+        except ExportError as error:
+            if _is_probe(about["event_uid"]):  # who sent it reads the log; no alarm is due
+                self._telemetry.log("WARNING", "probe_ended", reason=error.reason, detail=str(error), **about)
+                return True
+            permanent = isinstance(error, PermanentError)
+            self._telemetry.count("Failed", error.reason)
+            self._telemetry.log(
+                "ERROR",
+                "label_failed",
+                reason=error.reason,
+                detail=str(error),
+                permanent=permanent,
+                **about,
+            )
+        except Exception as error:  # noqa: BLE001  (one bad item must not fail its neighbours)
+            self._telemetry.count("Failed", "unexpected")
+            self._telemetry.log("ERROR", "label_failed", reason="unexpected", detail=where(error), **about)
+        return False
+
+    def _note(self, result: Result, about: Mapping[str, object], milliseconds: float) -> None:
+        self._telemetry.count(result.outcome.value.capitalize())
+        fields = {**about, "milliseconds": round(milliseconds)}
+        row = result.row
+        if row is None:
+            self._telemetry.log("INFO", f"label_{result.outcome.value}", **fields)
+            return
+        if result.outcome is Outcome.EXPORTED:
+            self._telemetry.measure("ExportedBytes", len(row.body))
+            if row.edited_at is not None:
+                self._telemetry.measure("EditToObjectSeconds", max(0.0, self._now() - row.edited_at.timestamp()))
+        self._telemetry.log(
+            "INFO",
+            f"label_{result.outcome.value}",
+            **fields,
+            key=result.key,
+            bytes=len(row.body),
+            sha256=row.sha256,
+            edited_at=None if row.edited_at is None else row.edited_at_text,  # else it could be any text
+        )
+
+
+def _about(item: _Item) -> dict[str, object]:
+    change = item.change
+    return {
+        "project_hash": change.project_hash,
+        "label_hash": change.label_hash,
+        "data_hash": change.data_hash,
+        "event_uid": change.event_uid or None,
+        "message_ids": list(item.message_ids),
+        "receive_count": item.receive_count,
+    }
+
+
+def _is_probe(event_uid: object) -> bool:
+    return str(event_uid).startswith(PROBE_PREFIX)
+
+
+def _receive_count(record: Mapping[str, Any]) -> int:
+    attributes = record.get("attributes")
+    text = attributes.get("ApproximateReceiveCount", "") if isinstance(attributes, dict) else ""
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0

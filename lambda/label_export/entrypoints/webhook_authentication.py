@@ -1,0 +1,109 @@
+"""Who may send us webhooks: those that can sign, or (for stages that show no signing secret) know a URL token.
+
+Encord signs every request: `X-Encord-Signature` is the hex HMAC-SHA256, under the stage's signing secret, of
+`"{timestamp}." + raw body`; `X-Encord-Timestamp` is whole Unix seconds, good for 300 s. Each stage may have a secret of
+its own, and two are valid while one is rotated.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from label_export.core.errors import PermanentError, RefusedRequestError
+
+TOLERANCE = 300  # seconds
+SIGNATURE_HEADER = "x-encord-signature"
+TIMESTAMP_HEADER = "x-encord-timestamp"
+
+_SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecrets:
+    """What authenticates a webhook. Both empty: nobody is let in."""
+
+    signing_secrets: tuple[str, ...] = field(repr=False)
+    url_tokens: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> WebhookSecrets:
+        """Read `{"signing_secrets": [...], "url_tokens": [...]}`; either may be missing.
+
+        Raises PermanentError("signing_secrets") without the text when it is anything else.
+        """
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise _malformed_secret()
+        return cls(_texts(value.get("signing_secrets", [])), _texts(value.get("url_tokens", [])))
+
+
+def authenticate(
+    headers: Mapping[str, str], token: str | None, body: bytes, secrets: WebhookSecrets, now: float
+) -> None:
+    """Return if a valid signature or URL token is there, else raise RefusedRequestError(401).
+
+    `headers` have lower-case names, `body` is the raw body, `now` Unix seconds. The error's reason says what was wrong,
+    for the log: the answer must not.
+    """
+    if not secrets.signing_secrets and not secrets.url_tokens:
+        raise _refused("no_secret_set", "no signing secret and no URL token is set: every webhook is refused")
+    if token is not None and _any_equal(token, secrets.url_tokens):
+        return
+    signature = headers.get(SIGNATURE_HEADER)
+    if signature is None:
+        raise _refused(
+            "token_wrong" if token is not None else "unsigned", f"no {SIGNATURE_HEADER} header{_successors(headers)}"
+        )
+    if not _SHA256_HEX.fullmatch(signature):
+        raise _refused("signature_malformed", f"{SIGNATURE_HEADER} is not 64 hex digits{_successors(headers)}")
+    timestamp = headers.get(TIMESTAMP_HEADER, "")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise _refused("timestamp_malformed", f"{TIMESTAMP_HEADER} is not whole Unix seconds")
+    if abs(now - int(timestamp)) > TOLERANCE:
+        raise _refused("timestamp_out_of_window", f"{TIMESTAMP_HEADER} is more than {TOLERANCE} s from our clock")
+    signed = timestamp.encode() + b"." + body
+    expected = tuple(hmac.digest(secret.encode(), signed, "sha256").hex() for secret in secrets.signing_secrets)
+    if not _any_equal(signature.lower(), expected):
+        raise _refused("signature_wrong", f"{SIGNATURE_HEADER} fits no signing secret{_successors(headers)}")
+
+
+def _texts(items: object) -> tuple[str, ...]:
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise _malformed_secret()
+    try:
+        "".join(items).encode()
+    except UnicodeEncodeError:
+        raise _malformed_secret("holds half of a character (\\ud800 to \\udfff)") from None
+    return tuple(item for item in items if item)
+
+
+def _malformed_secret(
+    problem: str = 'is not JSON like {"signing_secrets": ["..."], "url_tokens": ["..."]}',
+) -> PermanentError:
+    return PermanentError("signing_secrets", f"the secret in LABEL_EXPORT_SIGNING_SECRETS_ARN {problem}")
+
+
+def _any_equal(given: str, valid: tuple[str, ...]) -> bool:
+    """Compare with all in constant time each, without stopping at the first that is equal."""
+    equal = False
+    for candidate in valid:
+        equal |= hmac.compare_digest(given.encode("utf-8", "surrogatepass"), candidate.encode("utf-8", "surrogatepass"))
+    return equal
+
+
+def _successors(headers: Mapping[str, str]) -> str:
+    """Name the headers that look like a new signature scheme: the hint that Encord has moved on."""
+    names = sorted(name for name in headers if name.startswith(SIGNATURE_HEADER) and name != SIGNATURE_HEADER)
+    return f" (there is also {', '.join(name[:80] for name in names[:5])})" if names else ""
+
+
+def _refused(reason: str, message: str) -> RefusedRequestError:
+    return RefusedRequestError(401, reason, message)

@@ -1,0 +1,165 @@
+"""The queue's way, put together: what it keeps between invocations.
+
+A module of its own so that a webhook's cold start does not wait for what only this way needs (cryptography, msgspec).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from label_export.adapters.aws.client import AwsClient
+from label_export.adapters.aws.s3 import Layout, S3Store
+from label_export.adapters.aws.secretsmanager import Secret
+from label_export.adapters.encord.private_key import KeyReader
+from label_export.adapters.encord.source import CurrentKey, EncordAccount, EncordSource
+from label_export.adapters.spool import Spool
+from label_export.adapters.transport import Transport
+from label_export.core.errors import PermanentError
+from label_export.core.export import Exporter
+from label_export.core.ports import LabelRow
+from label_export.retry import Retry
+from label_export.settings import Settings
+from label_export.telemetry import Telemetry
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Exports:
+    """Makes an Exporter for each invocation from connections, keys and threads that are kept."""
+
+    def __init__(
+        self, settings: Settings, transport: Transport, aws: AwsClient, private_key: Secret | None = None
+    ) -> None:
+        """`private_key` is its secret, where that is being read already."""
+        self._settings = settings
+        self._aws = aws
+        key = current_key(settings, aws, private_key)
+        self._spool = Spool(settings.memory_limit, settings.spool_limit)
+        self._account = EncordAccount(transport, settings.encord_domain, key, self._spool)
+        # All compressed bodies of a batch together take no more memory than one row: what is above goes into files.
+        self._collect_compressed = partial(
+            self._spool.collect, memory_limit=settings.memory_limit // settings.concurrency
+        )
+        self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
+        # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
+        self._items, self._looks = self._pools()
+
+    def exporter(self, retry: Retry, telemetry: Telemetry) -> Exporter:
+        """Return what exports labels, within one invocation."""
+        return Exporter(
+            source=EncordSource(self._account, retry, telemetry.measure),
+            store=S3Store(self._aws, self._layout, self._collect_compressed, retry, telemetry.measure),
+            key_template=self._settings.key_template,
+            projects=self._settings.projects,
+            stages=self._settings.workflow_stages,
+            start=self._start,
+        )
+
+    def concurrently(self, work: Callable[[A], T], items: Sequence[A], seconds: float) -> list[T | None]:
+        """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order.
+
+        None for those that have not ended after `seconds`. Such a one ends by itself later: it has no time left, and
+        what it may still write is written under its condition. The next batch does not wait for its thread.
+        """
+        begun = [self._items.submit(work, item) for item in items]
+        if wait(begun, timeout=seconds).not_done:
+            self._items, self._looks = self._pools()
+        return [future.result() if not future.cancel() and future.done() else None for future in begun]
+
+    def _pools(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+        count = self._settings.concurrency
+        return ThreadPoolExecutor(count, thread_name_prefix="item"), ThreadPoolExecutor(
+            count, thread_name_prefix="look"
+        )
+
+    def _start(self, work: Callable[[], T]) -> Callable[[], T]:
+        return self._looks.submit(work).result
+
+
+class Uncached:
+    """What the self check asks, within one invocation. See Outside in entrypoints/self_check.py."""
+
+    def __init__(
+        self, settings: Settings, transport: Transport, aws: AwsClient, retry: Retry, telemetry: Telemetry
+    ) -> None:
+        """`retry` bounds the time; pass one that ends before the invocation does."""
+        self._settings = settings
+        self._transport = transport
+        self._aws = aws
+        self._retry = retry
+        self._observe = telemetry.measure
+        self._key = current_key(settings, aws)
+
+    def signing_secrets(self) -> str:
+        """Return the text of the signing secrets' secret."""
+        return Secret(self._aws, self._settings.signing_secrets_arn).text(self._retry)
+
+    def private_key(self) -> object:
+        """Return the private key."""
+        return self._key.get(self._retry)
+
+    def source(self) -> EncordSource:
+        """Return the source of label rows."""
+        account = EncordAccount(self._transport, self._settings.encord_domain, self._key, self._spool())
+        return EncordSource(account, self._retry, self._observe)
+
+    def prove_writable(self, project_hash: str, row: LabelRow) -> None:
+        """Return if the bucket takes an object for `row`, without writing one."""
+        layout = Layout(self._settings.bucket, self._settings.gzip, self._settings.kms_key_arn)
+        store = S3Store(self._aws, layout, self._spool().collect, self._retry, self._observe)
+        store.prove_writable(self._settings.key_template.render(project_hash, row), project_hash, row)
+
+    def prove_queue(self) -> None:
+        """Return if the queue answers."""
+        request = {"QueueUrl": self._settings.queue_url, "AttributeNames": ["QueueArn"]}
+        self._retry(lambda timeout: self._aws.call("AmazonSQS.GetQueueAttributes", request, timeout))
+
+    def _spool(self) -> Spool:
+        return Spool(self._settings.memory_limit, self._settings.spool_limit)
+
+
+def current_key(settings: Settings, aws: AwsClient, private_key: Secret | None = None) -> CurrentKey:
+    """Return the private key in use, from the source that is set.
+
+    `private_key` is its secret, where that is being read already.
+    """
+    key, refresh_key = _text_of(private_key or _secret(settings.private_key_secret_arn, aws))
+    passphrase, refresh_passphrase = _text_of(_secret(settings.passphrase_secret_arn, aws))
+    if settings.private_key_source == "environment":
+        key = _always(settings.private_key)
+    if settings.private_key_source == "file":
+        key = _file_text(settings.private_key_file)
+    reader = KeyReader(key, passphrase, refresh_key, refresh_passphrase)
+    return CurrentKey(reader.read, reader.refresh)
+
+
+_Read = Callable[[Retry], str | None]
+
+
+def _secret(arn: str | None, aws: AwsClient) -> Secret | None:
+    return Secret(aws, arn) if arn else None
+
+
+def _text_of(secret: Secret | None) -> tuple[_Read, _Read]:
+    if secret is None:
+        return _always(None), _always(None)
+    return secret.text, secret.refresh
+
+
+def _always(text: str | None) -> _Read:
+    return lambda _retry: text
+
+
+def _file_text(path: str) -> _Read:
+    def read(_retry: Retry) -> str:
+        try:
+            return Path(path).read_text("utf-8", "replace")
+        except OSError as error:
+            raise PermanentError("private_key", f"the private key's file cannot be read: {error.strerror}") from None
+
+    return read

@@ -1,0 +1,493 @@
+"""A batch of the queue, through the real entry point, to the bytes that lie in S3."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import importlib
+import json
+import threading
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from handler_deployment import PROJECT, Context, Deployment, batch, message
+from handler_servers import Answer, Fault, StoredObject
+from label_export import handler
+from label_export.adapters.aws.s3 import S3Store
+from label_export.core.errors import SettingsError, UnknownEventError
+from label_export.entrypoints import queue_batch
+
+
+def test_a_label_is_stored_as_served(deployment: Deployment) -> None:
+    label = deployment.row()
+    assert deployment.export(label) == []
+    stored = deployment.stored(label)
+    assert stored is not None
+    assert stored.body == deployment.served(label)
+    digest = hashlib.sha256(stored.body)
+    assert stored.headers["content-type"] == "application/json"
+    assert {name: value for name, value in stored.headers.items() if name.startswith("x-amz-meta-")} == {
+        "x-amz-meta-label-hash": label,
+        "x-amz-meta-data-hash": deployment.encord.rows[label]["data_hash"],
+        "x-amz-meta-project-hash": PROJECT,
+        "x-amz-meta-last-edited-at": "2025-01-02 10:00:00",
+        "x-amz-meta-sha256": digest.hexdigest(),
+        "x-amz-meta-exported-by": "encord-label-export/0.1.0",
+    }
+    put = next(call for call in deployment.aws.calls if call.operation == "PutObject")
+    assert put.headers["x-amz-checksum-sha256"] == base64.b64encode(digest.digest()).decode()
+    assert put.headers["x-amz-content-sha256"] == digest.hexdigest()
+
+
+def test_a_row_in_an_odd_but_valid_form_keeps_every_byte(deployment: Deployment) -> None:
+    label = deployment.row()
+    odd = b'{ "zeta":1.50, "label_hash" : "%b",\t"n":1e2,"u":"\\u00e9\xc3\xa9","dup":1,"dup":2 }' % label.encode()
+    deployment.encord.rows[label] = odd
+    assert deployment.export(label) == []
+    stored = deployment.stored(label)
+    assert stored is not None
+    assert stored.body == odd
+
+
+def test_a_replay_writes_nothing_and_an_edit_replaces(deployment: Deployment, output: Any) -> None:
+    label = deployment.row()
+    for _ in range(3):
+        assert deployment.export(label) == []
+    assert len(deployment.aws.history) == 1
+    assert output().metric("Unchanged") == 1
+    deployment.row(last_edited_at="Thu, 02 Jan 2025 10:00:01 GMT", data_title="new")
+    assert deployment.export(label) == []
+    stored = deployment.stored(label)
+    assert stored is not None
+    assert stored.body == deployment.served(label)
+    deployment.row(last_edited_at="2025-01-02 09:59:59")
+    assert deployment.export(label) == []
+    assert [body for _, body in deployment.aws.history][-1] == stored.body
+    assert output().metric("Stale") == 1
+
+
+def test_equal_or_missing_times_are_settled_by_a_fetch_after_the_look(deployment: Deployment) -> None:
+    label = deployment.row()
+    deployment.export(label)
+    deployment.row(data_title="same second")
+    deployment.export(label)
+    deployment.row(data_title="no time", last_edited_at=None)
+    deployment.export(label)
+    assert b"no time" in deployment.stored(label).body  # type: ignore[union-attr]
+    assert len(deployment.aws.history) == 3
+    assert deployment.encord.count("labelrow") == 1 + 2 + 2
+
+
+def test_duplicates_in_a_batch_are_one_piece_of_work(deployment: Deployment) -> None:
+    label = deployment.row()
+    assert deployment.export(label, label, label) == []
+    assert (deployment.encord.count("labelrow"), deployment.aws.count("PutObject")) == (1, 1)
+    failing = str(uuid.uuid4())
+    deployment.encord.fail("labelrow", Fault(Answer(400, b"{}")))
+    assert deployment.export(failing, failing) == [failing, failing]
+
+
+def test_one_bad_item_never_fails_its_neighbours(deployment: Deployment, output: Any) -> None:
+    good = [deployment.row(number) for number in range(1, 5)]
+    gone = str(uuid.UUID(int=9))
+    poison = ["{", "[]", "null", None, 7, "[" * 100_000, message(), message("x/y"), message(good[0], version=2)]
+    poison += [message(good[0], version=True), message(good[0], project="a b"), message(data_hash=5)]
+    poison += [message(good[0], event_uid=7), message(good[0], event_type=None)]
+    event = batch(*poison, message(gone), *(message(label) for label in good))
+    failed = {int(item["itemIdentifier"]) for item in deployment.call(event)["batchItemFailures"]}
+    assert failed == set(range(len(poison)))
+    assert all(deployment.stored(label) for label in good)
+    written = output()
+    assert written.metric("Failed", "poison_message") == len(poison)
+    assert written.metric("Terminal", "row_deleted") == 1
+    assert written.metric("Exported") == 4
+    assert len(written.logged("label_exported")) == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [({"data_type": "deleted"}, "data_deleted"), (None, "row_deleted")],
+)
+def test_terminal_cases_succeed_and_leave_an_earlier_export(
+    deployment: Deployment, output: Any, row: dict[str, Any] | None, reason: str
+) -> None:
+    label = deployment.row()
+    deployment.export(label)
+    before = deployment.stored(label)
+    if row is None:
+        del deployment.encord.rows[label]
+    else:
+        deployment.row(last_edited_at="2026-01-01 00:00:00", **row)
+    output()
+    assert deployment.export(label) == []
+    assert deployment.stored(label) is before
+    assert output().metric("Terminal", reason) == 1
+
+
+@pytest.mark.parametrize("http_status", [200, 403])
+def test_no_access_to_a_row_is_terminal_and_leaves_its_neighbours_and_what_was_stored(
+    deployment: Deployment, output: Any, http_status: int
+) -> None:
+    label, other = deployment.row(1), deployment.row(2)
+    deployment.export(label)
+    before = deployment.stored(label)
+    output()
+    deployment.set(LABEL_EXPORT_CONCURRENCY="1")
+    envelope = deployment.encord.envelope(["AUTHORISATION_ERROR"], 403)
+    deployment.encord.fail("labelrow", Fault(Answer(http_status, envelope.body)))
+    assert deployment.export(label, other) == []
+    assert deployment.stored(label) is before
+    assert deployment.stored(other) is not None
+    written = output()
+    assert written.metric("Terminal", "no_access") == 1
+    (line,) = written.logged("nothing_to_export")
+    assert (line["label_hash"], line["reason"], line["level"]) == (label, "no_access", "WARNING")
+    assert written.metric("Failed") is None
+    assert deployment.aws.count("GetSecretValue") == 2, "the key was not refused: it is not read again"
+
+
+def test_no_access_to_a_project_is_terminal_for_data_units_and_workflow_stages_too(
+    deployment: Deployment, output: Any
+) -> None:
+    closed = Fault(deployment.encord.envelope(["AUTHORISATION_ERROR"], 403))
+    deployment.encord.fail("labelrowmetadata", closed)
+    assert deployment.call(batch(message(data_hash="d-1"))) == {"batchItemFailures": []}
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    deployment.encord.fail("labelrowmetadata", closed)
+    assert deployment.export(deployment.row()) == []
+    assert [line["reason"] for line in output().logged("nothing_to_export")] == ["no_access"] * 2
+    assert deployment.aws.objects == {}
+
+
+DELETED = b'{"status":404,"response":["RESOURCE_NOT_FOUND_ERROR"]}'
+
+
+def metadata(label_hash: str | None, data_hash: str, stage: object = "Complete") -> dict[str, Any]:
+    node = {"uuid": str(uuid.UUID(int=5)), "title": stage} if isinstance(stage, str) else stage
+    return {"label_hash": label_hash, "data_hash": data_hash, "workflow_graph_node": node}
+
+
+def test_a_data_hash_is_resolved_to_all_its_labels(deployment: Deployment, output: Any) -> None:
+    labels = [deployment.row(number, branch_name=f"b{number}") for number in (1, 2)]
+    data = str(uuid.UUID(int=77))
+    deployment.encord.metadata = [metadata(label, data) for label in labels] + [metadata(deployment.row(3), "other")]
+    assert deployment.call(batch(message(data_hash=data))) == {"batchItemFailures": []}
+    assert all(deployment.stored(label) for label in labels)
+    assert len(deployment.aws.objects) == 2
+    assert {line["label_hash"] for line in output().logged("label_exported")} == set(labels)
+
+
+def test_one_branch_that_fails_does_not_hold_back_the_others(deployment: Deployment, output: Any) -> None:
+    labels = [deployment.row(number) for number in (1, 2, 3)]
+    data = str(uuid.UUID(int=77))
+    deployment.encord.metadata = [metadata(label, data) for label in labels]
+    deployment.encord.fail("labelrow", Fault(Answer(400, b"{}")), Fault(Answer(404, DELETED)))
+    assert deployment.call(batch(message(data_hash=data)))["batchItemFailures"] == [{"itemIdentifier": "0"}]
+    assert [deployment.stored(label) is not None for label in labels] == [False, False, True]
+    written = output()
+    assert written.logged("label_failed")[0]["label_hash"] == labels[0]
+    assert written.metric("Terminal", "row_deleted") == 1
+
+
+def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(
+    deployment: Deployment, output: Any
+) -> None:
+    data = str(uuid.UUID(int=77))
+    deployment.encord.metadata = [metadata(None, data)]
+    assert deployment.call(batch(message(data_hash=data))) == {"batchItemFailures": []}
+    assert output().metric("Terminal", "never_initialised") == 1
+    assert {call.operation for call in deployment.encord.calls} == {"labelrowmetadata"}
+    assert deployment.aws.objects == {}
+
+
+def test_a_listing_that_ignores_the_filter_exports_no_other_label(deployment: Deployment) -> None:
+    wanted, other = deployment.row(1), deployment.row(2)
+    rows = [metadata(wanted, "d-1"), metadata(other, "d-2")]
+    deployment.encord.fail("labelrowmetadata", Fault(deployment.encord.envelope(rows)))
+    assert deployment.call(batch(message(data_hash="d-1"))) == {"batchItemFailures": []}
+    assert (deployment.stored(wanted) is not None, deployment.stored(other)) == (True, None)
+
+
+def test_a_listing_in_another_form_is_not_believed(deployment: Deployment) -> None:
+    for response in ({"a": 1}, ["text"], None):
+        deployment.encord.fail("labelrowmetadata", *[Fault(deployment.encord.envelope(response))] * 4)
+        assert len(deployment.call(batch(message(data_hash="d-1")))["batchItemFailures"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "exported"),
+    [("Complete", True), ("Review", False), (None, False), ({"title": 5}, False)],
+)
+def test_only_wanted_workflow_stages(deployment: Deployment, output: Any, stage: object, exported: bool) -> None:
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    label = deployment.row()
+    deployment.encord.metadata = [metadata(label, "d", stage)]
+    assert deployment.export(label) == []
+    assert (deployment.stored(label) is not None) == exported
+    assert output().metric("Exported" if exported else "Filtered") == 1
+
+
+def test_a_row_that_no_listing_has_is_deleted_and_not_filtered(deployment: Deployment, output: Any) -> None:
+    label = deployment.row()
+    deployment.export(label)
+    before = deployment.stored(label)
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    output()
+    assert deployment.export(label) == []
+    written = output()
+    assert (written.metric("Terminal", "row_deleted"), written.metric("Filtered")) == (1, None)
+    assert deployment.stored(label) is before
+
+
+def test_a_project_that_is_not_exported_any_more_goes_to_the_dead_letter_queue(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_PROJECTS='["another"]')
+    label = deployment.row()
+    assert deployment.export(label) == [label]
+    assert deployment.encord.calls == []
+
+
+def test_gzip_and_kms(deployment: Deployment) -> None:
+    arn = "arn:aws:kms:eu-west-1:000000000000:key/5c1ee93b"
+    deployment.set(LABEL_EXPORT_COMPRESSION="gzip", LABEL_EXPORT_KMS_KEY_ARN=arn)
+    label = deployment.row()
+    for _ in range(2):
+        assert deployment.export(label) == []
+    stored = deployment.stored(label)
+    assert stored is not None
+    assert gzip.decompress(stored.body) == deployment.served(label)
+    assert stored.headers["content-encoding"] == "gzip"
+    assert stored.headers["x-amz-meta-sha256"] == hashlib.sha256(deployment.served(label)).hexdigest()
+    assert stored.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert stored.headers["x-amz-server-side-encryption-aws-kms-key-id"] == arn
+    assert len(deployment.aws.history) == 1
+
+
+def test_a_compressed_answer_of_encord(deployment: Deployment) -> None:
+    deployment.encord.gzip = True
+    label = deployment.row()
+    assert deployment.export(label) == []
+    assert deployment.stored(label).body == deployment.served(label)  # type: ignore[union-attr]
+
+
+def test_a_compressed_answer_in_two_members_that_grows_a_thousandfold(deployment: Deployment) -> None:
+    label = deployment.row(data_units={"text": "x" * (5 << 20)})
+    whole = deployment.encord.envelope(deployment.served(label)).body
+    half = len(whole) // 2
+    body = gzip.compress(whole[:half]) + gzip.compress(whole[half:])
+    deployment.encord.fail("labelrow", Fault(Answer(200, body, {"Content-Encoding": "gzip"})))
+    assert deployment.export(label) == []
+    assert deployment.stored(label).body == deployment.served(label)  # type: ignore[union-attr]
+    assert deployment.encord.count("labelrow") == 1
+
+
+def test_connections_are_kept_and_nothing_is_asked_twice(deployment: Deployment) -> None:
+    labels = [deployment.row(number) for number in range(1, 4)]
+    deployment.export(labels[0])
+    before = (deployment.encord.connections, deployment.aws.connections)
+    asked = len(deployment.encord.calls) + len(deployment.aws.calls)
+    for label in labels[1:]:
+        deployment.export(label)
+    assert (deployment.encord.connections, deployment.aws.connections) == before
+    assert len(deployment.encord.calls) + len(deployment.aws.calls) - asked == 2 * 3, "fetch, look, write"
+    assert deployment.aws.count("GetSecretValue") == 1
+
+
+def test_labels_of_a_batch_run_side_by_side_within_the_bound(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_CONCURRENCY="3")
+    labels = [deployment.row(number) for number in range(1, 8)]
+    running, most, lock = 0, 0, threading.Lock()
+    reached = threading.Event()
+
+    def enter() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            if running == 3:
+                reached.set()
+        reached.wait(5)
+        time.sleep(0.1)  # long enough for one too many to come in
+        with lock:
+            running -= 1
+
+    deployment.encord.fail("labelrow", *[Fault(when=enter)] * len(labels))
+    assert deployment.export(*labels) == []
+    assert most == 3
+
+
+def test_what_is_left_is_handed_back_when_time_runs_low(deployment: Deployment, output: Any) -> None:
+    labels = [deployment.row(number) for number in range(1, 4)]
+    assert deployment.export(*labels, context=Context(seconds=4.0)) == labels
+    assert deployment.encord.calls == []
+    assert output().metric("HandedBack") == 3
+
+
+def test_an_answer_that_trickles_ends_with_its_time_and_holds_no_later_batch_up(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that comes a byte at a time: each byte is in time, the whole never is."""
+    monkeypatch.setattr(queue_batch, "START_RESERVE", 0.0)
+    label, other = deployment.row(1), deployment.row(2)
+    deployment.set(LABEL_EXPORT_CONCURRENCY="1")
+    enough = threading.Event()
+    deployment.encord.trickle[label] = enough
+    try:
+        assert deployment.export(label, context=Context(seconds=2.0)) == [label]
+        assert output().metric("Failed", "timeout") == 1, "it was ended, not left behind"
+        assert deployment.export(other) == []
+    finally:
+        enough.set()
+
+
+def test_an_item_that_no_time_out_reaches_is_handed_back_before_the_time_ends(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_batch, "START_RESERVE", 0.0)
+    labels = [deployment.row(number) for number in range(1, 5)]
+    deployment.set(LABEL_EXPORT_CONCURRENCY="1")
+    deployment.export(labels[0])
+    enough = threading.Event()
+    look = S3Store.look
+
+    def hangs(self: S3Store, key: str) -> Any:
+        if labels[1] in key:
+            enough.wait(60)
+        return look(self, key)
+
+    monkeypatch.setattr(S3Store, "look", hangs)
+    try:
+        context = Context(seconds=2.0)
+        assert deployment.export(labels[2], labels[1], labels[3], context=context) == [labels[1], labels[3]]
+        assert context.get_remaining_time_in_millis() > 0
+        assert deployment.stored(labels[2]), "the neighbour is done"
+        written = output()
+        assert [line["label_hash"] for line in written.logged("label_handed_back")] == [labels[1], labels[3]]
+        assert written.metric("HandedBack", "overdue") == 2
+        assert deployment.export(labels[3], context=Context(seconds=4.0)) == [], (
+            "the next batch does not wait for the thread that hangs"
+        )
+    finally:
+        enough.set()
+
+
+def test_every_measure_of_an_exported_label(deployment: Deployment, output: Any) -> None:
+    label = deployment.row()
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    deployment.export(label)
+    odd = deployment.row(2)
+    deployment.encord.rows[odd] = b'{"label_hash":"%b","text":"\\ud800"}' % odd.encode()
+    written = output()
+    size = len(deployment.served(label))
+    assert written.metric("ExportedBytes") == [size]
+    assert len(written.metric("EncordMilliseconds")) == 1
+    assert len(written.metric("S3Milliseconds")) == 2
+    (age,) = written.metric("EditToObjectSeconds")
+    assert datetime(2025, 1, 2, 10, tzinfo=UTC) + timedelta(seconds=age) >= before
+    assert (written.metric("Exported"), written.metric("EnvelopeSpliced")) == (1, 1)
+    (line,) = written.logged("label_exported")
+    assert line.keys() >= {"request_id", "project_hash", "label_hash", "key", "bytes", "sha256", "milliseconds"}
+    deployment.export(odd)
+    written = output()
+    assert (written.metric("EnvelopeParsed"), written.metric("EnvelopeSpliced")) == (1, None)
+    assert json.loads(deployment.stored(odd).body) == {"label_hash": odd, "text": "\ud800"}  # type: ignore[union-attr]
+
+
+def test_two_branches_of_one_data_unit_one_gone_one_never_begun(deployment: Deployment, output: Any) -> None:
+    data = str(uuid.UUID(int=77))
+    labels = [deployment.row(number, branch_name=branch) for number, branch in enumerate(["main", "model", "gone"], 1)]
+    deployment.encord.metadata = [*(metadata(label, data) for label in labels), metadata(None, data)]
+    del deployment.encord.rows[labels[2]]
+    deployment.row(2, branch_name="model", data_type="deleted")
+    assert deployment.call(batch(message(data_hash=data))) == {"batchItemFailures": []}
+    written = output()
+    assert [deployment.stored(label) is not None for label in labels] == [True, False, False]
+    assert (written.metric("Terminal", "data_deleted"), written.metric("Terminal", "row_deleted")) == (1, 1)
+
+
+def test_a_surprise_fails_one_item_and_tells_no_text(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [deployment.row(number) for number in (1, 2)]
+
+    def broken(self: object, key: str) -> None:
+        if labels[0] in key:
+            raise ZeroDivisionError("canary")
+
+    monkeypatch.setattr("label_export.adapters.aws.s3.S3Store.look", broken)
+    assert deployment.export(*labels) == [labels[0]]
+    written = output()
+    line = written.logged("label_failed")[0]
+    assert line["reason"] == "unexpected"
+    assert line["detail"].startswith("ZeroDivisionError at test_queue_batch.py:")
+    assert "canary" not in written.text
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"Records": []},
+        {"Records": [{"eventSource": "aws:s3"}]},
+        {"Records": 3},
+        {"action": "export"},
+        [],
+        None,
+        "x",
+        {"requestContext": {}},
+        {"requestContext": {"http": "x"}},
+    ],
+)
+def test_other_events_are_errors(deployment: Deployment, event: object, output: Any) -> None:
+    with pytest.raises(UnknownEventError, match="neither an HTTP request nor a batch"):
+        deployment.call(event)
+    assert output().metric("UnknownEvent") == 1
+
+
+def test_settings_are_read_at_the_start_in_lambda(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment.set(AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001", LABEL_EXPORT_BUCKET="")
+    with pytest.raises(SettingsError, match="LABEL_EXPORT_BUCKET is not set"):
+        importlib.reload(handler)
+    monkeypatch.delenv("AWS_LAMBDA_RUNTIME_API")
+    importlib.reload(handler)
+
+
+def test_the_application_is_made_once_a_process(deployment: Deployment) -> None:
+    made = handler.application()
+    assert handler.application() is made
+    deployment.restart()
+    assert handler.application() is not made
+
+
+def test_an_object_that_someone_else_wrote_is_replaced(deployment: Deployment) -> None:
+    label = deployment.row()
+    path = f"/labels-bucket/encord/{PROJECT}/labels/{label}.json"
+    deployment.aws.objects[path] = StoredObject(b"{}", {})
+    assert deployment.export(label) == []
+    assert deployment.aws.objects[path].body == deployment.served(label)
+
+
+def test_a_probe_of_verify_never_comes_again(deployment: Deployment, output: Any) -> None:
+    """Whatever Encord answers: who sent the probe reads the log, and a dead letter would raise an alarm."""
+    for error, tries, said in (("AUTHORISATION_ERROR", 1, "nothing_to_export"), ("UNKNOWN_ERROR", 4, "probe_ended")):
+        refusal = deployment.encord.envelope([error], 403)
+        deployment.encord.fail("labelrow", *[Fault(refusal)] * tries)
+        body = message(deployment.row(), event_uid="verify-1")
+        assert deployment.call(batch(body)) == {"batchItemFailures": []}
+        written = output()
+        (line,) = written.logged(said)
+        assert line["event_uid"] == "verify-1"
+        assert written.metric("Failed") is written.metric("Terminal") is None
+        deployment.restart()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_probe_ends_no_message_but_its_own(deployment: Deployment, order: int) -> None:
+    label = deployment.row()
+    deployment.encord.fail("labelrow", *[Fault(Answer(400, b"{}"))] * 2)
+    bodies = [message(label, event_uid="verify-1"), message(label)][::order]
+    (failed,) = deployment.call(batch(*bodies))["batchItemFailures"]
+    assert "verify-1" not in bodies[int(failed["itemIdentifier"])]

@@ -1,0 +1,127 @@
+"""What the function says of itself when a deploy asks whether it can do its work."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from handler_deployment import KEY_ARN, PROJECT, SIGNING_ARN, Context, Deployment, openssh
+from handler_servers import Answer, Fault
+
+ASK = {"action": "self_check"}
+CHECKS = ["webhook secrets", "private key", "encord", "bucket", "queue"]
+DENIED = Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+DENIED_JSON = Answer(400, json.dumps({"__type": "AccessDeniedException"}).encode())
+
+
+def failing(answer: dict[str, Any]) -> dict[str, str]:
+    """Return the reasons of the checks that failed, by name, after a look at the answer's form."""
+    assert [check["name"] for check in answer["checks"]] == CHECKS
+    assert answer["ok"] == all(check["ok"] for check in answer["checks"])
+    assert all(check["detail"] for check in answer["checks"])
+    return {check["name"]: check["reason"] for check in answer["checks"] if not check["ok"]}
+
+
+def test_a_function_that_works_says_so_and_leaves_nothing(deployment: Deployment) -> None:
+    assert failing(deployment.call(ASK)) == {}
+    aws = deployment.aws
+    assert (aws.objects, aws.history, aws.uploads, aws.messages) == ({}, [], {}, [])
+    assert aws.count("CreateMultipartUpload") == aws.count("AbortMultipartUpload") == 1
+    (begun,) = [call for call in aws.calls if call.operation == "CreateMultipartUpload"]
+    assert begun.path.startswith("/labels-bucket/encord/")
+    assert deployment.encord.count("labelrowmetadata") == len(deployment.encord.calls) == 1, "it only reads"
+
+
+def test_every_project_that_is_allowed_is_asked_for(deployment: Deployment) -> None:
+    projects = [PROJECT, str(uuid.UUID(int=2))]
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps(projects))
+    assert failing(deployment.call(ASK)) == {}
+    assert [call.headers["resourceid"] for call in deployment.encord.calls] == projects
+
+
+@pytest.mark.parametrize("error", ["AUTHORISATION_ERROR", "RESOURCE_NOT_FOUND_ERROR"])
+def test_a_project_that_cannot_be_read_counts_only_when_it_is_wanted(deployment: Deployment, error: str) -> None:
+    refusal = deployment.encord.envelope([error], 403)
+    deployment.encord.fail("labelrowmetadata", Fault(refusal), Fault(refusal))
+    assert failing(deployment.call(ASK)) == {}, "no project is named, and any one proves the key"
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([PROJECT]))
+    answer = deployment.call(ASK)
+    assert list(failing(answer)) == ["encord"]
+    assert PROJECT in answer["checks"][2]["detail"]
+
+
+def test_a_key_that_encord_does_not_know(deployment: Deployment) -> None:
+    deployment.encord.public_keys.clear()
+    assert failing(deployment.call(ASK)) == {"encord": "key_refused"}
+
+
+def test_a_key_that_was_just_mended_counts_at_once(deployment: Deployment) -> None:
+    """The process has kept the refused key, and pauses for a minute; a deploy that asks again must not."""
+    deployment.encord.public_keys.clear()
+    deployment.row()
+    deployment.export(deployment.row())
+    assert failing(deployment.call(ASK)) == {"encord": "key_refused"}
+    new = Ed25519PrivateKey.generate()
+    deployment.aws.secrets[KEY_ARN] = openssh(new)
+    deployment.encord.public_keys.add(new.public_key().public_bytes_raw().hex())
+    assert failing(deployment.call(ASK)) == {}
+
+
+def test_a_domain_where_no_encord_is(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_ENCORD_DOMAIN="https://127.0.0.1:9")
+    assert failing(deployment.call(ASK)) == {"encord": "connection"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "check", "reason"),
+    [
+        ("HeadObject", Answer(403), "bucket", "s3_access_denied"),
+        ("CreateMultipartUpload", DENIED, "bucket", "s3_access_denied"),
+        ("AbortMultipartUpload", DENIED, "bucket", "s3_access_denied"),
+        ("GetQueueAttributes", DENIED_JSON, "queue", "sqs_access_denied"),
+        ("GetSecretValue", DENIED_JSON, "webhook secrets", "secretsmanager_access_denied"),
+    ],
+)
+def test_what_the_role_may_not_do(
+    deployment: Deployment, operation: str, answer: Answer, check: str, reason: str
+) -> None:
+    deployment.aws.fail(operation, Fault(answer))
+    assert failing(deployment.call(ASK)) == {check: reason}
+
+
+def test_one_failure_hides_no_other_and_none_holds_a_secret(deployment: Deployment, output: Any) -> None:
+    deployment.aws.secrets[SIGNING_ARN] = deployment.signing_secret
+    deployment.aws.secrets[KEY_ARN] = openssh(deployment.key)[:-60]
+    deployment.aws.fail("HeadObject", Fault(DENIED))
+    answer = deployment.call(ASK)
+    assert set(failing(answer)) == {"webhook secrets", "private key", "encord", "bucket"}
+    written = output()
+    assert {line["check"] for line in written.logged("self_check_failed")} == set(failing(answer))
+    told = json.dumps(answer) + written.text
+    assert deployment.signing_secret not in told
+    assert all(line not in told for line in openssh(deployment.key).splitlines()[1:-1])
+
+
+def test_without_secrets_it_works_and_says_that_it_is_closed(deployment: Deployment) -> None:
+    deployment.aws.secrets[SIGNING_ARN] = "{}"
+    answer = deployment.call(ASK)
+    assert failing(answer) == {}
+    assert "every webhook is refused" in answer["checks"][0]["detail"]
+
+
+def test_an_unexpected_error_is_told_by_its_place_alone(deployment: Deployment, monkeypatch: Any) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(deployment.signing_secret)
+
+    monkeypatch.setattr("label_export.adapters.aws.s3.S3Store.look", broken)
+    answer = deployment.call(ASK)
+    assert failing(answer) == {"bucket": "unexpected"}
+    assert deployment.signing_secret not in json.dumps(answer)
+
+
+def test_it_ends_while_the_invocation_still_has_time(deployment: Deployment) -> None:
+    answer = deployment.call(ASK, Context(seconds=0.5))
+    assert set(failing(answer).values()) == {"no_time"}

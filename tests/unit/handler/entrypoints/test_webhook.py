@@ -1,0 +1,549 @@
+"""Webhooks through the real entry point: who is let in, what is refused and how, what is queued."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from handler_deployment import PROJECT, SIGNING_ARN, Context, Deployment, signed_request, webhook
+from handler_servers import Answer, Fault
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from label_export import retry
+from label_export.core.errors import RefusedRequestError
+from label_export.core.messages import decode, encode
+from label_export.entrypoints.webhook_authentication import WebhookSecrets, authenticate
+from label_export.entrypoints.webhook_request import MAX_BODY_BYTES, parse_webhook
+
+LABEL, OTHER = str(uuid.UUID(int=11)), str(uuid.UUID(int=12))
+DATA = str(uuid.UUID(int=21))
+EVENT_TYPES = frozenset({"task_submitted_event", "task_completed_event"})
+
+
+def status_of(answer: dict[str, Any]) -> tuple[int, Any]:
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+# What is accepted
+
+
+@pytest.mark.parametrize(
+    ("payload", "targets"),
+    [
+        ({"label_hashes": [LABEL, OTHER]}, [("label_hash", LABEL), ("label_hash", OTHER)]),
+        ({"label_hashes": [LABEL, LABEL]}, [("label_hash", LABEL)]),
+        ({"label_hashes": LABEL}, [("label_hash", LABEL)]),
+        ({"label_hash": LABEL}, [("label_hash", LABEL)]),
+        ({"label_hash": [LABEL], "data_hash": DATA}, [("label_hash", LABEL)]),
+        ({"label_hashes": [LABEL], "data_hashes": [DATA]}, [("label_hash", LABEL)]),
+        ({"data_hashes": [DATA]}, [("data_hash", DATA)]),
+        ({"data_hashes": DATA, "label_hashes": None}, [("data_hash", DATA)]),
+        ({"data_hashes": [DATA], "label_hashes": [None]}, [("data_hash", DATA)]),
+        (
+            {"data_hashes": [DATA, OTHER], "label_hashes": [LABEL]},
+            [("label_hash", LABEL), ("data_hash", DATA), ("data_hash", OTHER)],
+        ),
+    ],
+)
+def test_each_label_becomes_one_message(
+    deployment: Deployment, payload: dict[str, Any], targets: list[tuple[str, str]]
+) -> None:
+    assert status_of(deployment.post(webhook(**payload))) == (202, {"accepted": len(targets)})
+    sent = deployment.aws.messages
+    common = {"version": 1, "project_hash": PROJECT, "event_uid": "uid-1", "event_type": "task_completed_event"}
+    assert sent == [common | {name: value} for name, value in targets]
+    for message in sent:
+        decode(json.dumps(message))
+
+
+def test_the_message_is_read_back_as_it_was_written() -> None:
+    changes = parse_webhook(
+        json.dumps(webhook(label_hashes=[LABEL], data_hashes=[DATA, OTHER])).encode(), EVENT_TYPES
+    ).changes
+    assert [decode(encode(change)) for change in changes] == list(changes)
+
+
+def test_misspelt_event_type_and_version_as_text_are_accepted(deployment: Deployment) -> None:
+    body = webhook("task_sumbitted_event", label_hash=LABEL) | {"version": "1"}
+    assert status_of(deployment.post(body))[0] == 202
+    assert deployment.aws.messages[0]["event_type"] == "task_submitted_event"
+
+
+def test_base64_body_stage_prefix_and_charset(deployment: Deployment) -> None:
+    raw = json.dumps(webhook(label_hash=LABEL)).encode()
+    event = signed_request(
+        raw,
+        deployment.signing_secret,
+        body=base64.b64encode(raw).decode(),
+        isBase64Encoded=True,
+        rawPath="/prod/webhook/",
+        headers={"content-type": "Application/JSON; charset=utf-8"},
+    )
+    assert status_of(deployment.call(event)) == (202, {"accepted": 1})
+
+
+def test_unknown_and_unwanted_events_are_acknowledged_and_counted(deployment: Deployment, output: Any) -> None:
+    deployment.set(LABEL_EXPORT_EVENT_TYPES='["task_completed_event"]')
+    strange = webhook("agent_stage_work_available_event") | {"payload": "of another shape"}
+    assert status_of(deployment.post(strange)) == (202, {"accepted": 0})
+    assert output().metric("Ignored", "unknown_event") == 1
+    assert status_of(deployment.post(webhook("task_submitted_event", label_hash=LABEL))) == (202, {"accepted": 0})
+    assert output().metric("Ignored", "not_selected") == 1
+    assert deployment.aws.messages == []
+
+
+def test_allow_list_of_projects(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([OTHER]))
+    status, body = status_of(deployment.post(webhook(label_hash=LABEL)))
+    assert (status, body["field"]) == (403, "payload.project_hash")
+    assert deployment.aws.messages == []
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([OTHER, PROJECT]))
+    assert status_of(deployment.post(webhook(label_hash=LABEL)))[0] == 202
+
+
+# Who is let in
+
+
+def refusals(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """A webhook for each way not to be authentic, by the reason that the log must give."""
+    body = webhook(label_hash=LABEL)
+    secret = deployment.signing_secret
+    good = signed_request(body, secret)
+
+    def with_headers(**changes: str | None) -> dict[str, Any]:
+        headers = {**good["headers"], **{name.replace("_", "-"): value for name, value in changes.items()}}
+        return {**good, "headers": {name: value for name, value in headers.items() if value is not None}}
+
+    return {
+        "unsigned": with_headers(x_encord_signature=None),
+        "signature_malformed": with_headers(x_encord_signature="abc"),
+        "signature_wrong": signed_request(body, "another"),
+        "timestamp_malformed": with_headers(x_encord_timestamp="1.5"),
+        "timestamp_out_of_window": signed_request(body, secret, at=time.time() - 301),
+        "token_wrong": {**with_headers(x_encord_signature=None), "rawQueryString": "token=guess"},
+    }
+
+
+def test_every_authentication_failure_gets_the_same_answer(deployment: Deployment, output: Any) -> None:
+    answers = []
+    for reason, event in refusals(deployment).items():
+        answers.append(deployment.call(event))
+        written = output()
+        assert written.metric("Refused", reason) == 1, reason
+        assert written.logged("webhook_refused")[0]["reason"] == reason
+    assert answers[0]["statusCode"] == 401
+    assert json.loads(answers[0]["body"]) == {"error": "unauthorized"}
+    assert all(answer == answers[0] for answer in answers)
+    assert deployment.aws.messages == []
+    assert deployment.encord.calls == []
+
+
+def test_a_body_that_was_changed_or_a_future_time_is_refused(deployment: Deployment) -> None:
+    event = signed_request(webhook(label_hash=LABEL), deployment.signing_secret)
+    assert deployment.call({**event, "body": event["body"] + " "})["statusCode"] == 401
+    future = signed_request(webhook(label_hash=LABEL), deployment.signing_secret, at=time.time() + 310)
+    assert deployment.call(future)["statusCode"] == 401
+
+
+def test_without_a_secret_everything_is_refused(deployment: Deployment, output: Any) -> None:
+    for secrets in ("{}", '{"signing_secrets": [], "url_tokens": []}', '{"signing_secrets": [""], "url_tokens": [""]}'):
+        deployment.aws.secrets[SIGNING_ARN] = secrets
+        deployment.restart()
+        for secret in (deployment.signing_secret, ""):
+            event = signed_request(webhook(label_hash=LABEL), secret or "x", rawQueryString="token=")
+            assert deployment.call(event)["statusCode"] == 401
+        assert output().metric("Refused", "no_secret_set") == 1
+
+
+def test_two_secrets_are_valid_while_one_is_rotated(deployment: Deployment) -> None:
+    other = uuid.uuid4().hex
+    deployment.aws.secrets[SIGNING_ARN] = json.dumps({"signing_secrets": [other, deployment.signing_secret]})
+    for secret in (other, deployment.signing_secret):
+        assert deployment.call(signed_request(webhook(label_hash=LABEL), secret))["statusCode"] == 202
+
+
+def test_a_new_secret_works_without_a_restart(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
+    new = uuid.uuid4().hex
+    deployment.aws.secrets[SIGNING_ARN] = json.dumps({"signing_secrets": [new]})
+    event = signed_request(webhook(label_hash=LABEL), new)
+    assert deployment.call(event)["statusCode"] == 401, "the secret was read just now, it is not read again at once"
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
+    assert deployment.call(event)["statusCode"] == 202
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 401, "the old one is no longer valid"
+
+
+def test_refusals_do_not_make_us_read_the_secret_each_time(deployment: Deployment) -> None:
+    for _ in range(5):
+        assert deployment.call(signed_request(webhook(label_hash=LABEL), "wrong"))["statusCode"] == 401
+    assert deployment.aws.count("GetSecretValue") == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(Answer(503)), Fault(Answer(400, b'{"__type":"AccessDeniedException"}')), Fault(cut="before")],
+)
+def test_a_forged_request_is_refused_alike_while_the_secret_cannot_be_refreshed(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    forged = signed_request(webhook(label_hash=LABEL), "wrong")
+    refusal = deployment.call(forged)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
+    deployment.aws.fail("GetSecretValue", *[fault] * retry.ATTEMPTS)
+    output()
+    assert deployment.call(forged) == refusal
+    written = output()
+    assert written.metric("WebhookFailed") is None
+    (line,) = written.logged("secrets_not_refreshed")
+    assert line["level"] == "WARNING"
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202, "who can sign is let in"
+
+
+@pytest.mark.parametrize("name", ["entrypoints.webhook.parse_webhook", "adapters.aws.sqs.SqsQueue.send"])
+def test_a_surprise_is_answered_counted_and_tells_no_text(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("canary")
+
+    monkeypatch.setattr(f"label_export.{name}", broken)
+    answer = deployment.post(webhook(label_hash=LABEL))
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "30")
+    written = output()
+    assert written.metric("WebhookFailed", "unexpected") == 1
+    assert written.logged("webhook_not_queued")[0]["detail"].startswith("ZeroDivisionError at test_webhook.py:")
+    assert "canary" not in written.text + json.dumps(answer)
+
+
+def test_url_token_instead_of_a_signature(deployment: Deployment, output: Any) -> None:
+    second = uuid.uuid4().hex
+    deployment.aws.secrets[SIGNING_ARN] = json.dumps({"url_tokens": [deployment.token, second]})
+    for token in (deployment.token, second):
+        event = signed_request(webhook(label_hash=LABEL), "not known", rawQueryString=f"a=1&token={token}")
+        assert deployment.call(event)["statusCode"] == 202
+    twice = signed_request(webhook(label_hash=LABEL), "not known", rawQueryString=f"token={second}&token=x")
+    assert deployment.call(twice)["statusCode"] == 401
+    assert second not in output().text
+
+
+def test_successor_headers_are_named_in_the_log_alone(deployment: Deployment, output: Any) -> None:
+    event = signed_request(webhook(label_hash=LABEL), "wrong", headers={"X-Encord-Signature-V2": "abc"})
+    answer = deployment.call(event)
+    assert "v2" not in json.dumps(answer).lower()
+    assert "x-encord-signature-v2" in output().logged("webhook_refused")[0]["detail"]
+
+
+def test_every_secret_and_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison is hmac.compare_digest's, and the first that is equal does not end them."""
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+
+    def watched(given: bytes, valid: bytes) -> bool:
+        compared.append(valid)
+        return real(given, valid)
+
+    monkeypatch.setattr("label_export.entrypoints.webhook_authentication.hmac.compare_digest", watched)
+    known = WebhookSecrets(("one", "two", "three"), ("first", "second", "third"))
+    authenticate({}, "first", b"", known, 0)
+    assert compared == [b"first", b"second", b"third"]
+    compared.clear()
+    signature = hmac.new(b"one", b"0.", hashlib.sha256).hexdigest()
+    authenticate({"x-encord-signature": signature, "x-encord-timestamp": "0"}, None, b"", known, 0)
+    assert len(compared) == 3
+
+
+@pytest.mark.parametrize(("skew", "accepted"), [(-301, False), (-300, True), (300, True), (301, False)])
+def test_the_replay_window_ends_after_300_seconds(skew: int, accepted: bool) -> None:
+    signature = hmac.new(b"s", f"{1000 + skew}.".encode(), hashlib.sha256).hexdigest()
+    headers = {"x-encord-signature": signature, "x-encord-timestamp": str(1000 + skew)}
+    reason = None
+    try:
+        authenticate(headers, None, b"", WebhookSecrets(("s",), ()), 1000)
+    except RefusedRequestError as error:
+        reason = error.reason
+    assert reason == (None if accepted else "timestamp_out_of_window")
+
+
+secrets = st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=3)
+
+
+@given(
+    secrets=secrets,
+    body=st.binary(max_size=200),
+    skew=st.integers(-300, 300),
+    picked=st.integers(0, 2),
+    upper=st.booleans(),
+)
+def test_any_right_signature_is_accepted(secrets: list[str], body: bytes, skew: int, picked: int, upper: bool) -> None:
+    now = 1_700_000_000
+    secret = secrets[picked % len(secrets)].encode("utf-8", "surrogatepass")
+    signature = hmac.new(secret, f"{now + skew}.".encode() + body, hashlib.sha256).hexdigest()
+    headers = {"x-encord-timestamp": str(now + skew), "x-encord-signature": signature.upper() if upper else signature}
+    authenticate(headers, None, body, WebhookSecrets(tuple(secrets), ()), now)
+
+
+@given(
+    secrets=secrets,
+    body=st.binary(max_size=100),
+    given=st.text(max_size=80) | st.from_regex("[0-9a-f]{64}", fullmatch=True),
+    timestamp=st.text(max_size=20) | st.integers(1_699_999_700, 1_700_000_300).map(str),
+    token=st.none() | st.text(max_size=10),
+)
+def test_nothing_else_is(secrets: list[str], body: bytes, given: str, timestamp: str, token: str | None) -> None:
+    headers = {"x-encord-timestamp": timestamp, "x-encord-signature": given}
+    with pytest.raises(RefusedRequestError) as caught:
+        authenticate(headers, token, body, WebhookSecrets(tuple(secrets), ("x" * 20,)), 1_700_000_000)
+    assert caught.value.status == 401
+
+
+def test_a_malformed_secret_is_our_fault_not_the_senders(deployment: Deployment, output: Any) -> None:
+    half_a_character = '{"signing_secrets": ["canary\\ud800"]}'
+    for value in (
+        half_a_character,
+        "canary",
+        "[]",
+        '{"signing_secrets": "canary"}',
+        '{"url_tokens": [1]}',
+        "[" * 100_000,
+    ):
+        deployment.aws.secrets[SIGNING_ARN] = value
+        deployment.restart()
+        assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 503
+        written = output()
+        assert written.metric("WebhookFailed", "signing_secrets") == 1
+        assert "canary" not in written.text
+
+
+# What is refused
+
+
+def test_size_is_checked_before_anything_else(deployment: Deployment) -> None:
+    huge = b"[" * (MAX_BODY_BYTES + 1)
+    assert deployment.post(huge)["statusCode"] == 413
+    encoded = base64.b64encode(huge).decode()
+    assert deployment.post(b"", body=encoded, isBase64Encoded=True)["statusCode"] == 413
+    assert deployment.post(b"", body="!" * (2 * MAX_BODY_BYTES), isBase64Encoded=True)["statusCode"] == 413
+    assert deployment.post(b"", body="é" * (MAX_BODY_BYTES - 1))["statusCode"] == 413
+    assert deployment.aws.calls == [], "no secret was read for it"
+
+
+def test_the_largest_body_is_accepted_and_one_byte_more_is_not(deployment: Deployment) -> None:
+    bare = json.dumps(webhook(label_hash=LABEL)).encode()
+    largest = bare + b" " * (MAX_BODY_BYTES - len(bare))
+    for raw, status in ((largest, 202), (largest + b" ", 413)):
+        assert deployment.post(raw)["statusCode"] == status
+        encoded = base64.b64encode(raw).decode()
+        assert deployment.post(raw, body=encoded, isBase64Encoded=True)["statusCode"] == status
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_other_methods(deployment: Deployment, method: str) -> None:
+    answer = deployment.post(webhook(), requestContext={"http": {"method": method}})
+    assert (answer["statusCode"], answer["headers"]["Allow"]) == (405, "POST")
+
+
+def test_get_and_other_paths_are_not_found(deployment: Deployment) -> None:
+    assert deployment.post(webhook(), requestContext={"http": {"method": "GET"}})["statusCode"] == 404
+    for path in ("/", "/webhooks", "/webhook/x", None, 7):
+        assert deployment.post(webhook(), rawPath=path)["statusCode"] == 404
+
+
+def test_webhooks_come_to_the_path_that_is_set(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_WEBHOOK_PATH="/encord/labels")
+    assert deployment.post(webhook(label_hash=LABEL), rawPath="/encord/labels")["statusCode"] == 202
+    assert deployment.post(webhook(), rawPath="/webhook")["statusCode"] == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"headers": {"content-type": "text/plain"}}, 415, "content-type"),
+        ({"headers": {"content-type": ""}}, 415, "content-type"),
+        ({"isBase64Encoded": True, "body": "%%%"}, 400, "body"),
+        ({"isBase64Encoded": True, "body": "é"}, 400, "body"),
+        ({"body": {"a": 1}}, 400, "body"),
+        ({"body": "\ud800"}, 400, "body"),
+    ],
+)
+def test_malformed_requests_name_the_field(
+    deployment: Deployment, changes: dict[str, Any], status: int, field: str
+) -> None:
+    event = deployment.post(webhook(), **changes)
+    assert (event["statusCode"], json.loads(event["body"])["field"]) == (status, field)
+
+
+def test_missing_parts_of_an_event(deployment: Deployment) -> None:
+    for name, status in (("headers", 415), ("body", 400), ("rawQueryString", 400)):
+        event = signed_request(b"", deployment.signing_secret)
+        del event[name]
+        assert deployment.call(event)["statusCode"] == status, name
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"not json", "body"),
+        (b"[" * 60_000, "body"),
+        (b'{"a":' * 10_000, "body"),
+        (b"9" * 50_000, "body"),
+        (b"[]", "body"),
+        (b"\xff\xfe", "body"),
+        (webhook() | {"version": 2}, "version"),
+        (webhook() | {"version": None}, "version"),
+        (webhook() | {"version": True}, "version"),
+        (webhook() | {"event_type": 7}, "event_type"),
+        (webhook() | {"event_type": None}, "event_type"),
+        (webhook() | {"event_type": "x" * 200}, "event_type"),
+        (webhook() | {"event_type": "a\nb"}, "event_type"),
+        (webhook() | {"uid": ["x"]}, "uid"),
+        (webhook() | {"payload": None}, "payload"),
+        (webhook() | {"payload": "text"}, "payload"),
+        (webhook(project_hash=7), "payload.project_hash"),
+        (webhook(project_hash="../x"), "payload.project_hash"),
+        (webhook(project_hash="x" * 65), "payload.project_hash"),
+        (webhook(), "payload.label_hashes"),
+        (webhook(label_hashes=[]), "payload.label_hashes"),
+        (webhook(label_hashes=[None]), "payload.label_hashes"),
+        (webhook(label_hashes=[1]), "payload.label_hashes"),
+        (webhook(label_hashes={"a": 1}), "payload.label_hashes"),
+        (webhook(label_hash="a/b"), "payload.label_hash"),
+        (webhook(data_hashes=[["x"]]), "payload.data_hashes"),
+        (webhook(data_hash=1.5), "payload.data_hash"),
+    ],
+)
+def test_malformed_webhooks_name_the_field(deployment: Deployment, body: Any, field: str) -> None:
+    status, answer = status_of(deployment.post(body))
+    assert (status, answer["field"]) == (400, field)
+    assert deployment.aws.messages == []
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=70) | st.sampled_from([LABEL, DATA, PROJECT, 1, "1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["uid", "version", "event_type", "payload", "project_hash", "label_hashes", "label_hash", "data_hashes"]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=300) | json_like.map(lambda value: json.dumps(value).encode()))
+def test_parsing_never_fails_in_another_way(body: bytes) -> None:
+    try:
+        parsed = parse_webhook(body, EVENT_TYPES)
+    except RefusedRequestError as error:
+        refused: RefusedRequestError | None = error
+    else:
+        refused = None
+        assert all(decode(encode(change)) == change for change in parsed.changes)
+    assert refused is None or (refused.status == 400 and refused.field)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(event=json_like, payload=json_like)
+def test_no_webhook_ends_in_a_server_error(deployment: Deployment, event: Any, payload: Any) -> None:
+    body = event if isinstance(event, dict) else webhook() | {"payload": payload}
+    assert 200 <= deployment.post(json.dumps(body).encode())["statusCode"] < 500
+
+
+anything = st.none() | st.booleans() | st.integers() | st.text(max_size=40) | st.lists(st.text(max_size=5), max_size=2)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=200) | st.just(b"[" * 60_000) | st.just(b"[" * 70_000), signed=st.booleans())
+@example(body=b"\xff\xfe\x00", signed=True)
+def test_no_bytes_end_in_a_server_error(deployment: Deployment, body: bytes, signed: bool) -> None:
+    event = signed_request(body, deployment.signing_secret if signed else "wrong")
+    assert 400 <= deployment.call(event)["statusCode"] < 500
+    assert deployment.aws.messages == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.fixed_dictionaries(
+        {},
+        optional={
+            "body": anything,
+            "isBase64Encoded": anything,
+            "rawPath": anything,
+            "rawQueryString": anything,
+            "headers": anything | st.dictionaries(st.text(max_size=20), anything, max_size=3),
+            "requestContext": st.fixed_dictionaries({"http": st.dictionaries(st.just("method"), anything)}),
+        },
+    )
+)
+def test_no_shape_of_an_http_event_ends_in_a_server_error(deployment: Deployment, parts: dict[str, Any]) -> None:
+    event = signed_request(webhook(), deployment.signing_secret) | parts
+    assert 400 <= deployment.call(event)["statusCode"] < 500
+    assert deployment.aws.messages == []
+
+
+# What is queued
+
+
+def test_many_labels_go_in_batches_of_ten(deployment: Deployment, output: Any) -> None:
+    labels = [str(uuid.UUID(int=number)) for number in range(1, 36)]
+    assert status_of(deployment.post(webhook(label_hashes=labels))) == (202, {"accepted": 35})
+    assert [message["label_hash"] for message in deployment.aws.messages] == labels
+    assert deployment.aws.count("SendMessageBatch") == 4
+    assert output().metric("Enqueued") == 35
+
+
+def test_what_the_queue_did_not_take_is_sent_again(deployment: Deployment) -> None:
+    deployment.aws.refuse_entries.extend([{"0", "2"}, {"2"}])
+    assert deployment.post(webhook(label_hashes=[LABEL, OTHER, DATA]))["statusCode"] == 202
+    assert [message["label_hash"] for message in deployment.aws.messages] == [OTHER, LABEL, DATA]
+
+
+def test_not_acknowledged_unless_the_queue_has_everything(deployment: Deployment, output: Any) -> None:
+    deployment.aws.refuse_entries.extend([{"1"}] * 10)
+    answer = deployment.post(webhook(label_hashes=[LABEL, OTHER]))
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "30")
+    assert output().metric("WebhookFailed", "queue_partial") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "tries", "status"),
+    [
+        (Fault(Answer(503)), 2, 202),
+        (Fault(Answer(400, b'{"__type":"com.amazonaws.sqs#ThrottlingException"}')), 2, 202),
+        (Fault(cut="before"), 2, 202),
+        (Fault(cut="after"), 2, 202),
+        (Fault(cut="middle"), 2, 202),
+        (Fault(Answer(200, b"<html>")), 2, 202),
+        (Fault(Answer(200, b"[]")), 2, 202),
+        (Fault(Answer(403, b'{"__type":"AccessDeniedException"}')), 1, 503),
+        (Fault(Answer(400, b'{"__type":"com.amazonaws.sqs#QueueDoesNotExist"}')), 1, 503),
+        (Fault(Answer(400, b"x")), 1, 503),
+    ],
+)
+def test_a_queue_that_fails(deployment: Deployment, fault: Fault, tries: int, status: int) -> None:
+    deployment.aws.fail("SendMessageBatch", fault)
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == status
+    assert deployment.aws.count("SendMessageBatch") == tries
+
+
+def test_secrets_manager_that_fails(deployment: Deployment) -> None:
+    deployment.aws.fail("GetSecretValue", Fault(Answer(500)), Fault(Answer(500)))
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
+    deployment.restart()
+    del deployment.aws.secrets[SIGNING_ARN]
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 503
+
+
+def test_no_time_left_is_not_an_acknowledgement(deployment: Deployment) -> None:
+    event = signed_request(webhook(label_hash=LABEL), deployment.signing_secret)
+    assert deployment.call(event, Context(seconds=0.5))["statusCode"] == 503
