@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import statements
 from ansible_collections.label_export.aws.plugins.modules.deployment_info import refuses_plain_http
 from fake_aws import ACCOUNT, Fake, RefusedError, Values, done
 
@@ -165,10 +166,11 @@ class FakeAccount(Fake):
         return {"Items": [{"StageName": "$default", "DefaultRouteSettings": limits}]}
 
     def get_integrations(self, _p: Values) -> Values:
-        return {"Items": [{"IntegrationUri": f"{ARN}:live"}]}
+        return {"Items": [{"IntegrationId": "def", "IntegrationUri": f"{ARN}:live"}]}
 
     def get_routes(self, _p: Values) -> Values:
-        return {"Items": [{"RouteKey": "POST /webhook"}]}
+        elsewhere = {"RouteKey": "POST /other", "RouteId": "2", "Target": "integrations/xyz"}
+        return {"Items": [{"RouteKey": "POST /webhook", "RouteId": "1", "Target": "integrations/def"}, elsewhere]}
 
     def describe_alarms(self, p: Values) -> Values:
         assert p["AlarmNamePrefix"] == "function"
@@ -206,7 +208,7 @@ def test_everything_is_told_and_nothing_is_changed() -> None:
     assert found["log_groups"] == {"/aws/lambda/function": 30}
     assert (found["api"]["api_id"], found["api"]["routes"], found["api"]["rate_limit"]) == (
         "abc",
-        ["POST /webhook"],
+        ["POST /other (elsewhere)", "POST /webhook"],
         50,
     )
     assert found["permissions"] == [
@@ -304,5 +306,5 @@ def test_without_the_metric_the_log_tells_of_the_last_export() -> None:
 def test_refuses_plain_http(change: Any, refused: bool) -> None:
     policy = json.loads(TLS_ONLY)
     policy["Statement"].update(change)
-    assert refuses_plain_http(json.dumps(policy)) is refused
-    assert not refuses_plain_http(None)
+    assert refuses_plain_http(statements(policy)) is refused
+    assert not refuses_plain_http([])

@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from ansible_collections.label_export.aws.plugins.modules.http_api import current_stage, wanted_settings
+from ansible_collections.label_export.aws.plugins.module_utils.http_api import current_stage
+from ansible_collections.label_export.aws.plugins.modules.http_api import wanted_settings
 from fake_aws import ACCOUNT, Fake, Values, assert_converges, assert_gone, done, run
 
 FUNCTION = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:function:live"

@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from ansible_collections.label_export.aws.plugins.modules.sqs_queue import as_text, comparable, wanted_attributes
+from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import comparable
+from ansible_collections.label_export.aws.plugins.modules.sqs_queue import as_text, wanted_attributes
 from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done, run
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"

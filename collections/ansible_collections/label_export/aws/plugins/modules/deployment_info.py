@@ -151,7 +151,9 @@ log_groups:
   returned: always
   type: dict
 api:
-  description: C(api_id), C(routes), C(rate_limit), C(burst_limit), C(integration) and C(log_group) of the HTTP API.
+  description: >-
+    C(api_id), C(routes), C(rate_limit), C(burst_limit), C(integration) and C(log_group) of the HTTP API. A route that
+    does not lead to the integration, or not for everyone, ends with C((elsewhere)).
   returned: always
   type: dict
 function_url:
@@ -185,10 +187,14 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.http_api import HttpApiReader
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_alias import find_alias
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_function_url import find_url
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, list_mappings
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import list_statements
+from ansible_collections.label_export.aws.plugins.module_utils.log_group import find_group
+from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import find_queue
 
-NO_QUEUE = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
 NO_BUCKET = ["NoSuchBucket", "404"]
 # What S3 answers when a bucket has no such setting.
 NO_SETTING = [
@@ -232,14 +238,9 @@ class Account:
         return answer
 
     def alias(self) -> dict[str, Any]:
-        """Return GetAlias's answer, {} for none."""
-        try:
-            answer: dict[str, Any] = self.client("lambda").get_alias(
-                aws_retry=True, FunctionName=self.params["function"], Name=self.params["alias"]
-            )
-        except is_boto3_error_code(NOT_FOUND):
-            return {}
-        return answer
+        """Return the alias's settings, {} for none."""
+        named = {"FunctionName": self.params["function"], "Name": self.params["alias"]}
+        return find_alias(self.client("lambda"), named) or {}
 
     def versions(self, in_use: str) -> list[dict[str, Any]]:
         """Return the published versions, newest first: those that one could go back to with their images."""
@@ -306,18 +307,13 @@ class Account:
         return [{"statement_id": statement_id, **statement} for statement_id, statement in found.items()]
 
     def queue(self, name: str) -> dict[str, Any]:
-        sqs = self.client("sqs")
-        try:
-            url = sqs.get_queue_url(aws_retry=True, QueueName=name)["QueueUrl"]
-            answer = sqs.get_queue_attributes(aws_retry=True, QueueUrl=url, AttributeNames=["All"])
-        except is_boto3_error_code(NO_QUEUE):
+        _url, attributes = find_queue(self.client("sqs"), name)
+        if attributes is None:
             return {}
-        attributes = answer["Attributes"]
         waiting = sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
         return {
             **attributes,
-            "RedrivePolicy": json_document(attributes.get("RedrivePolicy")) or {},
-            "tls_only": refuses_plain_http(attributes.get("Policy")),
+            "tls_only": refuses_plain_http(attributes["Policy"].get("Statement", [])),
             "messages": waiting,
             "oldest_seconds": self.oldest(name),
         }
@@ -394,12 +390,13 @@ class Account:
         owners = self.setting("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [{}])
         encryption = self.setting("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
         rule = encryption.get("Rules", [{}])[0].get("ApplyServerSideEncryptionByDefault", {})
+        policy = json_document(self.setting("get_bucket_policy").get("Policy")) or {}
         return {
             "public_access_blocked": len(blocks) > 0 and all(blocks.values()),
             "ownership": owners[0].get("ObjectOwnership", ""),
             "versioning": versioning.get("Status", ""),
             "encryption": rule.get("SSEAlgorithm", ""),
-            "tls_only": refuses_plain_http(self.setting("get_bucket_policy").get("Policy")),
+            "tls_only": refuses_plain_http(statements(policy)),
         }
 
     def secrets(self) -> dict[str, bool]:
@@ -413,45 +410,33 @@ class Account:
         return "DeletedDate" not in answer
 
     def log_groups(self) -> dict[str, int | None]:
-        found = {}
-        for name in self.params["log_groups"]:
-            answer = self.client("logs").describe_log_groups(aws_retry=True, logGroupNamePrefix=name)
-            for group in answer["logGroups"]:
-                if group["logGroupName"] == name:
-                    found[name] = group.get("retentionInDays")
-        return found
+        found = {name: find_group(self.client("logs"), name) for name in self.params["log_groups"]}
+        return {name: group.get("retentionInDays") for name, group in found.items() if group is not None}
 
     def api(self) -> dict[str, Any]:
         if not self.params["api"]:
             return {}
-        client = self.client("apigatewayv2")
-        pages = client.get_paginator("get_apis").paginate()
-        ours = [item for page in pages for item in page["Items"] if item["Name"] == self.params["api"]]
-        if not ours:
+        api = HttpApiReader(self.client("apigatewayv2"), self.params["api"], arn_start="")
+        api.load()
+        settings = api.settings()
+        if settings is None:
             return {}
-        identity = {"ApiId": ours[0]["ApiId"]}
-        stages = client.get_stages(aws_retry=True, **identity)["Items"]
-        stage: dict[str, Any] = next((item for item in stages if item["StageName"] == "$default"), {})
-        limits = stage.get("DefaultRouteSettings", {})
-        integrations = client.get_integrations(aws_retry=True, **identity)["Items"]
+        stage = settings["stage"] or {}
         return {
-            "api_id": identity["ApiId"],
-            "routes": sorted(item["RouteKey"] for item in client.get_routes(aws_retry=True, **identity)["Items"]),
-            "rate_limit": limits.get("ThrottlingRateLimit", 0),
-            "burst_limit": limits.get("ThrottlingBurstLimit", 0),
-            "log_group": stage.get("AccessLogSettings", {}).get("DestinationArn", ""),
-            "integration": integrations[0].get("IntegrationUri", "") if integrations else "",
+            "api_id": api.id,
+            "routes": settings["routes"],
+            "rate_limit": stage.get("rate_limit") or 0,
+            "burst_limit": stage.get("burst_limit") or 0,
+            "log_group": stage.get("access_log_group_arn", ""),
+            "integration": settings["integration"].get("uri") or "",
         }
 
     def function_url(self) -> dict[str, str]:
         if not self.params["function_url"]:
             return {}
         named = {"FunctionName": self.params["function"], "Qualifier": self.params["alias"]}
-        try:
-            answer = self.client("lambda").get_function_url_config(aws_retry=True, **named)
-        except is_boto3_error_code(NOT_FOUND):
-            return {}
-        return {"url": answer["FunctionUrl"], "auth_type": answer["AuthType"]}
+        url, settings = find_url(self.client("lambda"), named)
+        return {"url": url, "auth_type": settings["auth_type"]} if settings else {}
 
     def alarms(self) -> list[dict[str, str]]:
         pages = self.client("cloudwatch").get_paginator("describe_alarms")
@@ -467,12 +452,12 @@ def when_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def refuses_plain_http(policy: str | None) -> bool:
-    """Return whether a resource policy refuses every request that does not come over TLS."""
+def refuses_plain_http(found: list[dict[str, Any]]) -> bool:
+    """Return whether statements of a resource policy, in canonical form, refuse every request without TLS."""
     return any(
         (statement.get("Effect"), statement.get("Principal")) == ("Deny", "*")
         and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
-        for statement in statements(json_document(policy) or {})
+        for statement in found
     )
 
 
@@ -486,7 +471,7 @@ def gather(account: Account) -> dict[str, Any]:
     return {
         "deployed": bool(version),
         "version": version,
-        "other_versions": (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {},
+        "other_versions": alias["RoutingConfig"]["AdditionalVersionWeights"] if alias else {},
         "image": image,
         "versions": versions,
         "function": {name: configuration[name] for name in SHOWN if name in configuration},

@@ -90,27 +90,11 @@ from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
-    own_tags,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
+from ansible_collections.label_export.aws.plugins.module_utils.http_api import OPEN, STAGE, HttpApiReader, log_group
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
-STAGE = "$default"
 PAYLOAD_FORMAT = "2.0"
-OPEN = "NONE"
-
-
-def log_group(arn: str) -> str:
-    """Return a log group's ARN without the ``:*`` that CloudWatch Logs ends it with and API Gateway cuts off."""
-    return arn.removesuffix(":*")
-
-
-def log_fields(text: str | None) -> Any:
-    """Return the fields of an access log's format; the text itself when it is none of ours, which are JSON."""
-    try:
-        return json.loads(text or "{}")
-    except ValueError:
-        return text
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -139,106 +123,8 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def current_stage(stage: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Bring the API's description of a stage into the form of wanted_settings; None stays None."""
-    if stage is None:
-        return None
-    throttling, log = stage.get("DefaultRouteSettings", {}), stage.get("AccessLogSettings") or {}
-    return {
-        "auto_deploy": stage.get("AutoDeploy", False),
-        "rate_limit": throttling.get("ThrottlingRateLimit"),
-        "burst_limit": throttling.get("ThrottlingBurstLimit"),
-        "access_log_group_arn": log_group(log.get("DestinationArn", "")),
-        "access_log_fields": log_fields(log.get("Format")),
-        "route_settings": stage.get("RouteSettings") or {},
-    }
-
-
-class HttpApi:
-    """The API as it is, and the calls that change its parts."""
-
-    def __init__(self, client: Any, name: str, arn_start: str) -> None:
-        """`arn_start` is what the ARNs of the region's APIs begin with; empty where no tags are managed."""
-        self.client = client
-        self.name = name
-        self.arn_start = arn_start
-        self.stage_tags: dict[str, str] = {}
-        self.api: dict[str, Any] = {}
-        self.integration: dict[str, Any] = {}
-        self.stage: dict[str, Any] | None = None
-        self.routes: dict[str, dict[str, Any]] = {}
-        self.surplus_integrations: list[dict[str, Any]] = []
-
-    def read(self, operation: str, **arguments: str) -> list[dict[str, Any]]:
-        """Return the items of every page that a reading operation answers."""
-        return [item for page in self.client.get_paginator(operation).paginate(**arguments) for item in page["Items"]]
-
-    def load(self) -> None:
-        """Read everything. Raises ExplainedError when the name is not unique."""
-        found = [api for api in self.read("get_apis") if api["Name"] == self.name and api.get("ProtocolType") == "HTTP"]
-        if len(found) > 1:
-            identifiers = ", ".join(sorted(api["ApiId"] for api in found))
-            raise ExplainedError(
-                f"There are {len(found)} HTTP APIs named {self.name} ({identifiers}). Delete all but one."
-            )
-        if not found:
-            return
-        self.api = found[0]
-        integrations = self.read("get_integrations", ApiId=self.id)
-        self.integration, self.surplus_integrations = (integrations or [{}])[0], integrations[1:]
-        self.routes = {route["RouteKey"]: route for route in self.read("get_routes", ApiId=self.id)}
-        stages = self.read("get_stages", ApiId=self.id)
-        self.stage = next((stage for stage in stages if stage["StageName"] == STAGE), None)
-        if self.stage and self.arn_start:
-            answer = self.client.get_tags(aws_retry=True, ResourceArn=self.stage_arn)
-            self.stage_tags = own_tags(answer.get("Tags", {}))
-
-    @property
-    def arn(self) -> str:
-        return f"{self.arn_start}/apis/{self.id}"
-
-    @property
-    def stage_arn(self) -> str:
-        return f"{self.arn}/stages/{STAGE}"
-
-    @property
-    def id(self) -> str:
-        return str(self.api["ApiId"])
-
-    @property
-    def target(self) -> str:
-        return f"integrations/{self.integration['IntegrationId']}"
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return own_tags(self.api.get("Tags", {}))
-
-    def leads_here(self, route: dict[str, Any]) -> bool:
-        """Tell whether a route hands every request to the integration, without asking who sent it."""
-        is_open = route.get("AuthorizationType", OPEN) == OPEN
-        return bool(self.integration) and is_open and route.get("Target") == self.target
-
-    def settings(self) -> dict[str, Any] | None:
-        """Return the settings in the form of wanted_settings; None when there is no such API."""
-        if not self.api:
-            return None
-        integration = self.integration and {
-            "uri": self.integration.get("IntegrationUri"),
-            "timeout_ms": self.integration.get("TimeoutInMillis"),
-            "payload_format": self.integration.get("PayloadFormatVersion"),
-        }
-        return {
-            "description": self.api.get("Description", ""),
-            "own_endpoint": not self.api.get("DisableExecuteApiEndpoint", False),
-            "cors": self.api.get("CorsConfiguration") or {},
-            "integration": integration,
-            "routes": sorted(
-                key if self.leads_here(route) else f"{key} (elsewhere)" for key, route in self.routes.items()
-            ),
-            "stage": current_stage(self.stage),
-            "tags": self.tags,
-            "stage_tags": self.stage_tags,
-        }
+class HttpApi(HttpApiReader):
+    """The calls that change the API's parts."""
 
     def ensure_api(self, wanted: dict[str, Any], changes: dict[str, Any]) -> None:
         if not self.api:

@@ -50,11 +50,11 @@ settings:
 
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_alias import find_alias
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -66,28 +66,10 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def current_settings(alias: dict[str, Any]) -> dict[str, Any]:
-    """Bring GetAlias's answer, which leaves out what was never set, into the form of wanted_settings."""
-    weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    return {
-        "FunctionVersion": alias["FunctionVersion"],
-        "Description": alias.get("Description", ""),
-        "RoutingConfig": {"AdditionalVersionWeights": weights},
-    }
-
-
-def find(client: Any, named: dict[str, str]) -> dict[str, Any] | None:
-    """Return the alias's settings, or None."""
-    try:
-        return current_settings(client.get_alias(aws_retry=True, **named))
-    except is_boto3_error_code("ResourceNotFoundException"):
-        return None
-
-
 def ensure(module: AnsibleAWSModule, client: Any) -> None:
     named = {"FunctionName": module.params["function_name"], "Name": module.params["name"]}
     wanted = wanted_settings(module.params)
-    current = find(client, named)
+    current = find_alias(client, named)
     managed = {key: value for key, value in wanted.items() if value is not None}
     changed = bool(changed_values(current, wanted))
     if changed and not module.check_mode:

@@ -57,10 +57,10 @@ url:
 
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import changed_values, difference
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_function_url import find_url
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import (
     add,
     list_statements,
@@ -97,20 +97,10 @@ class FunctionUrl:
 
     def load(self) -> None:
         """Read the URL and those of its two statements that there are."""
-        try:
-            answer = self.client.get_function_url_config(aws_retry=True, **self.named)
-        except is_boto3_error_code("ResourceNotFoundException"):
-            answer = None
-        self.statements = {
-            key: value for key, value in list_statements(self.client, self.named).items() if key in STATEMENTS
-        }
-        if answer:
-            self.exists, self.url = True, answer["FunctionUrl"]
-            self.settings = {
-                "auth_type": answer["AuthType"],
-                "invoke_mode": answer.get("InvokeMode", "BUFFERED"),
-                "cors": answer.get("Cors") or {},
-            }
+        self.url, settings = find_url(self.client, self.named)
+        self.exists, self.settings = settings is not None, settings or {}
+        found = list_statements(self.client, self.named)
+        self.statements = {key: value for key, value in found.items() if key in STATEMENTS}
 
     def current(self) -> dict[str, Any] | None:
         """Return the settings in the form of WANTED, as far as there are any; None when nothing is there."""

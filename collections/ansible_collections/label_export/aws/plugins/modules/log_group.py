@@ -60,6 +60,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
     difference,
     own_tags,
 )
+from ansible_collections.label_export.aws.plugins.module_utils.log_group import find_group
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 
@@ -70,15 +71,14 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
 
 def find(client: Any, name: str) -> tuple[str, dict[str, Any] | None]:
     """Return the group's ARN and its settings in the form of wanted_settings; an empty text and None without one."""
-    pages = client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
-    found = [group for page in pages for group in page["logGroups"] if group["logGroupName"] == name]
-    if not found:
+    found = find_group(client, name)
+    if found is None:
         return "", None
     # The API ends the ARN with :* where it means the group's streams, and wants it without where it means the group.
-    arn = found[0]["arn"].removesuffix(":*")
+    arn = found["arn"].removesuffix(":*")
     return arn, {
-        "retention": found[0].get("retentionInDays"),
-        "kms_key_arn": found[0].get("kmsKeyId", ""),
+        "retention": found.get("retentionInDays"),
+        "kms_key_arn": found.get("kmsKeyId", ""),
         "tags": own_tags(client.list_tags_for_resource(aws_retry=True, resourceArn=arn).get("tags", {})),
     }
 

@@ -94,29 +94,19 @@ attributes:
 import json
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
     difference,
-    json_document,
     own_tags,
-    statements,
 )
+from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import DOCUMENTS, comparable_policy, find_queue
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
-DOCUMENTS = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
-NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
 # For a minute after a queue is deleted, SQS refuses to make one of its name.
 DELETED_RECENTLY = ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"]
-
-
-def comparable_policy(policy: str | dict[str, Any] | None) -> dict[str, Any]:
-    """Return a policy document with its statements in canonical form; {} for none."""
-    document = json_document(policy)
-    return {**document, "Statement": statements(document)} if document else {}
 
 
 def wanted_attributes(params: dict[str, Any]) -> dict[str, Any]:
@@ -153,20 +143,6 @@ def wanted_attributes(params: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def comparable(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Bring attributes as the API gives them into the form of wanted_attributes."""
-    result = dict(attributes)
-    for name in DOCUMENTS:
-        result[name] = json_document(result.get(name)) or {}
-    result["Policy"] = comparable_policy(result["Policy"])
-    result.setdefault("KmsMasterKeyId", "")
-    if "maxReceiveCount" in result["RedrivePolicy"]:
-        result["RedrivePolicy"]["maxReceiveCount"] = int(result["RedrivePolicy"]["maxReceiveCount"])
-    if "sourceQueueArns" in result["RedriveAllowPolicy"]:
-        result["RedriveAllowPolicy"]["sourceQueueArns"].sort()
-    return result
-
-
 def as_text(attributes: dict[str, Any]) -> dict[str, str]:
     """Bring attributes into the API's form: JSON documents as text, an empty document as an empty string."""
     return {
@@ -174,20 +150,11 @@ def as_text(attributes: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def find(client: Any, name: str) -> tuple[str | None, dict[str, Any] | None, dict[str, str]]:
-    """Return the queue's URL, attributes and tags; None, None, {} when there is no such queue."""
-    try:
-        url = client.get_queue_url(aws_retry=True, QueueName=name)["QueueUrl"]
-        attributes = client.get_queue_attributes(aws_retry=True, QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        tags = client.list_queue_tags(aws_retry=True, QueueUrl=url).get("Tags", {})
-    except is_boto3_error_code(NOT_FOUND):
-        return None, None, {}
-    return url, comparable(attributes), own_tags(tags)
-
-
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
-    url, current, current_tags = find(client, params["name"])
+    url, current = find_queue(client, params["name"])
+    answer = client.list_queue_tags(aws_retry=True, QueueUrl=url) if url else {}
+    current_tags = own_tags(answer.get("Tags", {}))
     wanted = wanted_attributes(params)
     changes = changed_values(current, wanted)
     to_set, to_remove = compare_aws_tags(current_tags, current_tags if params["tags"] is None else params["tags"])
@@ -211,7 +178,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
 
 
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
-    url, current, _tags = find(client, module.params["name"])
+    url, current = find_queue(client, module.params["name"])
     if url and not module.check_mode:
         client.delete_queue(aws_retry=True, QueueUrl=url)
     module.exit_json(changed=url is not None, diff=difference(current, {}))

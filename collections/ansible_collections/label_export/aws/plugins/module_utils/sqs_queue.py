@@ -1,0 +1,42 @@
+"""An SQS queue's attributes in comparable form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
+
+# Attributes that the API keeps as JSON text.
+DOCUMENTS = ["Policy", "RedrivePolicy", "RedriveAllowPolicy"]
+NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
+
+
+def comparable_policy(policy: str | dict[str, Any] | None) -> dict[str, Any]:
+    """Return a policy document with its statements in canonical form; {} for none."""
+    document = json_document(policy)
+    return {**document, "Statement": statements(document)} if document else {}
+
+
+def comparable(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes as the API gives them with their JSON documents as objects, in canonical form."""
+    result = dict(attributes)
+    for name in DOCUMENTS:
+        result[name] = json_document(result.get(name)) or {}
+    result["Policy"] = comparable_policy(result["Policy"])
+    result.setdefault("KmsMasterKeyId", "")
+    if "maxReceiveCount" in result["RedrivePolicy"]:
+        result["RedrivePolicy"]["maxReceiveCount"] = int(result["RedrivePolicy"]["maxReceiveCount"])
+    if "sourceQueueArns" in result["RedriveAllowPolicy"]:
+        result["RedriveAllowPolicy"]["sourceQueueArns"].sort()
+    return result
+
+
+def find_queue(client: Any, name: str) -> tuple[str | None, dict[str, Any] | None]:
+    """Return the queue's URL and its attributes in comparable form; None, None when there is no such queue."""
+    try:
+        url = client.get_queue_url(aws_retry=True, QueueName=name)["QueueUrl"]
+        attributes = client.get_queue_attributes(aws_retry=True, QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    except is_boto3_error_code(NOT_FOUND):
+        return None, None
+    return url, comparable(attributes)
