@@ -39,7 +39,7 @@ unit: install ## Test the parts: handler and its faults, modules, Encord stand-i
 	@python -m pytest -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running
-	@python -m pytest tests/integration/test_deployed.py tests/integration/test_monitoring.py
+	@python -m pytest tests/molecule/default/test_deployed.py tests/molecule/default/test_monitoring.py
 
 newcomer: install ## Type the first commands of the README, as a newcomer would
 	@python -m pytest tests/newcomer

@@ -2,7 +2,7 @@
 
 All cases are hosts of one run: each host has one wrong input, and meets the preflight of the role that is to refuse
 it. What the deploy itself does with the refusal is shown by one more run of it, and on a local AWS by
-tests/integration/test_before_deploy.py.
+tests/molecule/default/test_before_deploy.py.
 """
 
 from __future__ import annotations

@@ -108,6 +108,18 @@ def test_every_playbook_exists(scenario: str) -> None:
     assert without == set()
 
 
+@pytest.mark.parametrize("directory", sorted({path.parent.name for path in HERE.glob("*/test_*.py")}))
+def test_every_test_file_is_run(directory: str) -> None:
+    playbooks = SCENARIOS if directory == "steps" else [directory]
+    named = {
+        name
+        for scenario in playbooks
+        for path in (HERE / scenario).glob("*.yml")
+        for name in re.findall(rf"tests/molecule/{directory}/(test_\w+\.py)", path.read_text())
+    }
+    assert named == {path.name for path in (HERE / directory).glob("test_*.py")}
+
+
 def run(log: Path, *command: str, **environment: str) -> int:
     """Run a command in the repository with its output in a file; return its exit code."""
     LOGS.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, Playbook, eventually, given_secrets, run_playbook
+from deployed_environment import ENVIRONMENT, NAME, Deployment, eventually, given_secrets
 from local_stack import LocalStack
+from playbook_runs import Playbook, run_playbook
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
 # What a changed setting of the function takes; the rest of a deploy has tests of its own.

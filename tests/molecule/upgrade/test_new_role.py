@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, proxy_before, run_playbook
+from deployed_environment import NAME, Deployment, proxy_before
 from fault_proxy import Answer, Exchange, FaultProxy, Rule, answers
 from local_stack import LocalStack
+from playbook_runs import Playbook, run_playbook
 
 # Lambda's own words (API reference: UpdateFunctionConfiguration, InvalidParameterValueException).
 NOT_KNOWN_YET = "The role defined for the function cannot be assumed by Lambda."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import NAME, run_playbook
+from account_resources import everything
+from deployed_environment import NAME
 from local_stack import LocalStack
-from resources import everything
+from playbook_runs import run_playbook
 
 ALARMS = [
     "dead-letters",

@@ -1,21 +1,67 @@
-"""Runs of playbooks, with what each of them changed or announced: tasks and items, from the callback ``changes``."""
+"""Runs of playbooks as a user would start them, with what each changed or announced (from the callback ``changes``)."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import run_playbook
 from local_stack import ROOT
 
 CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "ANSIBLE_CALLBACKS_ENABLED": "changes"}
 
+INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output
+
 # A task's name with its role, and the loop's item where it has one.
 Change = tuple[str, str | None]
+
+
+@dataclass
+class Playbook:
+    """What a run of ansible-playbook came to."""
+
+    returncode: int
+    output: str
+
+    @property
+    def changed(self) -> list[str]:
+        """The tasks that report a change, with the role's name."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if line.startswith("TASK ["):
+                task = line.partition("[")[2].rpartition("]")[0]
+            elif line.startswith("changed: ") and task not in found:
+                found.append(task)
+        return found
+
+
+def playbook_command(name: str, *arguments: str, inventory: str | None = None) -> list[str]:
+    """Return the command that runs a playbook of the repository in the tested environment, as a user would."""
+    inventories = [inventory] if inventory else INVENTORIES
+    options = [part for each in inventories for part in ("-i", each)]
+    return ["ansible-playbook", f"playbooks/{name}.yml", *options, *arguments]
+
+
+def run_playbook(
+    name: str, *arguments: str, inventory: str | None = None, environment: Mapping[str, str] | None = None
+) -> Playbook:
+    """Run a playbook of the repository in the tested environment, as a user would; ``environment`` adds variables."""
+    result = subprocess.run(
+        playbook_command(name, *arguments, inventory=inventory),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **PLAIN, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return Playbook(result.returncode, result.stdout + result.stderr)
 
 
 @dataclass

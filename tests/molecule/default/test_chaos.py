@@ -29,7 +29,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from conftest import NAME, Deployment, eventually, proxy_before, webhook_to
+from deployed_environment import NAME, Deployment, eventually, proxy_before, webhook_to
 from fault_proxy import (
     Answer,
     Exchange,

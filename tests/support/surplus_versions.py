@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from conftest import NAME
+from deployed_environment import NAME
 
 
 def digest_of(functions: Any, qualifier: str) -> str:

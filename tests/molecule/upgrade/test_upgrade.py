@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, another_handler, statuses, webhook_to
+from deployed_environment import NAME, Deployment, another_handler, statuses, webhook_to
 from disturbances import ALIAS, FUNCTION
-from history import digest_of, publish_more_versions, push_more_images, surplus_images
 from local_stack import LocalStack
-from runs import Run, recorded
+from playbook_runs import Run, recorded
+from surplus_versions import digest_of, publish_more_versions, push_more_images, surplus_images
 
 IMAGE = "handler_image : Present | Ensure the registry has the image"
 RETIRED = "retired_versions : Ensure old versions are gone, and images that none of the others needs"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import NAME, Playbook, run_playbook
+from account_resources import KINDS, difference, everything
+from deployed_environment import NAME
 from disturbances import TABLE, Disturbance, Target
 from local_stack import LocalStack
-from resources import KINDS, difference, everything
-from runs import Run, recorded
+from playbook_runs import Playbook, Run, recorded, run_playbook
 
 
 @dataclass

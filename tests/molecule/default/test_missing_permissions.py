@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, run_playbook
+from deployed_environment import NAME, Deployment
 from local_stack import LocalStack
+from playbook_runs import run_playbook
 
 USER = "deployer-of-label-export"
 DOCUMENTS = "policies/deployer-policy.json or policies/monitoring-policy.json"

@@ -1,15 +1,13 @@
-"""What the tests of a deployed system share. They need a running local stack, as `make demo` or molecule leave it."""
+"""The environment that is deployed on the local stack, as the tests of molecule's scenarios look at it from outside."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,8 @@ from local_stack import ROOT, LocalStack
 
 # Which environment is looked at, and its inventories: tests/molecule/steps/pytest.yml says. `make demo` leaves `local`.
 ENVIRONMENT = os.environ.get("TESTED_ENVIRONMENT", "local")
-INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
 NAME = f"label-export-{ENVIRONMENT}"
 PATIENCE_SECONDS = 60
-PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
@@ -34,48 +30,6 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
             pytest.fail(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.2)
     return result
-
-
-@dataclass
-class Playbook:
-    """What a run of ansible-playbook came to."""
-
-    returncode: int
-    output: str
-
-    @property
-    def changed(self) -> list[str]:
-        """The tasks that report a change, with the role's name."""
-        found, task = [], ""
-        for line in self.output.splitlines():
-            if line.startswith("TASK ["):
-                task = line.partition("[")[2].rpartition("]")[0]
-            elif line.startswith("changed: ") and task not in found:
-                found.append(task)
-        return found
-
-
-def playbook_command(name: str, *arguments: str, inventory: str | None = None) -> list[str]:
-    """Return the command that runs a playbook of the repository in the tested environment, as a user would."""
-    inventories = [inventory] if inventory else INVENTORIES
-    options = [part for each in inventories for part in ("-i", each)]
-    return ["ansible-playbook", f"playbooks/{name}.yml", *options, *arguments]
-
-
-def run_playbook(
-    name: str, *arguments: str, inventory: str | None = None, environment: Mapping[str, str] | None = None
-) -> Playbook:
-    """Run a playbook of the repository in the tested environment, as a user would; ``environment`` adds variables."""
-    result = subprocess.run(
-        playbook_command(name, *arguments, inventory=inventory),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **PLAIN, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    return Playbook(result.returncode, result.stdout + result.stderr)
 
 
 class Deployment:
@@ -138,7 +92,7 @@ class Deployment:
 
     def log_text(self) -> str:
         """Return everything in all log groups, as one text."""
-        texts = []
+        texts: list[str] = []
         for name in self._pages("describe_log_groups", "logGroups", "logGroupName"):
             for stream in self._pages("describe_log_streams", "logStreams", "logStreamName", logGroupName=name):
                 events = self.logs.get_log_events(logGroupName=name, logStreamName=stream, startFromHead=True)
@@ -147,16 +101,6 @@ class Deployment:
 
     def _pages(self, operation: str, listed: str, name: str, **request: str) -> list[str]:
         return [item[name] for page in self.logs.get_paginator(operation).paginate(**request) for item in page[listed]]
-
-
-@pytest.fixture(scope="session")
-def stack() -> LocalStack:
-    return LocalStack()
-
-
-@pytest.fixture(scope="session")
-def deployment(stack: LocalStack) -> Deployment:
-    return Deployment(stack)
 
 
 @contextmanager
@@ -172,38 +116,6 @@ def webhook_to(stack: LocalStack, url: str, project_hash: str) -> Iterator[None]
 def statuses(task: dict[str, Any], url: str) -> list[int]:
     """Return how a URL answered the webhooks that a task caused."""
     return [delivery["status"] for delivery in task["deliveries"] if delivery["url"] == url]
-
-
-@pytest.fixture(scope="session")
-def project(stack: LocalStack) -> dict[str, Any]:
-    """The stand-in's first project, which has label rows of every modality."""
-    return dict(stack.encord_json("GET", "projects")["projects"][0])
-
-
-@pytest.fixture(scope="session")
-def encord(stack: LocalStack, deployment: Deployment, project: dict[str, Any]) -> Iterator[LocalStack]:
-    """The Encord stand-in, which sends the first project's webhooks to the deployed system."""
-    with webhook_to(stack, deployment.webhook_url, project["project_hash"]):
-        yield stack
-
-
-@pytest.fixture(scope="session")
-def label_rows(encord: LocalStack, project: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every label row of the stand-in's first project, with the project's hash."""
-    return [{**row, "project_hash": project["project_hash"]} for row in project["label_rows"]]
-
-
-@pytest.fixture
-def complete(encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]) -> Callable[[], None]:
-    """Completes a task in Encord, and returns once its label lies in the bucket."""
-    row = next(row for row in label_rows if row["data_type"] == "IMAGE")
-
-    def do() -> None:
-        task = encord.encord_json("POST", "complete-task", {"label_hash": row["label_hash"]})
-        assert statuses(task, deployment.webhook_url) == [202]
-        deployment.saved(task["project_hash"], task["label_hash"], task["last_edited_at"])
-
-    return do
 
 
 def invoke(functions: Any, payload: dict[str, Any], qualifier: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import json
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, eventually, run_playbook, webhook_to
+from deployed_environment import NAME, Deployment, eventually, webhook_to
 from local_stack import LocalStack
+from playbook_runs import Playbook, run_playbook
 
 ACCESS_LOG = f"/aws/apigateway/{NAME}"
 # What there is of a front door, by its kind. The identifiers are those of statements of the alias's policy.

@@ -5,7 +5,7 @@ Looks at the runs that molecule made of the scenario, in the order: check, deplo
 
 from __future__ import annotations
 
-from runs import by_molecule
+from playbook_runs import by_molecule
 
 
 def test_the_first_deploy_made_exactly_what_the_check_of_an_empty_account_announced() -> None:

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, run_playbook, statuses, webhook_to
+from account_resources import difference, everything
+from deployed_environment import ENVIRONMENT, NAME, Deployment, statuses, webhook_to
 from local_stack import ROOT, LocalStack
-from resources import difference, everything
-from runs import Run, by_molecule, recorded
+from playbook_runs import Run, by_molecule, recorded, run_playbook
 
 OTHER_REGION = "eu-central-1"
 OTHER_ACCOUNT = "111122223333"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, as_the_deploy_left_it, eventually, run_playbook
+from deployed_environment import NAME, Deployment, as_the_deploy_left_it, eventually
 from local_stack import LocalStack
-from test_deployed import signed, webhook
+from playbook_runs import run_playbook
+from signed_webhooks import signed, webhook
 
 ACCEPTED, REFUSED = 202, 401
 SECRET = f"{NAME}/webhook-signing-secrets"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import NAME, PLAIN, given_secrets, playbook_command
+from account_resources import everything
+from deployed_environment import NAME, given_secrets
 from local_stack import ROOT, LocalStack
-from resources import everything
-from runs import CALLBACK, events
+from playbook_runs import CALLBACK, PLAIN, events, playbook_command
 
 PATIENCE_SECONDS = 300
 PUSH = "handler_image : Build | Push the image"

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, NAME, Deployment, Playbook, run_playbook
+from account_resources import BUCKET_ASPECTS, difference, everything
+from deployed_environment import ENVIRONMENT, NAME, Deployment
 from local_stack import LocalStack
-from resources import BUCKET_ASPECTS, difference, everything
+from playbook_runs import Playbook, run_playbook
 
 THEIRS, THEIR_LOG = f"{NAME}-theirs", f"{NAME}-their-log"
 LOGGING = {"LoggingEnabled": {"TargetBucket": THEIR_LOG, "TargetPrefix": "theirs/"}}

@@ -12,16 +12,16 @@ import hashlib
 import io
 import json
 import re
-import subprocess
 import tarfile
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, another_handler, run_playbook
+from deployed_environment import NAME, Deployment, another_handler
 from local_stack import LocalStack
+from playbook_runs import Playbook, run_playbook
+from pushed_images import PushedImage, docker, tags
 
 BASE = "label-export-test-base:of-another-architecture"
 OTHER = {"x86_64": "arm64", "arm64": "x86_64"}
@@ -36,11 +36,6 @@ def other_than(stack: LocalStack) -> str:
     return OTHER[stack.facts.get("architecture", "x86_64")]
 
 
-def docker(stack: LocalStack, *arguments: str, given: bytes | None = None) -> str:
-    command = ["docker", "--host", stack.facts["docker_host"], *arguments]
-    return subprocess.run(command, input=given, capture_output=True, check=True).stdout.decode()
-
-
 def build(architecture: str, base: str, *arguments: str) -> Playbook:
     return run_playbook(
         "deploy",
@@ -48,37 +43,6 @@ def build(architecture: str, base: str, *arguments: str) -> Playbook:
         *("-e", f"handler_image_base={base}"),
         *arguments,
     )
-
-
-class PushedImage:
-    """An image in the registry, fetched from it as Lambda would."""
-
-    def __init__(self, stack: LocalStack, tag: str, token: str) -> None:
-        self.stack, self.token = stack, token
-        (image,) = stack.aws("ecr").batch_get_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])["images"]
-        self.manifest = json.loads(image["imageManifest"])
-
-    def blob(self, digest: str) -> bytes:
-        url = f"https://{self.stack.facts['registry']}/v2/{NAME}/blobs/{digest}"
-        status, body = self.stack.request(url, Authorization=f"Basic {self.token}")
-        assert status == 200, body
-        return body
-
-    @cached_property
-    def configuration(self) -> dict[str, Any]:
-        return dict(json.loads(self.blob(self.manifest["config"]["digest"])))
-
-    @cached_property
-    def files(self) -> dict[str, bytes]:
-        """Every file of every layer, by its path."""
-        found = {}
-        for layer in self.manifest["layers"]:
-            with tarfile.open(fileobj=io.BytesIO(self.blob(layer["digest"]))) as archive:
-                for member in archive.getmembers():
-                    # A link may lead to a file of another layer.
-                    if member.isfile() and (file := archive.extractfile(member)) is not None:
-                        found[member.name] = file.read()
-        return found
 
 
 def empty_image(architecture: str) -> bytes:
@@ -120,11 +84,6 @@ def base(stack: LocalStack) -> Iterator[str]:
 def token(stack: LocalStack) -> str:
     """The registry's login, as AWS gives it: base64 of AWS:password."""
     return str(stack.aws("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"])
-
-
-def tags(stack: LocalStack) -> set[str]:
-    images = stack.aws("ecr").describe_images(repositoryName=NAME)["imageDetails"]
-    return {tag for image in images for tag in image.get("imageTags", [])}
 
 
 @pytest.fixture(scope="module")

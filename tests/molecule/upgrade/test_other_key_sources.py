@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, Playbook, given_secrets, run_playbook
+from deployed_environment import NAME, Deployment, given_secrets
 from disturbances import ALIAS, FUNCTION, POLICY
 from local_stack import LocalStack
-from test_execution_role import statements
-from test_other_architecture import PushedImage, docker, tags
+from playbook_runs import Playbook, run_playbook
+from pushed_images import PushedImage, docker, tags
+from role_documents import statements
 
 IMAGE = "handler_image : Present | Ensure the registry has the image"
 SIGNING_SECRETS = f"{NAME}/webhook-signing-secrets"

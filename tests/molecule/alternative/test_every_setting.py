@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import statuses, webhook_to
+from deployed_environment import statuses, webhook_to
 from local_stack import ROOT, LocalStack
 
 NAME = "label-export-alternative"
@@ -112,7 +112,7 @@ def test_the_repository(stack: LocalStack, given: dict[str, Any]) -> None:
     (repository,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
     assert repository["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": given["kms_key_arn"]}
     (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])["rules"]
-    # How many others are kept is not ECR's to decide: it does not know which are in use (test_changed_elsewhere.py).
+    # How many others are kept is not ECR's to decide: it does not know which are in use (scenario drift).
     assert rule["selection"]["tagStatus"] == "untagged"
     assert has_tags(ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"])
 

@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from conftest import NAME, Deployment, Playbook, as_the_deploy_left_it, run_playbook
-from history import digest_of, publish_more_versions, push_more_images, surplus_images
+from deployed_environment import NAME, Deployment, as_the_deploy_left_it
 from local_stack import LocalStack
+from playbook_runs import Playbook, run_playbook
+from surplus_versions import digest_of, publish_more_versions, push_more_images, surplus_images
 
 SECRET = f"{NAME}/webhook-signing-secrets"
 ROTATED = json.dumps({"signing_secrets": ["rotated by hand"], "url_tokens": []})

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import NAME, Deployment, eventually, run_playbook
+from deployed_environment import NAME, Deployment, eventually
 from local_stack import LocalStack
+from playbook_runs import run_playbook
 
 # With the region in which all of these tests deploy.
 DASHBOARD = f"{NAME}-eu-west-1"

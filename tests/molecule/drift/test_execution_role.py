@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from conftest import NAME, Playbook, run_playbook
+from deployed_environment import NAME
 from local_stack import LocalStack
+from playbook_runs import Playbook, run_playbook
+from role_documents import role, statements
 
 GIVEN = f"{NAME}-given"
 BOUNDARIES = (f"{NAME}-boundary", f"{NAME}-other-boundary")
@@ -31,33 +32,6 @@ TRUST = {
     ],
 }
 ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-
-
-def role(stack: LocalStack, name: str = "") -> dict[str, Any]:
-    """Everything about a role that a deploy could touch; ours where no name is given."""
-    iam = stack.aws("iam")
-    name = name or f"{NAME}-{stack.facts['region']}"
-    found = iam.get_role(RoleName=name)["Role"]
-    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
-    policies = {}
-    for policy in attached:
-        version = iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"]["DefaultVersionId"]
-        answer = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)
-        policies[policy["PolicyArn"]] = answer["PolicyVersion"]["Document"]
-    return {
-        "arn": found["Arn"],
-        "description": found.get("Description"),
-        "trust": found["AssumeRolePolicyDocument"],
-        "boundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
-        "policies": policies,
-        "inline": iam.list_role_policies(RoleName=name)["PolicyNames"],
-        "tags": sorted(iam.list_role_tags(RoleName=name)["Tags"], key=str),
-    }
-
-
-def statements(stack: LocalStack) -> dict[str, dict[str, Any]]:
-    (document,) = role(stack)["policies"].values()
-    return {statement["Sid"]: statement for statement in document["Statement"]}
 
 
 def deploy(**settings: str) -> Playbook:

@@ -1,0 +1,1 @@
+"""What molecule's scenario `drift` asserts."""

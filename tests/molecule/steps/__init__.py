@@ -1,0 +1,1 @@
+"""Tests that several scenarios run."""
