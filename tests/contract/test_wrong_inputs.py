@@ -412,8 +412,8 @@ def refusals(answer: dict[str, Any]) -> dict[str, list[Refusal]]:
     for task in (task for play in answer["plays"] for task in play["tasks"]):
         for name, outcome in task["hosts"].items():
             if outcome.get("failed"):
-                # A loop's items hold the messages of what failed in them.
-                messages = [item["msg"] for item in outcome.get("results", []) if item.get("failed")]
+                # A loop's items hold the messages. From ansible-core 2.21, they do not say which items failed.
+                messages = [item["msg"] for item in outcome.get("results", []) if "msg" in item]
                 text = " ".join(" ".join([*messages, str(outcome.get("msg", ""))]).split())
                 found.setdefault(name, []).append(Refusal(task["task"]["name"], text))
     return found

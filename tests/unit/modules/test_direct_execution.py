@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from ansible.module_utils import basic
+from ansible.module_utils.common import json as encodings
+from ansible.plugins.action import ActionBase
+from ansible.plugins.action.normal import ActionModule as NormalActionModule
+from ansible_collections.label_export.aws.plugins.plugin_utils import direct_execution
 from botocore import xform_name
 from fake_aws import RefusedError
 from serving import serving
@@ -143,3 +150,73 @@ def test_a_module_comes_to_the_same_as_in_a_process_that_another_python_gets(tmp
     assert IN_THE_TASK not in said
     assert IN_ITS_OWN in said
     assert there == here
+
+
+def example_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a module `example`, which returns its option and a key that ansible-core keeps for itself."""
+
+    def main() -> None:
+        module = basic.AnsibleModule({"word": {"type": "str"}}, supports_check_mode=True)
+        module.exit_json(
+            word=module.params["word"], checked=module.check_mode, pair=("a", "b"), _ansible_new_secrets=[HIDDEN]
+        )
+
+    monkeypatch.setitem(sys.modules, f"{direct_execution.MODULES}.example", SimpleNamespace(main=main))
+
+
+def execute_example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the module `example` through its action, on this host; return the result."""
+    task = SimpleNamespace(
+        action="label_export.aws.example",
+        resolved_action="label_export.aws.example",
+        args={"word": "one"},
+        environment=[],
+        check_mode=True,
+        diff=False,
+        no_log=False,
+        async_val=0,
+        delegate_to=None,
+    )
+    connection = MagicMock(transport="local", become=None, socket_path=None)
+    connection._shell.tmpdir = None
+    templar = MagicMock(template=lambda _: sys.executable)
+    monkeypatch.setattr(NormalActionModule, "_execute_module", lambda *_, **__: {"from": "the module's own process"})
+    monkeypatch.setattr(ActionBase, "get_shell_option", lambda *_, **__: None)
+    action = direct_execution.ActionModule(
+        *(task, connection, SimpleNamespace(executable=None), None, templar, None),
+    )
+    return dict(action._execute_module(task_vars={"ansible_python_interpreter": sys.executable}))
+
+
+def test_a_result_is_what_would_come_over_the_wire_without_what_ansible_keeps_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    example_module(monkeypatch)
+    hook = basic.AnsibleModule._record_module_result
+    result = execute_example(monkeypatch)
+    result.pop("invocation", None)
+    assert result == {"word": "one", "checked": True, "pair": ["a", "b"]}
+    assert basic.AnsibleModule._record_module_result is hook
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (basic, "_ANSIBLE_ARGS"),
+        (basic, "_ANSIBLE_PROFILE"),
+        (basic, "_load_params"),
+        (basic.AnsibleModule, "_record_module_result"),
+        (encodings, "Direction"),
+        (encodings, "get_module_encoder"),
+        (encodings, "get_module_decoder"),
+        (ActionBase, "_update_module_args"),
+        (ActionBase, "_compute_environment_string"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_module_runs_in_its_own_process_where_ansible_core_lacks_a_name(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example_module(monkeypatch)
+    monkeypatch.delattr(owner, name)
+    assert execute_example(monkeypatch) == {"from": "the module's own process"}

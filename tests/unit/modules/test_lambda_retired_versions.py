@@ -94,7 +94,9 @@ def test_a_check_before_an_upgrade_announces_what_the_upgrade_then_removes() -> 
     after = FakeLambdaAndEcr({"$LATEST": 4, "1": 1, "2": 2, "3": 3, "4": 4}, [alias("4")], [1, 2, 3, 4])
     run = done("lambda_retired_versions", after, **{**UPGRADE, "new_image_uri": f"registry/images@{digest(4)}"})
     assert (check["versions"], check["images"]) == (["1", "2"], [digest(2), digest(1)])
-    assert check == {**run, "invocation": check["invocation"]}
+    for result in (check, run):
+        result.pop("invocation", None)  # From ansible-core 2.21, it is only there with INJECT_INVOCATION.
+    assert check == run
 
 
 def test_a_version_that_the_alias_leaves_is_no_longer_kept_for_it() -> None:

@@ -1,41 +1,98 @@
 """Runs a module of this collection in the process that Ansible started for its task.
 
-Otherwise Ansible packs a module into an archive and starts Python for it, which imports and compiles all that it needs:
-most of a module's time, and for nothing where it runs on the machine that the playbook runs on. Each module has a link
-to this file in ``plugins/action``.
+Ansible normally packs a module and its imports into an archive and starts Python for it. Each module has a link to this
+file in ``plugins/action``, so that boto3 and Amazon's collection are imported once, in the controller, instead of once
+per task. Where this is not possible, the module runs in its own process as usual: on another host, with another Python,
+or with a version of ansible-core that lacks a name used here.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 from ansible import constants
 from ansible.module_utils import basic
-from ansible.module_utils.common.json import Direction, get_module_encoder
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
 from ansible.utils.display import Display
-from ansible.vars.clean import remove_internal_keys
 
 MODULES = "ansible_collections.label_export.aws.plugins.modules"
-# How Ansible's own modules, and those that say nothing else, want arguments and results written.
+# The encoding of arguments and results for every module that does not declare another one.
 SERIALIZATION_PROFILE = "legacy"
+# Private names in ansible-core from 2.19.4 to at least 2.22.0rc1. A further one, `AnsibleModule._record_module_result`,
+# is the hook that core keeps for direct execution; ansible.netcommon uses it too.
+REQUIRED_OF_BASIC = ["_ANSIBLE_ARGS", "_ANSIBLE_PROFILE", "_load_params"]
 
-# Once a run, with boto3: Ansible loads an action in its own process, of which those of the tasks are copies.
+# Ansible loads an action plugin in the controller, and forks a process for each task, which inherits these imports.
 import_module("ansible_collections.amazon.aws.plugins.module_utils.modules")
 
 display = Display()
 
 
+class NotSupportedError(Exception):
+    """This version of ansible-core lacks something that direct execution needs."""
+
+
+class ActionModule(NormalActionModule):
+    """Runs a module in this process if the module would run on this host, as this user and with this Python."""
+
+    def _execute_module(self, *args: Any, task_vars: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        try:
+            direct = self._runs_like_this_process(task_vars or {})
+            if direct:
+                encoded, environment = self._encoded_arguments(task_vars), self._environment()
+        except (AttributeError, ImportError, NotSupportedError, TypeError) as missing:
+            # Nothing has run yet: an upgrade of Ansible may cost seconds here, but never the deploy.
+            display.vvv(f"Direct execution is not possible with this ansible-core: {missing}")
+            direct = False
+        if not direct:
+            return dict(super()._execute_module(*args, task_vars=task_vars, **options))
+        display.vvv(f"Running {self._task.action} in the task's process")
+        with environment_of(environment):
+            return run_module(self._task.resolved_action.rpartition(".")[2], encoded)
+
+    def _runs_like_this_process(self, task_vars: dict[str, Any]) -> bool:
+        interpreter = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
+        return (
+            self._connection.transport == "local"
+            and not self._connection.become
+            and not self._task.delegate_to
+            and self._templar.template(interpreter) == sys.executable
+            and not self._task.async_val
+            and not constants.DEFAULT_KEEP_REMOTE_FILES  # set to debug a module, which needs the module's file
+            and sys.platform == "linux"  # macOS can end a forked process that looks up the system's proxies
+        )
+
+    def _encoded_arguments(self, task_vars: dict[str, Any] | None) -> bytes:
+        """Return the task's arguments as Ansible would send them to the module's process.
+
+        Raises:
+            NotSupportedError: ansible-core cannot give the arguments to a module, or take its result, in this process.
+        """
+        if missing := [name for name in REQUIRED_OF_BASIC if not hasattr(basic, name)]:
+            raise NotSupportedError(f"ansible.module_utils.basic has no {', '.join(missing)}")
+        if not hasattr(basic.AnsibleModule, "_record_module_result"):
+            raise NotSupportedError("AnsibleModule has no _record_module_result")
+        arguments = dict(self._task.args)
+        self._update_module_args(self._task.action, arguments, task_vars)
+        codec("decoder", "MODULE_TO_CONTROLLER")
+        encoder = codec("encoder", "CONTROLLER_TO_MODULE")
+        return json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, cls=encoder).encode()
+
+    def _environment(self) -> dict[str, Any]:
+        environment: dict[str, Any] = {}
+        self._compute_environment_string(environment)
+        return environment
+
+
 @contextmanager
 def environment_of(variables: dict[str, Any]) -> Iterator[None]:
-    """Add environment variables to this process, for a while; a loop's items have one process and may have others."""
+    """Set environment variables for the duration of the block; the items of a loop share a process, but may differ."""
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:
@@ -45,46 +102,45 @@ def environment_of(variables: dict[str, Any]) -> Iterator[None]:
         os.environ.update(before)
 
 
-class ActionModule(NormalActionModule):
-    """A module's action, which needs no other process where the module is to run as this one does."""
+def codec(kind: str, direction: str) -> Any:
+    """Return the class that encodes or decodes what a module receives or returns.
 
-    def _execute_module(self, *args: Any, task_vars: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        if not self._is_as_this_process(task_vars or {}):
-            return dict(super()._execute_module(*args, task_vars=task_vars, **options))
-        display.vvv(f"Running {self._task.action} in the task's process")
-        arguments = dict(self._task.args)
-        self._update_module_args(self._task.action, arguments, task_vars)
-        environment: dict[str, Any] = {}
-        self._compute_environment_string(environment)
-        with environment_of(environment):
-            output = run_module(self._task.resolved_action.rpartition(".")[2], arguments)
-        result = dict(self._parse_returned_data({"stdout": output}, SERIALIZATION_PROFILE))
-        remove_internal_keys(result)
-        return result
+    Args:
+        kind: ``encoder`` or ``decoder``.
+        direction: name in ansible-core's enumeration ``Direction``.
 
-    def _is_as_this_process(self, task_vars: dict[str, Any]) -> bool:
-        """Tell whether the module is to run on this machine, as this user, with this Python, and to be waited for."""
-        interpreter = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
-        return (
-            self._connection.transport == "local"
-            and not self._connection.become
-            and not self._task.delegate_to
-            and self._templar.template(interpreter) == sys.executable
-            and not self._task.async_val
-            and not constants.DEFAULT_KEEP_REMOTE_FILES  # who debugs a module wants its file
-            and sys.platform == "linux"  # macOS can end a copied process that looks for the system's proxies
-        )
-
-
-def run_module(name: str, arguments: dict[str, Any]) -> str:
-    """Run a module of this collection as Ansible's own wrapper does; return what it prints.
-
-    An exception that the module does not handle is the caller's.
+    Raises:
+        AttributeError, ImportError: this version of ansible-core has no such class.
     """
-    encoder = get_module_encoder(SERIALIZATION_PROFILE, Direction.CONTROLLER_TO_MODULE)
-    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, cls=encoder).encode()
-    basic._ANSIBLE_PROFILE = SERIALIZATION_PROFILE
-    # A module ends with SystemExit, well or not: what it printed tells.
-    with redirect_stdout(io.StringIO()) as output, suppress(SystemExit):
-        import_module(f"{MODULES}.{name}").main()
-    return output.getvalue()
+    encodings = import_module("ansible.module_utils.common.json")
+    return getattr(encodings, f"get_module_{kind}")(SERIALIZATION_PROFILE, encodings.Direction[direction])
+
+
+def run_module(name: str, arguments: bytes) -> dict[str, Any]:
+    """Run a module of this collection in this process; return its result as if it had come from another process.
+
+    Args:
+        name: of the module, without its collection.
+        arguments: encoded as Ansible sends them; the module reads them with ansible-core's own ``_load_params``.
+
+    An exception that the module does not handle passes through.
+    """
+    recorded: list[str] = []
+
+    def record(_: basic.AnsibleModule, result: dict[str, Any]) -> None:
+        recorded.append(json.dumps(result, cls=codec("encoder", "MODULE_TO_CONTROLLER")))
+
+    basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = arguments, SERIALIZATION_PROFILE
+    original = basic.AnsibleModule._record_module_result
+    basic.AnsibleModule._record_module_result = record
+    try:
+        # `exit_json` and `fail_json` both end with SystemExit; the result shows which it was.
+        with suppress(SystemExit):
+            import_module(f"{MODULES}.{name}").main()
+    finally:
+        basic.AnsibleModule._record_module_result = original
+    if not recorded:
+        raise RuntimeError(f"The module {name} returned without exit_json or fail_json.")
+    result = json.loads(recorded[-1], cls=codec("decoder", "MODULE_TO_CONTROLLER"))
+    # ansible-core 2.22 passes secrets to the controller in `_ansible_new_secrets`. This process has them already.
+    return {key: value for key, value in result.items() if not key.startswith("_ansible_")}
