@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 PACKAGE = ROOT / "lambda" / "label_export"
 LOCK = ROOT / "lambda" / "requirements.lock"
-FUNCTION_PYTHON = (3, 13)
+FUNCTION_PYTHON = tuple(map(int, (ROOT / "lambda" / "python-version").read_text("ascii").split(".")))
 
 
 class MeasurementError(Exception):

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from label_export import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -83,12 +84,5 @@ def test_every_link_leads_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_version_is_the_same_everywhere() -> None:
-    handler = re.search(r'__version__ = "(.+)"', (ROOT / "lambda/label_export/__init__.py").read_text())
-    deploy = re.search(
-        r"^label_export_version: (.+)$", (ROOT / "roles/label_export/vars/main.yml").read_text(), re.MULTILINE
-    )
-    assert handler
-    assert deploy
-    assert handler[1] == deploy[1]
-    assert f"## {handler[1]}" in (ROOT / "CHANGELOG.md").read_text()
+def test_the_version_is_in_the_changelog() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
