@@ -66,7 +66,7 @@ def test_what_the_owner_would_lose_is_named_and_nothing_is_changed(stack: LocalS
     run = deploy(THEIRS)
     assert run.returncode != 0
     said = " ".join(run.output.split())
-    assert f"The bucket {THEIRS} is its owner's" in said
+    assert f"The bucket {THEIRS} belongs to its owner" in said
     for setting in (
         f'label_bucket_access_log_bucket: "{THEIR_LOG}"',
         'label_bucket_access_log_prefix: "theirs/"',

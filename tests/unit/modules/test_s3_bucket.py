@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from ansible_collections.label_export.aws.plugins.modules.s3_bucket import is_key, merged, wanted_settings, with_filter
+from ansible_collections.label_export.aws.plugins.module_utils.s3_bucket import with_filter
+from ansible_collections.label_export.aws.plugins.modules.s3_bucket import is_key, merged, wanted_settings
 from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done, run
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
@@ -104,7 +105,7 @@ class FakeS3(Fake):
     )
     get_bucket_tagging, _put_tags = setting("tags", "TagSet", "NoSuchTagSet")
     get_bucket_policy, put_bucket_policy = setting("policy", "Policy", "NoSuchBucketPolicy")
-    get_bucket_lifecycle_configuration, _put_rules = setting("rules", "Rules", "NoSuchLifecycleConfiguration")
+    _get_rules, _put_rules = setting("rules", "Rules", "NoSuchLifecycleConfiguration")
 
     def put_bucket_tagging(self, p: Values) -> None:
         self._put_tags(p["Tagging"])
@@ -114,6 +115,30 @@ class FakeS3(Fake):
         if len({"Filter" in rule for rule in rules}) != 1:
             raise RefusedError("InvalidRequest")  # Base level prefix cannot be used in Lifecycle V2.
         self._put_rules({"Rules": rules})
+        self.bucket().pop("transitions", None)
+        if "TransitionDefaultMinimumObjectSize" in p:
+            self.bucket()["transitions"] = p["TransitionDefaultMinimumObjectSize"]
+
+    def get_bucket_lifecycle_configuration(self, p: Values) -> Values:
+        size = self.bucket().get("transitions")
+        answer: Values = self._get_rules(p)
+        return {**answer, **({"TransitionDefaultMinimumObjectSize": size} if size else {})}
+
+    def get_bucket_policy_status(self, p: Values) -> Values:
+        """Count a policy as public where an allowed principal is everyone and no condition narrows it."""
+        statements = json.loads(self.get_bucket_policy(p)["Policy"])["Statement"]
+        return {
+            "PolicyStatus": {
+                "IsPublic": any(
+                    item["Effect"] == "Allow" and item["Principal"] == "*" and not item.get("Condition")
+                    for item in (statements if isinstance(statements, list) else [statements])
+                )
+            }
+        }
+
+    def get_bucket_acl(self, _p: Values) -> Values:
+        owners = {"Grantee": {"Type": "CanonicalUser", "ID": "owner"}, "Permission": "FULL_CONTROL"}
+        return {"Owner": {"ID": "owner"}, "Grants": [owners, *self.bucket().get("grants", [])]}
 
     def get_bucket_versioning(self, _p: Values) -> Values:
         return {"Status": self.bucket()["versioning"]} if "versioning" in self.bucket() else {}
@@ -197,12 +222,28 @@ def test_with_filter(rule: Values, result: Values) -> None:
         ({"tags": {"a": "1"}}, {"tags": {"a": "0", "b": "0"}}, "tags", {"a": "1", "b": "0"}),
         (
             {"policy_statements": [REFUSE_PLAIN]},
-            {"policy": [THEIR_STATEMENT]},
+            {"policy": {"Version": "2008-10-17", "Id": "theirs", "Statement": [THEIR_STATEMENT]}},
             "policy",
-            [REFUSE_PLAIN, THEIR_STATEMENT],
+            {"Version": "2008-10-17", "Id": "theirs", "Statement": [REFUSE_PLAIN, THEIR_STATEMENT]},
         ),
-        ({}, {"policy": [THEIR_STATEMENT]}, "policy", [THEIR_STATEMENT]),
-        ({"lifecycle_rules": [TIDY]}, {"lifecycle": [THEIR_RULE]}, "lifecycle", [THEIR_RULE, TIDY]),
+        (
+            {"policy_statements": [REFUSE_PLAIN]},
+            {},
+            "policy",
+            {"Version": "2012-10-17", "Statement": [REFUSE_PLAIN]},
+        ),
+        (
+            {},
+            {"policy": {"Id": "a", "Version": "b", "Statement": [THEIR_STATEMENT]}},
+            "policy",
+            {"Id": "a", "Version": "b", "Statement": [THEIR_STATEMENT]},
+        ),
+        (
+            {"lifecycle_rules": [TIDY]},
+            {"lifecycle": {"Rules": [THEIR_RULE]}},
+            "lifecycle",
+            {"Rules": [THEIR_RULE, TIDY]},
+        ),
     ],
 )
 def test_wanted_settings(options: Values, current: Values, name: str, value: Any) -> None:
@@ -264,8 +305,6 @@ RECOGNISING: Values = {
     "tags": OUR_TAGS,
     "managed_by_tag": "managed-by",
     "identity_tags": ["application", "environment"],
-    "input_prefix": "role_",
-    "input_file": "inventory/bucket.yml",
 }
 THEIR_LOG = {"LoggingEnabled": {"TargetBucket": "audit", "TargetPrefix": "s3/"}}
 
@@ -305,10 +344,13 @@ def test_what_an_owner_has_set_is_not_taken_away_but_kept_where_the_options_say_
     before = deepcopy(fake.state)
     fake.writes()
     for check in (True, False):
-        message = run("s3_bucket", fake, check=check, **RECOGNISING)["msg"]
-        assert message.startswith("The bucket bucket is its owner's: it lacks the tags managed-by, application,")
-        said = ", ".join(f"role_{name}: {json.dumps(value)}" for name, value in keeping.items())
-        assert f"set in inventory/bucket.yml {said}." in message
+        result = run("s3_bucket", fake, check=check, **RECOGNISING)
+        assert result["msg"].startswith(
+            "The bucket bucket belongs to its owner: it lacks the tags managed-by, application,"
+        )
+        said = ", ".join(f"{name}: {json.dumps(value)}" for name, value in keeping.items())
+        assert f"set {said}." in result["msg"]
+        assert (result["refused"], result["keeping"]) == ("the owner's settings", keeping)
     assert fake.writes() == []
     assert fake.state == before
     assert_converges("s3_bucket", fake, **RECOGNISING, **keeping)
@@ -340,9 +382,9 @@ def test_an_owners_bucket_from_which_nothing_is_taken_is_used(state: Values, opt
 @pytest.mark.parametrize(
     ("encryption", "hint"),
     [
-        (encrypted("aws:kms", "1e1e1e1e"), 'role_kms_key_arn: "ARN of 1e1e1e1e"'),
-        (encrypted("aws:kms"), 'role_kms_key_arn: "ARN of alias/aws/s3"'),
-        (encrypted("aws:kms:dsse", KEY), 'role_name: "another bucket, since this one encrypts twice'),
+        (encrypted("aws:kms", "1e1e1e1e"), 'kms_key_arn: "ARN of 1e1e1e1e"'),
+        (encrypted("aws:kms"), 'kms_key_arn: "ARN of alias/aws/s3"'),
+        (encrypted("aws:kms:dsse", KEY), 'name: "another bucket, since this one encrypts twice'),
     ],
 )
 def test_a_key_that_its_bucket_does_not_name_by_an_arn_is_kept_too(encryption: Values, hint: str) -> None:
@@ -353,10 +395,10 @@ def test_a_key_that_its_bucket_does_not_name_by_an_arn_is_kept_too(encryption: V
 @pytest.mark.parametrize(
     ("theirs", "found"),
     [
-        ({"environment": "prod"}, 'environment: "prod", wanted is environment: "dev"'),
+        ({"environment": "prod"}, 'environment: "prod", wanted are environment: "dev"'),
         (
             {"application": "other", "environment": "prod"},
-            'application: "other", environment: "prod", wanted is application: "export", environment: "dev"',
+            'application: "other", environment: "prod", wanted are application: "export", environment: "dev"',
         ),
     ],
 )
@@ -365,9 +407,9 @@ def test_a_bucket_of_another_environment_is_refused(theirs: Values, found: str) 
     done("s3_bucket", fake, **{**RECOGNISING, "tags": {**OUR_TAGS, **theirs}})
     fake.writes()
     for check in (True, False):
-        message = run("s3_bucket", fake, check=check, **RECOGNISING)["msg"]
-        assert f"is another environment's: its tags say {found}." in message
-        assert "role_name in inventory/bucket.yml" in message
+        result = run("s3_bucket", fake, check=check, **RECOGNISING)
+        assert f"belongs to another environment: its tags are {found}." in result["msg"]
+        assert result["refused"] == "another environment"
     assert fake.writes() == []
 
 
@@ -457,3 +499,118 @@ def test_a_bucket_in_another_region_is_refused() -> None:
     done("s3_bucket", fake, name="bucket")
     fake.region = "us-west-2"
     assert "is in us-west-2, wanted is eu-west-1" in run("s3_bucket", fake, name="bucket")["msg"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "put_bucket_versioning",
+        "put_bucket_encryption",
+        "put_bucket_policy",
+        "put_bucket_lifecycle_configuration",
+        "put_bucket_logging",
+        "put_bucket_tagging",
+        "get_bucket_versioning",
+    ],
+)
+def test_a_bucket_that_parts_of_s3_do_not_know_yet_is_waited_for(operation: str) -> None:
+    """S3's control plane is eventually consistent: after CreateBucket a call may still be answered NoSuchBucket."""
+    fake = FakeS3()
+    fake.refusals[operation] = ("NoSuchBucket", 2)
+    assert done("s3_bucket", fake, **EVERYTHING)["changed"]
+    assert not done("s3_bucket", fake, **EVERYTHING)["changed"]
+
+
+def test_a_bucket_that_was_deleted_meanwhile_is_not_waited_for() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.refusals["put_bucket_tagging"] = ("NoSuchBucket", 1)
+    assert "NoSuchBucket" in run("s3_bucket", fake, **EVERYTHING)["msg"]
+
+
+def test_a_create_request_that_is_repeated_is_no_error() -> None:
+    fake = FakeS3()
+    answer = fake.answer
+
+    def lose_the_first_answer(operation: str, params: Values) -> Values:
+        found = answer(operation, params)
+        if operation == "create_bucket":
+            raise RefusedError("BucketAlreadyOwnedByYou")
+        return found
+
+    fake.answer = lose_the_first_answer  # type: ignore[method-assign]
+    assert done("s3_bucket", fake, name="bucket")["changed"]
+    assert fake.state["versioning"] == "Enabled"
+
+
+SSE_C_BLOCKED = {"BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]}}
+PARTITIONED = {"TargetObjectKeyFormat": {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}}}
+
+
+def test_what_shares_a_document_with_our_settings_is_put_back() -> None:
+    """S3 replaces whole documents, so a part that is not sent again is lost."""
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    fake.state |= {
+        "encryption": {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, **SSE_C_BLOCKED}]},
+        "policy": json.dumps({"Version": "2008-10-17", "Id": "theirs", "Statement": [THEIR_STATEMENT]}),
+        "rules": [THEIR_RULE],
+        "transitions": "varies_by_storage_class",
+        "logging": {"LoggingEnabled": {"TargetBucket": "old", "TargetPrefix": "", **PARTITIONED}},
+    }
+    result = assert_converges("s3_bucket", fake, **EVERYTHING)
+    (rule,) = fake.state["encryption"]["Rules"]
+    assert rule["BlockedEncryptionTypes"] == SSE_C_BLOCKED["BlockedEncryptionTypes"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == KEY
+    policy = json.loads(fake.state["policy"])
+    assert (policy["Version"], policy["Id"]) == ("2008-10-17", "theirs")
+    assert policy["Statement"] == [REFUSE_PLAIN, THEIR_STATEMENT]
+    assert fake.state["transitions"] == "varies_by_storage_class"
+    assert fake.state["logging"]["LoggingEnabled"] == {"TargetBucket": "logs", "TargetPrefix": "labels/", **PARTITIONED}
+    assert result["diff"]["after"]["lifecycle"]["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
+    assert result["settings"]["encryption"]["BlockedEncryptionTypes"] == SSE_C_BLOCKED["BlockedEncryptionTypes"]
+
+
+PUBLIC = {"Sid": "Website", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}
+TO_EVERYONE = {
+    "Grantee": {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"},
+    "Permission": "READ",
+}
+TO_ANOTHER = {"Grantee": {"Type": "CanonicalUser", "ID": "another", "DisplayName": "partner"}, "Permission": "WRITE"}
+OBJECT_WRITER = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+
+
+@pytest.mark.parametrize(
+    ("state", "refused", "named"),
+    [
+        ({"policy": json.dumps({"Statement": [PUBLIC]}), "block": {}}, "a public policy", "(Website)"),
+        ({"ownership": OBJECT_WRITER, "grants": [TO_EVERYONE]}, "an ACL", "READ to http://acs.amazonaws.com/groups"),
+        ({"ownership": OBJECT_WRITER, "grants": [TO_ANOTHER]}, "an ACL", "WRITE to partner"),
+    ],
+)
+@pytest.mark.parametrize("options", [RECOGNISING, {"name": "bucket"}])
+def test_a_bucket_that_s3_would_change_only_in_part_is_refused_before_it_is_changed(
+    state: Values, refused: str, named: str, options: Values
+) -> None:
+    fake = their_bucket(**state)
+    before = deepcopy(fake.state)
+    for check in (True, False):
+        result = run("s3_bucket", fake, check=check, **options, policy_statements=[REFUSE_PLAIN])
+        assert result["refused"] == refused
+        assert named in result["msg"]
+        assert "Nothing was changed." in result["msg"]
+    assert fake.state == before
+
+
+def test_an_acl_that_grants_nothing_to_others_is_no_reason_to_refuse() -> None:
+    fake = their_bucket(ownership=OBJECT_WRITER)
+    assert_converges("s3_bucket", fake, **RECOGNISING)
+
+
+def test_our_own_bucket_that_was_opened_is_closed_first() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, **RECOGNISING, policy_statements=[REFUSE_PLAIN])
+    fake.state |= {"policy": json.dumps({"Statement": [PUBLIC]}), "block": {}}
+    result = run("s3_bucket", fake, **RECOGNISING, policy_statements=[REFUSE_PLAIN])
+    assert "Public access is blocked again; nothing else was changed." in result["msg"]
+    assert all(fake.state["block"].values())

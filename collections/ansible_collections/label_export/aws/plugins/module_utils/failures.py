@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
@@ -19,7 +20,11 @@ WHERE_TO_ALLOW = (
 
 
 class ExplainedError(Exception):
-    """An error whose text says by itself what is wrong and what to do."""
+    """An error whose text says by itself what is wrong and what to do; ``values`` are returned beside it."""
+
+    def __init__(self, text: str, **values: Any) -> None:
+        super().__init__(text)
+        self.values = values
 
 
 @contextmanager
@@ -36,4 +41,4 @@ def reported(module: AnsibleAWSModule, message: str) -> Iterator[None]:
     except botocore.exceptions.BotoCoreError as error:
         module.fail_json_aws(error, msg=message)
     except ExplainedError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), **error.values)

@@ -185,7 +185,6 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 from ansible_collections.label_export.aws.plugins.module_utils.http_api import HttpApiReader
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_alias import find_alias
@@ -193,16 +192,10 @@ from ansible_collections.label_export.aws.plugins.module_utils.lambda_function_u
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, list_mappings
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import list_statements
 from ansible_collections.label_export.aws.plugins.module_utils.log_group import find_group
+from ansible_collections.label_export.aws.plugins.module_utils.s3_bucket import BucketReader
 from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import find_queue
 
 NO_BUCKET = ["NoSuchBucket", "404"]
-# What S3 answers when a bucket has no such setting.
-NO_SETTING = [
-    "NoSuchPublicAccessBlockConfiguration",
-    "OwnershipControlsNotFoundError",
-    "ServerSideEncryptionConfigurationNotFoundError",
-    "NoSuchBucketPolicy",
-]
 NOT_FOUND = ["ResourceNotFoundException"]
 METRICS = "LabelExport"
 METRIC_DAYS = 14  # for which CloudWatch keeps one datapoint a minute, less one
@@ -373,30 +366,19 @@ class Account:
             request["nextToken"] = answer["nextToken"]
         return when_text(newest / 1000) if newest else ""
 
-    def setting(self, operation: str) -> dict[str, Any]:
-        """Return one of the bucket's settings, {} where it has none."""
-        try:
-            answer: dict[str, Any] = getattr(self.client("s3"), operation)(aws_retry=True, Bucket=self.params["bucket"])
-        except is_boto3_error_code(NO_SETTING):
-            return {}
-        return answer
-
     def bucket(self) -> dict[str, Any]:
+        bucket = BucketReader(self.client("s3"), self.params["bucket"])
         try:
-            versioning = self.setting("get_bucket_versioning")
+            versioning = bucket.versioning()
         except is_boto3_error_code(NO_BUCKET):
             return {}
-        blocks = self.setting("get_public_access_block").get("PublicAccessBlockConfiguration", {})
-        owners = self.setting("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [{}])
-        encryption = self.setting("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
-        rule = encryption.get("Rules", [{}])[0].get("ApplyServerSideEncryptionByDefault", {})
-        policy = json_document(self.setting("get_bucket_policy").get("Policy")) or {}
+        blocks = bucket.public_access_block() or {}
         return {
             "public_access_blocked": len(blocks) > 0 and all(blocks.values()),
-            "ownership": owners[0].get("ObjectOwnership", ""),
-            "versioning": versioning.get("Status", ""),
-            "encryption": rule.get("SSEAlgorithm", ""),
-            "tls_only": refuses_plain_http(statements(policy)),
+            "ownership": bucket.object_ownership() or "",
+            "versioning": versioning or "",
+            "encryption": bucket.encryption()["algorithm"] or "",
+            "tls_only": refuses_plain_http(bucket.policy().get("Statement", [])),
         }
 
     def secrets(self) -> dict[str, bool]:

@@ -12,9 +12,13 @@ description:
   - Makes a bucket that is private, owner-enforced, versioned and encrypted, or brings one that exists to that state.
   - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it leaves statements
     of the bucket's policy and rules of its lifecycle alone that are not among the wanted ones.
-  - With O(managed_by_tag) and O(identity_tags) it tells a bucket that it has made or taken from one that is its owner's
-    still. It takes no access log and no KMS key away from such a one, and no bucket from another environment; it fails
-    before it changes anything.
+  - S3 takes the policy, the lifecycle, the encryption and the access log as whole documents. What such a document holds
+    beside the module's settings is put back with every change.
+  - With O(managed_by_tag) and O(identity_tags) it distinguishes a bucket of its own from one of another owner. It
+    refuses a bucket of another environment, and one whose owner would lose an access log or a KMS key.
+  - It also refuses a bucket that S3 would let be changed only in part, since its policy makes it public or its ACL
+    grants something to others. Public access to a bucket of its own is blocked first.
+  - It refuses a bucket before it changes anything.
 author: The label-export contributors
 options:
   name:
@@ -60,8 +64,8 @@ options:
     description:
       - Key of the one of O(tags) that says who manages the bucket. A bucket that has it and O(identity_tags) as wanted
         is brought to the wanted state, whatever was changed on it.
-      - One that has it, but another value of one of O(identity_tags), is another environment's, and refused.
-      - Any other that exists is its owner's still. It is refused while it has an access log, or a KMS key for new
+      - One that has it, but another value of one of O(identity_tags), belongs to another environment and is refused.
+      - Any other that exists belongs to another owner. It is refused while it has an access log, or a KMS key for new
         objects, other than the wanted one.
       - Without this option every bucket is brought to the wanted state.
     type: str
@@ -70,14 +74,6 @@ options:
     type: list
     elements: str
     default: []
-  input_prefix:
-    description: What a message puts before an option's name, so that it is the name of what a person sets.
-    type: str
-    default: ""
-  input_file:
-    description: Where a person sets it, for messages.
-    type: str
-    default: the task's options
 extends_documentation_fragment: label_export.aws.module
 """
 
@@ -100,6 +96,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+refused:
+  description:
+    - Why an existing bucket is refused, when the module fails for it. One of C(another environment),
+      C(the owner's settings), C(a public policy) and C(an ACL).
+  returned: when an existing bucket is refused
+  type: str
+keeping:
+  description: The options, with the values that keep what the bucket's owner has set.
+  returned: when RV(refused) is C(the owner's settings)
+  type: dict
 settings:
   description: The bucket's settings after the run; in check mode as they would be.
   returned: when state is present
@@ -114,25 +120,20 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
-    boto3_tag_list_to_ansible_dict,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     canonical_statement,
     changed_values,
     difference,
-    statements,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
+from ansible_collections.label_export.aws.plugins.module_utils.s3_bucket import (
+    BucketReader,
+    with_filter,
+    without,
+)
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
-NOTHING_SET = [
-    "NoSuchBucketPolicy",
-    "NoSuchLifecycleConfiguration",
-    "NoSuchPublicAccessBlockConfiguration",
-    "NoSuchTagSet",
-    "OwnershipControlsNotFoundError",
-    "ServerSideEncryptionConfigurationNotFoundError",
-]
 ALL_BLOCKED = {
     "BlockPublicAcls": True,
     "IgnorePublicAcls": True,
@@ -148,33 +149,33 @@ def merged(current: list[dict[str, Any]], wanted: list[dict[str, Any]], key: str
     return sorted(kept + wanted, key=lambda item: str(item.get(key, "")))
 
 
-def with_filter(rule: dict[str, Any]) -> dict[str, Any]:
-    """Return a lifecycle rule with its prefix in its filter.
-
-    A rule may still name its prefix outside the filter, as all did once, or name none. S3 refuses a lifecycle in which
-    some rules do and others do not.
-    """
-    rule = {"Filter": {"Prefix": rule.get("Prefix", "")}, **rule}
-    rule.pop("Prefix", None)
-    return {**rule, "Filter": rule["Filter"] or {"Prefix": ""}}
-
-
 def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into comparable settings, keeping what others have set on the bucket."""
     key = params["kms_key_arn"]
     log_bucket = params["access_log_bucket"]
+    policy, lifecycle = current.get("policy", {}), current.get("lifecycle", {})
+    found = merged(
+        policy.get("Statement", []), [canonical_statement(item) for item in params["policy_statements"]], "Sid"
+    )
+    rules = merged(lifecycle.get("Rules", []), [with_filter(rule) for rule in params["lifecycle_rules"]], "ID")
     return {
         "object_ownership": "BucketOwnerEnforced",
         "public_access_block": ALL_BLOCKED,
         "versioning": "Enabled",
-        "encryption": {"algorithm": "aws:kms" if key else "AES256", "kms_key_arn": key, "bucket_key": bool(key)},
-        "policy": merged(
-            current.get("policy", []), [canonical_statement(s) for s in params["policy_statements"]], "Sid"
+        "encryption": {
+            **current.get("encryption", {}),
+            "algorithm": "aws:kms" if key else "AES256",
+            "kms_key_arn": key,
+            "bucket_key": bool(key),
+        },
+        # The version of a policy that exists stays: with another one, variables in its statements mean something else.
+        "policy": {"Version": "2012-10-17", **policy, "Statement": found} if found else {},
+        "lifecycle": {**lifecycle, "Rules": rules} if rules else {},
+        "access_log": (
+            {**current.get("access_log", {}), "bucket": log_bucket, "prefix": params["access_log_prefix"]}
+            if log_bucket
+            else {}
         ),
-        "lifecycle": merged(
-            current.get("lifecycle", []), [with_filter(rule) for rule in params["lifecycle_rules"]], "ID"
-        ),
-        "access_log": {"bucket": log_bucket, "prefix": params["access_log_prefix"]} if log_bucket else {},
         "tags": {**current.get("tags", {}), **params["tags"]},
     }
 
@@ -204,46 +205,83 @@ def owners_settings(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str
     return kept
 
 
-def refusal(params: dict[str, Any], current: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Return why a bucket that exists is not to be touched, and what to do about it; "" for one that may be."""
+def is_managed(params: dict[str, Any], current: dict[str, Any]) -> bool:
+    """Return whether the bucket's tags say that it belongs to this environment."""
+    keys = [params["managed_by_tag"], *params["identity_tags"]]
+    return bool(params["managed_by_tag"]) and all(current["tags"].get(key) == params["tags"][key] for key in keys)
+
+
+def refuse_the_wrong_owner(params: dict[str, Any], current: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise ExplainedError for a bucket of another environment, and for one whose owner would lose a setting."""
     manager = params["managed_by_tag"]
-    if not manager:
-        return ""
-    tags, ours = current["tags"], params["tags"]
+    if not manager or is_managed(params, current):
+        return
+    name, tags, ours = params["name"], current["tags"], params["tags"]
     identity = {key: ours[key] for key in params["identity_tags"]}
-    managed = tags.get(manager) == ours[manager]
-    name, prefix, file = params["name"], params["input_prefix"], params["input_file"]
     others = {key: tags[key] for key in identity if tags.get(key, identity[key]) != identity[key]}
-    if managed and others:
-        return (
-            f"The bucket {name} is another environment's: its tags say {said(others)}, wanted is "
-            f"{said({key: identity[key] for key in others})}. Nothing was changed. Give this environment a bucket of "
-            f"its own with {prefix}name in {file}; or, where the bucket is to change hands, take these tags off it."
+    if tags.get(manager) == ours[manager] and others:
+        raise ExplainedError(
+            f"The bucket {name} belongs to another environment: its tags are {as_line(others)}, wanted are "
+            f"{as_line({key: identity[key] for key in others})}. Nothing was changed. Name another bucket, or, to hand "
+            "this one over, remove these tags from it.",
+            refused="another environment",
         )
-    if managed and identity.items() <= tags.items():
-        return ""
     if kept := owners_settings(current, wanted):
-        return (
-            f"The bucket {name} is its owner's: it lacks the tags {', '.join([manager, *identity])} of this "
+        raise ExplainedError(
+            f"The bucket {name} belongs to its owner: it lacks the tags {', '.join([manager, *identity])} of this "
             "environment. It has an access log or an encryption that would be replaced. Nothing was changed. To keep "
-            f"what it has, set in {file} {said({prefix + option: value for option, value in kept.items()})}. What "
-            "nobody wants, take off it."
+            f"what it has, set {as_line(kept)}. To give it up, remove it from the bucket.",
+            refused="the owner's settings",
+            keeping=kept,
         )
-    return ""
 
 
-def said(values: dict[str, str]) -> str:
+def refuse_what_s3_refuses(bucket: Bucket, current: dict[str, Any], changes: dict[str, Any], so_far: str) -> None:
+    """Raise ExplainedError for a bucket that S3 would let be changed only in part.
+
+    S3 takes neither a policy with a public statement while public policies are blocked, nor the bucket owner's
+    ownership of all objects while the bucket's ACL grants something to others. ``so_far`` says what was changed.
+    """
+    if current["policy"] and {"policy", "public_access_block"} & changes.keys() and bucket.is_public_by_policy():
+        public = [item.get("Sid", "one without a Sid") for item in current["policy"]["Statement"] if is_open(item)]
+        raise ExplainedError(
+            f"The policy of the bucket {bucket.name} makes it public, and S3 refuses such a policy while public access "
+            f"is blocked. {so_far} Remove the public statements ({', '.join(public) or 'S3 does not say which'}) from "
+            "its policy, or name another bucket.",
+            refused="a public policy",
+        )
+    if "object_ownership" in changes and (others := bucket.acl_grants_to_others()):
+        raise ExplainedError(
+            f"The ACL of the bucket {bucket.name} grants {', '.join(others)}, and S3 gives all objects to the bucket's "
+            f"owner only when the ACL grants nothing to others. {so_far} Move these grants to the bucket's policy and "
+            "remove them from the ACL, or name another bucket.",
+            refused="an ACL",
+        )
+
+
+def is_open(statement: dict[str, Any]) -> bool:
+    """Return whether a statement in canonical form allows something to everyone, whatever its conditions."""
+    return statement.get("Effect") == "Allow" and statement.get("Principal") == "*"
+
+
+def as_line(values: dict[str, str]) -> str:
     """Return values as YAML in one line."""
     return ", ".join(f"{key}: {json.dumps(value)}" for key, value in values.items())
 
 
-class Bucket:
+class Bucket(BucketReader):
     """The thin layer over the API for one bucket: a reader and a writer for each setting."""
 
-    def __init__(self, client: Any, name: str, region: str) -> None:
-        self.client = client
-        self.name = name
-        self.region = region
+    def __init__(self, module: AnsibleAWSModule) -> None:
+        super().__init__(self.patient_client(module), module.params["name"])
+        self.module = module
+        self.region: str = module.region
+
+    @staticmethod
+    def patient_client(module: AnsibleAWSModule, *codes: str) -> Any:
+        """Return a client that also retries while S3 works on the bucket's last change, such as its deletion."""
+        retry = AWSRetry.jittered_backoff(catch_extra_error_codes=["OperationAborted", *codes])
+        return module.client("s3", retry_decorator=retry)
 
     def exists(self) -> bool:
         """Tell whether there is such a bucket. Raises ExplainedError for one elsewhere or of somebody else."""
@@ -268,44 +306,14 @@ class Bucket:
         # us-east-1 is the one region that must not be named.
         location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
         configuration = {"CreateBucketConfiguration": location} if location else {}
-        self.client.create_bucket(aws_retry=True, Bucket=self.name, **configuration)
-        self.client.get_waiter("bucket_exists").wait(Bucket=self.name)
-
-    def read(self, operation: str) -> dict[str, Any]:
-        """Call a reading operation; return its answer, {} where nothing is set."""
+        # AWS answers a repeated request, whose first answer was lost, with this code.
         try:
-            answer: dict[str, Any] = getattr(self.client, operation)(aws_retry=True, Bucket=self.name)
-        except is_boto3_error_code(NOTHING_SET):
-            return {}
-        return answer
-
-    def settings(self) -> dict[str, Any]:
-        """Return the bucket's settings in the form of wanted_settings."""
-        ownership = self.read("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [{}])
-        encryption = self.read("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
-        rule = encryption.get("Rules", [{}])[0]
-        default = rule.get("ApplyServerSideEncryptionByDefault", {})
-        logging = self.read("get_bucket_logging").get("LoggingEnabled")
-        return {
-            "object_ownership": ownership[0].get("ObjectOwnership"),
-            "public_access_block": self.read("get_public_access_block").get("PublicAccessBlockConfiguration"),
-            "versioning": self.read("get_bucket_versioning").get("Status"),
-            "encryption": {
-                "algorithm": default.get("SSEAlgorithm"),
-                "kms_key_arn": default.get("KMSMasterKeyID", ""),
-                "bucket_key": rule.get("BucketKeyEnabled", False),
-            },
-            "policy": sorted(
-                statements(json.loads(self.read("get_bucket_policy").get("Policy", "{}"))),
-                key=lambda statement: str(statement.get("Sid", "")),
-            ),
-            "lifecycle": sorted(
-                (with_filter(rule) for rule in self.read("get_bucket_lifecycle_configuration").get("Rules", [])),
-                key=lambda rule: str(rule.get("ID", "")),
-            ),
-            "access_log": {"bucket": logging["TargetBucket"], "prefix": logging["TargetPrefix"]} if logging else {},
-            "tags": boto3_tag_list_to_ansible_dict(self.read("get_bucket_tagging").get("TagSet", [])),
-        }
+            self.client.create_bucket(aws_retry=True, Bucket=self.name, **configuration)
+        except is_boto3_error_code("BucketAlreadyOwnedByYou"):
+            pass
+        self.client.get_waiter("bucket_exists").wait(Bucket=self.name)
+        # Not every part of S3 knows a new bucket at once, whatever the waiter has seen.
+        self.client = self.patient_client(self.module, "NoSuchBucket")
 
     def write(self, operation: str, **arguments: Any) -> None:
         getattr(self.client, operation)(aws_retry=True, Bucket=self.name, **arguments)
@@ -323,21 +331,43 @@ class Bucket:
         default = {"SSEAlgorithm": value["algorithm"]}
         if value["kms_key_arn"]:
             default["KMSMasterKeyID"] = value["kms_key_arn"]
-        rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": value["bucket_key"]}
+        rule = {
+            **without(value, "algorithm", "kms_key_arn", "bucket_key"),
+            "ApplyServerSideEncryptionByDefault": default,
+            "BucketKeyEnabled": value["bucket_key"],
+        }
         self.write("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
 
-    def set_policy(self, value: list[dict[str, Any]]) -> None:
-        self.write("put_bucket_policy", Policy=json.dumps({"Version": "2012-10-17", "Statement": value}))
+    def set_policy(self, value: dict[str, Any]) -> None:
+        self.write("put_bucket_policy", Policy=json.dumps(value))
 
-    def set_lifecycle(self, value: list[dict[str, Any]]) -> None:
-        self.write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": value})
+    def set_lifecycle(self, value: dict[str, Any]) -> None:
+        rules, rest = {"Rules": value["Rules"]}, without(value, "Rules")
+        self.write("put_bucket_lifecycle_configuration", LifecycleConfiguration=rules, **rest)
 
-    def set_access_log(self, value: dict[str, str]) -> None:
-        target = {"TargetBucket": value["bucket"], "TargetPrefix": value["prefix"]} if value else None
+    def set_access_log(self, value: dict[str, Any]) -> None:
+        target = {"TargetBucket": value["bucket"], "TargetPrefix": value["prefix"]} if value else {}
+        target |= without(value, "bucket", "prefix")
         self.write("put_bucket_logging", BucketLoggingStatus={"LoggingEnabled": target} if target else {})
 
     def set_tags(self, value: dict[str, str]) -> None:
         self.write("put_bucket_tagging", Tagging={"TagSet": ansible_dict_to_boto3_tag_list(value)})
+
+    def is_public_by_policy(self) -> bool:
+        """Return whether S3 itself counts the bucket's policy as public."""
+        status = self.read("get_bucket_policy_status").get("PolicyStatus", {})
+        return bool(status.get("IsPublic", False))
+
+    def acl_grants_to_others(self) -> list[str]:
+        """Return what the bucket's ACL grants to anyone but its owner, such as ``READ to .../AllUsers``."""
+        acl = self.read("get_bucket_acl")
+        owner = acl.get("Owner", {}).get("ID")
+        grants = [(grant.get("Permission"), grant.get("Grantee", {})) for grant in acl.get("Grants", [])]
+        return [
+            f"{permission} to {grantee.get('URI') or grantee.get('DisplayName') or grantee.get('ID')}"
+            for permission, grantee in grants
+            if "ID" not in grantee or grantee["ID"] != owner
+        ]
 
     def empty(self) -> None:
         """Delete every version of every object, and every upload that was begun. Raises ExplainedError."""
@@ -368,15 +398,23 @@ def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
     existed = bucket.exists()
     current = bucket.settings() if existed else None
     wanted = wanted_settings(module.params, current or {})
-    if current and (reason := refusal(module.params, current, wanted)):
-        raise ExplainedError(reason)
     changes = changed_values(current, wanted)
     changed = not existed or bool(changes)
+    if current:
+        refuse_the_wrong_owner(module.params, current, wanted)
+        so_far = "Nothing was changed."
+        if is_managed(module.params, current) and "public_access_block" in changes and not module.check_mode:
+            # This environment's own bucket is closed before anything else is looked at.
+            bucket.set_public_access_block(changes.pop("public_access_block"))
+            so_far = "Public access is blocked again; nothing else was changed."
+        refuse_what_s3_refuses(bucket, current, changes, so_far)
     if changed and not module.check_mode:
         if not existed:
             bucket.create()
             # S3 gives a new bucket safe defaults; only what differs from them is set.
-            changes = changed_values(bucket.settings(), wanted)
+            created = bucket.settings()
+            wanted = wanted_settings(module.params, created)
+            changes = changed_values(created, wanted)
         for setting, value in changes.items():
             getattr(bucket, f"set_{setting}")(value)
     module.exit_json(changed=changed, diff=difference(current, wanted), settings=wanted)
@@ -406,15 +444,10 @@ def main() -> None:
             "tags": {"type": "dict", "default": {}},
             "managed_by_tag": {"type": "str"},
             "identity_tags": {"type": "list", "elements": "str", "default": []},
-            "input_prefix": {"type": "str", "default": ""},
-            "input_file": {"type": "str", "default": "the task's options"},
         },
         supports_check_mode=True,
     )
-    # S3 is still at work on the last change of this bucket, such as its deletion.
-    retry = AWSRetry.jittered_backoff(catch_extra_error_codes=["OperationAborted"])
-    client = module.client("s3", retry_decorator=retry)
-    bucket = Bucket(client, module.params["name"], module.region)
+    bucket = Bucket(module)
     named = {*module.params["identity_tags"], *filter(None, [module.params["managed_by_tag"]])}
     if missing := sorted(named - module.params["tags"].keys()):
         module.fail_json(msg=f"managed_by_tag and identity_tags name {', '.join(missing)}, which tags lacks.")
