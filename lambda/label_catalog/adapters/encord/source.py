@@ -1,0 +1,230 @@
+"""Encord through its SDK, always with bounded time-outs, and the listing of label rows beside it. Nothing here writes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+from encord import EncordUserClient, Project
+from encord.configs import SshConfig, UserConfig
+from encord.exceptions import (
+    AuthenticationError,
+    AuthorisationError,
+    EncordException,
+    InvalidArgumentsError,
+    MethodNotAllowedError,
+    ResourceNotFoundError,
+    SshKeyNotFound,
+)
+from encord.http.constants import RequestsSettings
+from encord.http.querier import Querier
+from encord.orm.analytics import TaskActionType
+from encord.orm.project import ProjectType
+from label_export.core.edit_times import in_utc
+from label_export.core.errors import (
+    ExportError,
+    KeyRefusedError,
+    PermanentError,
+    RetryableError,
+    TerminalError,
+    encord_failure,
+)
+
+from label_catalog.adapters.encord.listing import read_listing
+from label_catalog.adapters.encord.private_key import ssh_config
+from label_catalog.core.model import Action, ListedRow, OddRow, ProjectInfo, Stage, TooLargeError
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+# A call takes at most about (1 + 2) x 60 s: the SDK's own defaults are 12 minutes.
+SDK_SETTINGS = RequestsSettings(
+    max_retries=2, backoff_factor=0.5, connection_retries=2, connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
+)
+TRIES = 4
+_PIECE = 256 * 1024
+# What happens to a task when its label may have changed or moved; not assign and release.
+_KINDS = [TaskActionType.SUBMIT, TaskActionType.APPROVE, TaskActionType.MOVE, TaskActionType.REJECT, TaskActionType.SKIP]
+
+
+class EncordFeeds:
+    """Implements the port Encord."""
+
+    def __init__(
+        self,
+        key: Callable[[], tuple[str, str | None]],
+        domain: str,
+        *,
+        listing_seconds: float,
+        listing_bytes: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`key` reads the private key's text and passphrase; it is read once, and again after a refusal."""
+        self._key = key
+        self._domain = domain
+        self._seconds = listing_seconds
+        self._bytes = listing_bytes
+        self._sleep = sleep
+        self._config: SshConfig | None = None
+        self._projects: dict[str, Project] = {}
+        self._session = requests.Session()
+        self.requests = 0
+        """How many listings were asked for."""
+
+    def forget(self) -> None:
+        """Read key and projects again at the next call."""
+        self._config = None
+        self._projects = {}
+
+    def projects(self, wanted: Iterable[str]) -> list[ProjectInfo]:
+        """Return projects. See Encord."""
+        names = sorted(wanted)
+        self._projects = {}
+        with _translated("the projects"):
+            client = self._client()
+            found = [client.get_project(name) for name in names] if names else list(client.list_projects())
+        for project in found:
+            self._projects[project.project_hash] = project
+        return [_info(project) for project in found]
+
+    def actions(self, project: ProjectInfo, after: datetime, before: datetime) -> Iterator[Action]:
+        """Yield task actions. See Encord. Both bounds have a zone: the SDK's own default has none."""
+        with _translated("the task actions"):
+            found = self._project(project).get_task_actions(
+                after=after.astimezone(UTC), before=before.astimezone(UTC), action_type=_KINDS
+            )
+            for action in found:
+                yield Action(
+                    in_utc(action.timestamp),
+                    str(action.action_type.value),
+                    str(action.data_unit_uuid),
+                    str(action.workflow_stage_uuid),
+                )
+
+    def tasks(self, project: ProjectInfo, stage: Stage) -> Iterator[str]:
+        """Yield data hashes of tasks. See Encord."""
+        with _translated("the tasks of a stage"):
+            found = self._project(project).workflow.get_stage(uuid=stage.uuid)
+            for task in found.get_tasks():
+                data_hash = getattr(task, "data_hash", None)
+                if data_hash is not None:
+                    yield str(data_hash)
+
+    def rows(
+        self, project_hash: str, filters: Mapping[str, Any], *, bounded: bool = False
+    ) -> Iterator[ListedRow | OddRow]:
+        """Yield label rows. See Encord. A failed request is repeated only before its first row was given."""
+        payload = {
+            "include_uninitialised_labels": True,
+            "include_all_label_branches": True,
+            "include_workflow_graph_node": True,
+            "include_client_metadata": False,
+            "include_images_data": False,
+            **filters,
+        }
+        query = {"query_type": "labelrowmetadata", "query_method": "GET", "values": {"uid": None, "payload": payload}}
+        body = json.dumps(query)
+        for attempt in range(1, TRIES + 1):
+            given = False
+            try:
+                for row in read_listing(self._pieces(project_hash, body, bounded)):
+                    given = True
+                    yield row
+                return
+            except RetryableError as error:
+                if given or attempt == TRIES:
+                    raise
+                self._sleep(min(error.retry_after or 0.5 * 2**attempt, 20.0))
+            except KeyRefusedError:
+                if given or attempt > 1:
+                    raise
+                self.forget()
+
+    def _pieces(self, project_hash: str, body: str, bounded: bool) -> Iterator[bytes]:
+        self.requests += 1
+        headers = self._ssh_config().define_headers(project_hash, "project", body)
+        began, size = time.monotonic(), 0
+        timeout = (CONNECT_SECONDS, self._seconds if bounded else max(self._seconds, 300.0))
+        try:
+            with self._session.post(
+                f"{self._domain}/public", data=body, headers=headers, timeout=timeout, stream=True
+            ) as response:
+                if response.status_code != requests.codes.ok:
+                    after = response.headers.get("Retry-After", "")
+                    code = _error_name(response)
+                    raise encord_failure(response.status_code, code, float(after) if after.isdigit() else None)
+                for piece in response.iter_content(_PIECE):
+                    size += len(piece)
+                    if bounded and (size > self._bytes or time.monotonic() - began > self._seconds):
+                        raise TooLargeError
+                    yield piece
+        except requests.exceptions.ReadTimeout:
+            if bounded:
+                raise TooLargeError from None
+            raise RetryableError("encord_unavailable", "Encord did not answer the listing in time") from None
+        except requests.exceptions.RequestException as error:
+            raise RetryableError("encord_unavailable", f"Encord's listing failed: {type(error).__name__}") from None
+
+    def _project(self, project: ProjectInfo) -> Project:
+        found = self._projects.get(project.project_hash)
+        if found is None:
+            found = self._projects[project.project_hash] = self._client().get_project(project.project_hash)
+        return found
+
+    def _client(self) -> EncordUserClient:
+        config = UserConfig(self._ssh_config())
+        return EncordUserClient(config, Querier(config))
+
+    def _ssh_config(self) -> SshConfig:
+        if self._config is None:
+            text, passphrase = self._key()
+            self._config = ssh_config(text, passphrase, self._domain, SDK_SETTINGS)
+        return self._config
+
+
+def _error_name(response: requests.Response) -> str | None:
+    try:
+        found = json.loads(response.content[:65536])
+        name = found["response"][0]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _info(project: Project) -> ProjectInfo:
+    stages: tuple[Stage, ...] = ()
+    if project.project_type == ProjectType.WORKFLOW:
+        found = project.workflow.stages
+        stages = tuple(Stage(str(stage.uuid), stage.title, str(stage.stage_type.value)) for stage in found)
+    return ProjectInfo(project.project_hash, project.title, in_utc(project.created_at), stages)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the SDK's errors into the project's own. Their texts may hold anything, so only their types are named."""
+    try:
+        yield
+    except ExportError:
+        raise
+    except (AuthenticationError, SshKeyNotFound) as error:
+        refused: ExportError = KeyRefusedError("key_refused", f"Encord refuses the private key for {what}: {_kind(error)}")
+        raise refused from None
+    except (AuthorisationError, MethodNotAllowedError) as error:
+        raise PermanentError("no_access", f"Encord does not let the key read {what}: {_kind(error)}") from None
+    except ResourceNotFoundError:
+        raise TerminalError("not_found", f"Encord does not have {what}, or does not show it to the key") from None
+    except InvalidArgumentsError as error:
+        raise PermanentError("encord_refused", f"Encord refuses the request for {what}: {_kind(error)}") from None
+    except EncordException as error:
+        raise RetryableError("encord_unavailable", f"Encord did not give {what}: {_kind(error)}") from None
+    except (requests.exceptions.RequestException, ValueError, KeyError, AttributeError, AssertionError, TypeError) as error:
+        # pydantic's validation errors are ValueErrors: an answer of another form than this SDK reads.
+        raise RetryableError("malformed_answer", f"the SDK cannot read {what}: {_kind(error)}") from None
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__name__

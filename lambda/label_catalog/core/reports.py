@@ -1,0 +1,59 @@
+"""A census's result: the report, and the line that sums it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+MOST_LISTED = 1000
+
+
+@dataclass(slots=True)
+class Found:
+    """Labels of one kind: all are counted, the first thousand are named."""
+
+    total: int = 0
+    labels: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, **label: Any) -> None:
+        """Count a label, and name it if there is room."""
+        self.total += 1
+        if len(self.labels) < MOST_LISTED:
+            self.labels.append({name: value for name, value in label.items() if value is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as they stand in a report."""
+        return {"total": self.total, "labels": self.labels}
+
+
+def unhealed(previous: Mapping[str, Any] | None, missing: Found, stale: Found) -> int:
+    """Return how many labels are missing or stale now and were so in the previous report.
+
+    Where a list was cut, the labels that are not named count as the same.
+    """
+    if previous is None:
+        return 0
+    earlier, cut = _labels(previous, ("missing", "stale"))
+    now = {label.get("key") for found in (missing, stale) for label in found.labels}
+    not_named = sum(found.total - len(found.labels) for found in (missing, stale))
+    return len(earlier & now) + min(cut, not_named)
+
+
+def _labels(report: Mapping[str, Any], kinds: Iterable[str]) -> tuple[set[Any], int]:
+    keys: set[Any] = set()
+    cut = 0
+    for kind in kinds:
+        found = report.get(kind)
+        if isinstance(found, dict) and isinstance(found.get("labels"), list):
+            keys |= {label.get("key") for label in found["labels"] if isinstance(label, dict)}
+            cut += max(0, int(found.get("total", 0)) - len(found["labels"]))
+    return keys, cut
+
+
+def line(title: str, selected: int, current: int, as_of: datetime, others: Mapping[str, int]) -> str:
+    """Return one line for people: "project X: Encord 120,431 complete, bucket 120,431, as of 14:05 UTC"."""
+    problems = ", ".join(f"{count:,} {name}" for name, count in others.items() if count)
+    begin = f"project {title}: Encord {selected:,} complete, bucket {current:,}"
+    return f"{begin}{', ' + problems if problems else ''}, as of {as_of:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,76 @@
+"""Work that takes several runs: its state, and how it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+Kind = Literal["census", "sample", "backfill"]
+KINDS: tuple[Kind, ...] = ("census", "sample", "backfill")
+
+MAX_HOPS = 8  # Lambda stops a function that feeds its own queue after about 16 invocations
+STALLED_AFTER = timedelta(minutes=20)  # longer than an invocation can be without saving
+
+RUNNING = "running"
+WAITING = "waiting"  # for the next reconcile, which continues it
+COMPLETED = "completed"
+FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Work:
+    """One census, sample or backfill of a project. Times are ISO 8601 in UTC.
+
+    `cursor` is the last key whose label was queued, in the order of keys. `counts` are for people.
+    """
+
+    work: str
+    kind: Kind
+    project_hash: str
+    options: dict[str, Any]
+    started_at: str
+    updated_at: str
+    state: str = RUNNING
+    cursor: str = ""
+    queued: int = 0
+    to_queue: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    detail: str = ""
+    failures: int = 0
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the state object's content."""
+        return {"version": 1, **asdict(self)}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any] | None) -> Work | None:
+        """Return the work that a state object holds; None where there is none that this version can read."""
+        if document is None or document.get("version") != 1:
+            return None
+        try:
+            return cls(**{name: document[name] for name in cls.__slots__})
+        except (KeyError, TypeError):
+            return None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left to do."""
+        return self.state in (RUNNING, WAITING)
+
+    def is_stalled(self, now: datetime) -> bool:
+        """Whether no worker is at it: it waits, or its worker has not saved for longer than a worker can live."""
+        if self.state == WAITING:
+            return True
+        try:
+            updated = datetime.fromisoformat(self.updated_at)
+        except ValueError:
+            return True
+        # A time in the future was written by another clock: it must not stop the work until then.
+        return self.state == RUNNING and abs(now - updated) > STALLED_AFTER
+
+
+def describe(options: dict[str, Any]) -> str:
+    """Return options in words, for a refusal."""
+    since = options.get("since")
+    return f"since {since or 'the beginning'}, {'deep' if options.get('deep') else 'not deep'}"
