@@ -18,7 +18,7 @@ Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Telemetry:
-    """Logs and metrics of one invocation. Callers pass hashes, counts, times and reasons: never label content or keys."""
+    """Logs and metrics of one invocation. Callers pass hashes, counts, times and reasons: no label content, no keys."""
 
     def __init__(
         self,

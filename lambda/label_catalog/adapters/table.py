@@ -22,10 +22,12 @@ _NO_TIME = "-"
 _SCHEMA = """
 CREATE TABLE labels (
     key TEXT PRIMARY KEY, label TEXT NOT NULL, data TEXT NOT NULL, title TEXT, stage TEXT, edited INTEGER,
-    selected INTEGER NOT NULL, gone INTEGER NOT NULL, etag TEXT, modified INTEGER, stored INTEGER, looked INTEGER NOT NULL DEFAULT 0
+    selected INTEGER NOT NULL, gone INTEGER NOT NULL,
+    etag TEXT, modified INTEGER, stored INTEGER, looked INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE others (key TEXT PRIMARY KEY, etag TEXT NOT NULL, modified INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE units (data TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE blank (data TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -61,7 +63,9 @@ class Table:
         """Return the table."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Remove the file."""
         self._db.close()
         self._folder.cleanup()
@@ -86,10 +90,16 @@ class Table:
         """Note data units that have a task in a selected stage."""
         self._many("INSERT OR IGNORE INTO units VALUES (?)", ((data,) for data in data_hashes))
 
+    def add_blank(self, data_hashes: Iterable[str]) -> None:
+        """Note data units that nobody has begun to label."""
+        self._many("INSERT OR IGNORE INTO blank VALUES (?)", ((data,) for data in data_hashes))
+
     def units_without_label(self) -> Iterator[str]:
         """Yield noted units of which no selected row was listed."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_data ON labels (data) WHERE selected")
-        query = "SELECT data FROM units WHERE NOT EXISTS (SELECT 1 FROM labels WHERE labels.data = units.data AND selected)"
+        query = (
+            "SELECT data FROM units WHERE NOT EXISTS (SELECT 1 FROM labels WHERE labels.data = units.data AND selected)"
+        )
         yield from (data for (data,) in self._db.execute(query).fetchall())
 
     def add_objects(self, objects: Iterable[ListedObject]) -> None:
@@ -131,10 +141,12 @@ class Table:
             for key, etag, modified, stored in self._db.execute(query):
                 file.write(f"{key}\t{etag}\t{modified}\t{_NO_TIME if stored is None else stored}\n")
 
-    def not_looked_at(self, count: int) -> list[str]:
-        """Return keys of objects whose edit time is not known yet."""
-        query = "SELECT key FROM labels WHERE etag IS NOT NULL AND selected AND NOT looked LIMIT ?"
-        return [key for (key,) in self._db.execute(query, (count,))]
+    def not_looked_at(self, after: str, count: int) -> list[str]:
+        """Return keys behind `after` of objects whose edit time is not known yet, in order."""
+        query = (
+            "SELECT key FROM labels WHERE key > ? AND etag IS NOT NULL AND selected AND NOT looked ORDER BY key LIMIT ?"
+        )
+        return [key for (key,) in self._db.execute(query, (after, count))]
 
     def looked_at(self, found: Iterable[tuple[str, StoredObject | None]]) -> None:
         """Note what was found under keys; None: the object is gone since it was listed."""
@@ -150,12 +162,11 @@ class Table:
 
     def lines(self, after: str = "", *, selected: bool | None = None) -> Iterator[Line]:
         """Yield labels in the order of their keys, those behind `after`."""
-        condition = "" if selected is None else f" AND {'' if selected else 'NOT '}selected"
         query = (
             "SELECT key, label, data, title, stage, edited, selected, gone, etag, modified, stored FROM labels "
-            f"WHERE key > ?{condition} ORDER BY key LIMIT {_BATCH}"  # noqa: S608 - made of constants  # nosec B608
+            "WHERE key > ? AND (? IS NULL OR selected = ?) ORDER BY key LIMIT ?"
         )
-        while batch := self._db.execute(query, (after,)).fetchall():
+        while batch := self._db.execute(query, (after, selected, selected, _BATCH)).fetchall():
             for key, label, data, title, stage, edited, chosen, gone, etag, modified, stored in batch:
                 times = (_moment(edited), bool(chosen), bool(gone), etag, _moment(modified), _moment(stored))
                 yield Line(key, label, data, title, stage, *times)
@@ -165,11 +176,18 @@ class Table:
         """Yield the keys of objects that no listed row has."""
         yield from (key for (key,) in self._db.execute("SELECT key FROM others ORDER BY key").fetchall())
 
+    def selected_label(self, label_hash: str) -> bool:
+        """Say whether a selected row with this label hash was listed."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_label ON labels (label) WHERE selected")
+        query = "SELECT 1 FROM labels WHERE label = ? AND selected"
+        return self._db.execute(query, (label_hash,)).fetchone() is not None
+
     def count(self, what: str) -> int:
-        """Return how many: `rows`, `selected`, `objects`."""
+        """Return how many: `rows`, `selected`, `objects`, `uninitialised`."""
         queries = {
             "rows": "SELECT count(*) FROM labels",
             "selected": "SELECT count(*) FROM labels WHERE selected",
+            "uninitialised": "SELECT count(*) FROM blank",
             "objects": "SELECT (SELECT count(*) FROM labels WHERE etag IS NOT NULL) + (SELECT count(*) FROM others)",
         }
         (found,) = self._db.execute(queries[what]).fetchone()

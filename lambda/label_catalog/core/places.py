@@ -31,9 +31,9 @@ class Places:
 
     def is_own(self, key: str) -> bool:
         """Say whether a key is one of the catalog's own, and so no label's."""
-        return key.startswith((f"{self._base}/state/", f"{self._base}/reports/", f"{self._base}/index/")) or key.startswith(
-            (f"{self._base}/snapshots/", f"{self._base}/objects/")
-        )
+        return key.startswith(
+            (f"{self._base}/state/", f"{self._base}/reports/", f"{self._base}/index/")
+        ) or key.startswith((f"{self._base}/snapshots/", f"{self._base}/objects/"))
 
 
 def listing_prefix(template: str, project_hash: str) -> str:

@@ -12,8 +12,15 @@ MOST_DELETED_SHARE = 0.1
 ALWAYS_DELETED = 20
 
 
-def buried(
-    label_hash: str, key: str, reason: Reason, version_id: str | None, work: str, now: str, before: Mapping[str, Any] | None
+def buried(  # noqa: PLR0913 - a tombstone has these fields
+    *,
+    label_hash: str,
+    key: str,
+    reason: Reason,
+    version_id: str | None,
+    work: str,
+    now: str,
+    before: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the tombstone of a label as it is after this census; `before` is the one of an earlier census.
 

@@ -122,6 +122,4 @@ class StateDocuments:
 
     def _put(self, key: str, document: Mapping[str, Any], condition: Mapping[str, str]) -> Any:
         body = json.dumps(document, indent=1).encode()
-        return self._s3.put_object(
-            Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
-        )
+        return self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition)

@@ -1,14 +1,16 @@
 """Reads the listing of label rows (`labelrowmetadata`/GET) row by row while it arrives.
 
-The SDK decodes the whole answer at once, and one odd row breaks it. Here a row that does not have the documented form is
-reported and the rest goes on. The answer is `{"status":200,"response":[ROW,…]}`, in any order and with any white space; an
-error has `["NAME"]` in its place (encord/http/querier.py, encord/http/error_utils.py).
+The SDK decodes the whole answer at once, and one odd row breaks it. Here a row that does not have the documented form
+is reported and the rest goes on. The answer is `{"status":200,"response":[ROW,…]}`, in any order and with any white
+space; an error has `["NAME"]` in its place (encord/http/querier.py, encord/http/error_utils.py).
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _COMMA = re.compile(rb"\s*,\s*")
 _TOKENS = re.compile(rb'["\\{}]')
 _BATCH = 1 << 20
+_TAIL = 1 << 16
 _LARGEST_ROW = 64 << 20
 
 
@@ -58,7 +61,8 @@ def read_listing(pieces: Iterable[bytes]) -> Iterator[ListedRow | OddRow]:
         if len(buffer) >= _HEAD_BYTES:
             break
     head = _HEAD.match(buffer)
-    if head is None or (head[1] is not None and int(head[1]) >= 400) or buffer[head.end() : head.end() + 1] == b'"':
+    failed = head is not None and head[1] is not None and int(head[1]) >= HTTPStatus.BAD_REQUEST
+    if head is None or failed or buffer[head.end() : head.end() + 1] == b'"':
         raise _refusal(bytes(buffer))
     del buffer[: head.end()]
     if buffer[:1] == b"]":
@@ -86,21 +90,18 @@ def _read_rows(buffer: bytearray, source: Iterator[bytes]) -> Generator[ListedRo
     rest = bytes(buffer[end:])
     ended = re.fullmatch(rb"\s*\]\s*(,\s*\"[a-z]+\"\s*:\s*(\d+|null)\s*)*\}\s*", rest) is not None
     status = re.search(rb'"status"\s*:\s*(\d+)', rest)
-    if ended and status is not None and int(status[1]) >= 400:
+    if ended and status is not None and int(status[1]) >= HTTPStatus.BAD_REQUEST:
         raise _refusal(b'{"status":%b,"response":[]}' % status[1])
     return ended
 
 
 def _last_boundary(buffer: bytearray) -> int | None:
     """Return the position of the last `}` that could end a row, None where there is none."""
-    found = None
-    begin = max(0, len(buffer) - 65536)
-    for found in _BETWEEN.finditer(buffer, begin):
-        pass
-    if found is None and begin:
-        for found in _BETWEEN.finditer(buffer):
-            pass
-    return found.start() if found is not None else None
+    for begin in (max(0, len(buffer) - _TAIL), 0):
+        found = deque(_BETWEEN.finditer(buffer, begin), maxlen=1)
+        if found:
+            return found[0].start()
+    return None
 
 
 def _decode(text: bytes) -> Generator[ListedRow | OddRow, None, int]:

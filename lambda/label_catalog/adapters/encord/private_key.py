@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from encord.configs import SshConfig
 from encord.http.constants import RequestsSettings
@@ -18,13 +19,13 @@ def ssh_config(text: str, passphrase: str | None, domain: str, settings: Request
     The SDK's own errors may hold the whole key (a ValueError for a key that is not Ed25519), so they are not chained.
     """
     config = None
-    try:
-        config = SshConfig.from_ssh_private_key(normalised(text), passphrase, requests_settings=settings, domain=domain)
-    except Exception:  # noqa: BLE001, S110 - whatever is raised may hold the key's text  # nosec B110
-        pass
+    pem = normalised(text)
+    with suppress(Exception):  # whatever is raised may hold the key's text
+        config = SshConfig.from_ssh_private_key(pem, passphrase, requests_settings=settings, domain=domain)
     if config is None:
         raise PermanentError(
-            "private_key", "the Encord private key cannot be used: it must be an OpenSSH Ed25519 key, its passphrase right"
+            "private_key",
+            "the Encord private key cannot be used: it must be an OpenSSH Ed25519 key, its passphrase right",
         )
     return config
 
@@ -33,7 +34,9 @@ def normalised(text: str) -> str:
     r"""Undo what pasting does to a key: CRLF, newlines that became spaces or a literal \n, a lost last newline."""
     found = _OPENSSH.search(text)
     if found is None:
-        raise PermanentError("private_key", "the Encord private key cannot be used: it is not a whole OpenSSH private key")
+        raise PermanentError(
+            "private_key", "the Encord private key cannot be used: it is not a whole OpenSSH private key"
+        )
     packed = re.sub(r"\\[rn]|\s", "", found[1])
     lines = [packed[begin : begin + _LINE] for begin in range(0, len(packed), _LINE)]
     begin_line = "-----BEGIN OPENSSH PRIVATE KEY-----"  # pragma: allowlist secret - what a key begins with, and no key

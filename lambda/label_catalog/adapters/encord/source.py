@@ -1,4 +1,4 @@
-"""Encord through its SDK, always with bounded time-outs, and the listing of label rows beside it. Nothing here writes."""
+"""Encord through its SDK, with bounded time-outs, and the listing of label rows beside it. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ SDK_SETTINGS = RequestsSettings(
 TRIES = 4
 _PIECE = 256 * 1024
 # What happens to a task when its label may have changed or moved; not assign and release.
-_KINDS = [TaskActionType.SUBMIT, TaskActionType.APPROVE, TaskActionType.MOVE, TaskActionType.REJECT, TaskActionType.SKIP]
+_KINDS = [
+    TaskActionType.SUBMIT,
+    TaskActionType.APPROVE,
+    TaskActionType.MOVE,
+    TaskActionType.REJECT,
+    TaskActionType.SKIP,
+]
 
 
 class EncordFeeds:
@@ -83,7 +89,6 @@ class EncordFeeds:
     def projects(self, wanted: Iterable[str]) -> list[ProjectInfo]:
         """Return projects. See Encord."""
         names = sorted(wanted)
-        self._projects = {}
         with _translated("the projects"):
             client = self._client()
             found = [client.get_project(name) for name in names] if names else list(client.list_projects())
@@ -211,7 +216,9 @@ def _translated(what: str) -> Iterator[None]:
     except ExportError:
         raise
     except (AuthenticationError, SshKeyNotFound) as error:
-        refused: ExportError = KeyRefusedError("key_refused", f"Encord refuses the private key for {what}: {_kind(error)}")
+        refused: ExportError = KeyRefusedError(
+            "key_refused", f"Encord refuses the private key for {what}: {_kind(error)}"
+        )
         raise refused from None
     except (AuthorisationError, MethodNotAllowedError) as error:
         raise PermanentError("no_access", f"Encord does not let the key read {what}: {_kind(error)}") from None
@@ -221,7 +228,14 @@ def _translated(what: str) -> Iterator[None]:
         raise PermanentError("encord_refused", f"Encord refuses the request for {what}: {_kind(error)}") from None
     except EncordException as error:
         raise RetryableError("encord_unavailable", f"Encord did not give {what}: {_kind(error)}") from None
-    except (requests.exceptions.RequestException, ValueError, KeyError, AttributeError, AssertionError, TypeError) as error:
+    except (
+        requests.exceptions.RequestException,
+        ValueError,
+        KeyError,
+        AttributeError,
+        AssertionError,
+        TypeError,
+    ) as error:
         # pydantic's validation errors are ValueErrors: an answer of another form than this SDK reads.
         raise RetryableError("malformed_answer", f"the SDK cannot read {what}: {_kind(error)}") from None
 

@@ -1,0 +1,51 @@
+"""Proves from inside that this version can work: what a deploy asks before it uses the version. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from label_export.core.errors import ExportError, where
+
+from label_catalog import __version__
+from label_catalog.core.places import Places
+from label_catalog.toolbox import Toolbox
+
+_PROJECTS = 20  # of the allow list that are asked for
+
+
+def self_check(tools: Toolbox) -> dict[str, Any]:
+    """Return `{"ok", "version", "checks": [{"name", "ok", "detail", "reason"?}]}`, without any secret."""
+    checks: dict[str, Callable[[], str]] = {
+        "encord": lambda: _encord(tools),
+        "bucket": lambda: _bucket(tools),
+        "export queue": lambda: f"{tools.live_lane.depth()['waiting']} messages wait",
+        "backfill queue": lambda: f"{tools.backfill_lane.depth()['waiting']} messages wait",
+        "catalog queue": lambda: f"{tools.queue.ask()} answers",
+    }
+    results = [_judged(tools, name, check) for name, check in checks.items()]
+    return {"ok": all(result["ok"] for result in results), "version": __version__, "checks": results}
+
+
+def _judged(tools: Toolbox, name: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"name": name, "ok": True, "detail": check()}
+    except ExportError as error:
+        result = {"name": name, "ok": False, "reason": error.reason, "detail": str(error)}
+    except Exception as error:  # noqa: BLE001 - the other checks say more; the text could hold anything
+        result = {"name": name, "ok": False, "reason": "unexpected", "detail": where(error)}
+    tools.telemetry.log("ERROR", "self_check_failed", check=name, reason=result["reason"], detail=result["detail"])
+    return result
+
+
+def _encord(tools: Toolbox) -> str:
+    wanted = sorted(tools.settings.projects)[:_PROJECTS]
+    found = tools.encord.projects(wanted)
+    return f"{tools.settings.encord_domain} accepts the key, which can read {len(found)} projects"
+
+
+def _bucket(tools: Toolbox) -> str:
+    projects = sorted(tools.settings.projects)[:1] or ["self-check"]
+    next(iter(tools.bucket.list(Places(projects[0]).tombstones)), None)
+    tools.documents.load(Places(projects[0]).reconcile)
+    return f"{tools.settings.bucket} can be listed and read"

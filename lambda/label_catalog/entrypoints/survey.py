@@ -1,0 +1,185 @@
+"""Compares a whole project with the bucket: what census, deep sample and backfill have in common.
+
+Every run lists both sides again, since a listing has no pages to continue at. What a run found out about objects is
+kept (`state/known.gz`), and what it queued (the cursor), so that each run gets further.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from label_export.core.errors import ExportError, RetryableError
+
+from label_catalog.adapters.table import Line, Table
+from label_catalog.core.comparison import Verdict, is_current
+from label_catalog.core.model import ListedRow, OddRow, ProjectInfo, TooLargeError, Window
+from label_catalog.core.places import Places, listing_prefix
+from label_catalog.core.reports import Found
+from label_catalog.core.windows import filters, halves
+from label_catalog.core.work import Work
+from label_catalog.toolbox import QUEUE_STEP, OutOfTimeError, Toolbox, batched, change
+
+_ROWS = 2000
+_UNITS = 200
+_LOOKS = 2000
+_WINDOW_TRIES = 3
+_BUCKETS = 10_000  # of a sample: a hundredth of a percent
+
+
+@dataclass(slots=True)
+class Survey:
+    """One look at a project."""
+
+    tools: Toolbox
+    project: ProjectInfo
+    places: Places
+    table: Table
+    odd: Found = field(default_factory=Found)
+    feeds: dict[str, str] = field(default_factory=dict)
+    _odd_seen: set[str] = field(default_factory=set)
+
+    def list_encord(self, since: datetime | None) -> None:
+        """Note every label row, or those edited after `since`, and check them against the stages' tasks."""
+        if since is None:
+            self._list(Window())
+            self._cross_check()
+        else:
+            self._list(Window(after=since))
+
+    def list_bucket(self) -> None:
+        """Note every object under the project's keys."""
+        tools = self.tools
+        prefix = listing_prefix(tools.settings.key_template, self.project.project_hash)
+        objects = tools.timed(tools.bucket.list(prefix))
+        self.table.add_objects(found for found in objects if not self.places.is_own(found.key))
+
+    def look(self) -> None:
+        """Learn the edit time of every selected label's object: from what is known, else by asking S3."""
+        known = self.table.folder / "known.gz"
+        if self.tools.bucket.download(self.places.known, known):
+            self.table.apply_known(known)
+        after, asked = "", 0
+        try:
+            while keys := self.table.not_looked_at(after, _LOOKS):
+                self.tools.check_time()
+                self.table.looked_at(self.tools.heads(keys))
+                after, asked = keys[-1], asked + len(keys)
+        finally:
+            if asked:
+                self.table.save_known(known)
+                self.tools.bucket.upload(self.places.known, known)
+
+    def wanted(self, work: Work) -> Iterator[Line]:
+        """Yield the labels that this work has to queue, behind its cursor, in the order of their keys."""
+        share = round(self.tools.settings.sample_percent * _BUCKETS / 100)
+        for line in self.table.lines(work.cursor, selected=True):
+            if work.kind == "sample":
+                chosen = line.etag is not None and _bucket_of(line.label_hash, work.work) < share
+            else:
+                chosen = bool(work.options.get("deep")) or verdict(line) is not Verdict.CURRENT
+            if chosen:
+                yield line
+
+    def queue(self, work: Work, save: Callable[[], None]) -> None:
+        """Queue what is wanted. The cursor moves only after SQS has everything before it."""
+        for batch in batched(self.wanted(work), QUEUE_STEP):
+            self.tools.check_time()
+            changes = [change(self.project.project_hash, line.label_hash, work.kind, work.work) for line in batch]
+            self.tools.backfill_lane.send(changes)
+            self.tools.telemetry.metrics({"Queued": len(changes)}, project=self.project.project_hash)
+            work.cursor, work.queued = batch[-1].key, work.queued + len(changes)
+            save()
+
+    def _list(self, window: Window) -> None:
+        waiting = [window]
+        listings = 0
+        while waiting:
+            current = waiting.pop()
+            listings += 1
+            try:
+                self._list_window(current, bounded=True)
+            except TooLargeError:
+                latest = self.tools.now()
+                parts = halves(current, earliest=self.project.created_at, latest=latest)
+                if parts is None:
+                    self._list_window(current, bounded=False)
+                    continue
+                # The open ends stay open: clocks differ, and a row may be older than its project.
+                early = Window(current.after, parts[0].before)
+                late = Window(parts[1].after, current.before)
+                waiting += [late, early]
+        self.feeds["labelrowmetadata"] = f"answered in {listings} listing{'s' if listings > 1 else ''}"
+
+    def _list_window(self, window: Window, *, bounded: bool) -> None:
+        for attempt in range(1, _WINDOW_TRIES + 1):
+            try:
+                self._note(filters(window), bounded=bounded)
+            except RetryableError:
+                if attempt == _WINDOW_TRIES:
+                    raise
+                self.tools.check_time()
+            else:
+                return
+
+    def _cross_check(self) -> None:
+        """Find labels that the listing did not show: those of tasks in the selected stages."""
+        try:
+            for stage in self.tools.selection.selected_stages(self.project):
+                tasks = self.tools.timed(self.tools.encord.tasks(self.project, stage))
+                for batch in batched(tasks, _ROWS):
+                    self.table.add_units(batch)
+        except ExportError as error:
+            self.feeds["tasks"] = f"unavailable: {error.reason}"
+            return
+        self.feeds["tasks"] = "answered"
+        for units in batched(self.table.units_without_label(), _UNITS):
+            self.tools.check_time()
+            self._note({"data_hashes": units}, bounded=False)
+
+    def _note(self, wanted: dict[str, Any], *, bounded: bool) -> None:
+        tools, kinds = self.tools, self.project.kinds
+        for batch in batched(tools.encord.rows(self.project.project_hash, wanted, bounded=bounded), _ROWS):
+            tools.check_time()
+            for row in batch:
+                if isinstance(row, OddRow):
+                    self._note_odd(row)
+            rows = [row for row in batch if isinstance(row, ListedRow)]
+            self.table.add_blank(row.data_hash for row in rows if row.label_hash is None)
+            begun = (row for row in rows if row.label_hash is not None)
+            self.table.add_rows(
+                (tools.key(self.project, row), row, tools.selection.selects(row, kinds)) for row in begun
+            )
+
+    def _note_odd(self, row: OddRow) -> None:
+        name = row.label_hash or row.data_hash or row.data_title or row.problem
+        if name in self._odd_seen:
+            return
+        self._odd_seen.add(name)
+        self.odd.add(label_hash=row.label_hash, data_hash=row.data_hash, title=row.data_title, problem=row.problem)
+        self.tools.telemetry.log(
+            "WARNING",
+            "odd_row",
+            project_hash=self.project.project_hash,
+            label_hash=row.label_hash,
+            data_hash=row.data_hash,
+            problem=row.problem,
+        )
+
+
+def verdict(line: Line) -> Verdict:
+    """Return how the bucket stands for a label of the table."""
+    if line.etag is None or line.modified_at is None:
+        return Verdict.MISSING
+    return Verdict.CURRENT if is_current(line.edited_at, line.stored_edit, line.modified_at) else Verdict.STALE
+
+
+def _bucket_of(label_hash: str, work: str) -> int:
+    digest = hashlib.sha256(f"{work}/{label_hash}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % _BUCKETS
+
+
+__all__ = ["OutOfTimeError", "Survey", "verdict"]
