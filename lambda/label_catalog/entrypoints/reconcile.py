@@ -1,7 +1,7 @@
 """Finds by events what webhooks missed: task actions since the watermark, and edits since then.
 
-The watermark is the time of the newest action that was dealt with, by Encord's clock, never by ours. It moves only after
-SQS has every message. Each run begins `overlap` before it, because actions may appear late.
+The watermark is the time of the newest action that was dealt with, by Encord's clock, never by ours. It moves only
+after SQS has every message. Each run begins `overlap` before it, because actions may appear late.
 """
 
 from __future__ import annotations
