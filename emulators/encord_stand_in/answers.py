@@ -8,7 +8,7 @@ JSON object; ``encord.http.error_utils`` has the error names. Success: ``{"statu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     refused: str | None = None  # why the request was refused, for the counters
     cache_key: tuple[Any, ...] | None = None  # equal keys have equal bodies: the compressed body may be kept
+    stream: Iterator[bytes] | None = None  # instead of a body: pieces that are made while they are sent
 
     @property
     def size(self) -> int:
@@ -59,6 +60,17 @@ def json_answer(status: int, value: Any, *, refused: str | None = None) -> Answe
 def enveloped(response: Iterable[bytes], settings: Settings, *, cache_key: tuple[Any, ...] | None = None) -> Answer:
     """Put a response that is already serialised into the envelope, without touching its bytes."""
     return Answer(200, _envelope(tuple(response), 200, None, settings, error=False), cache_key=cache_key)
+
+
+def streamed(response: Iterator[bytes]) -> Answer:
+    """Put a response into the compact envelope piece by piece; nothing is kept and nothing is compressed."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b'{"status":200,"response":'
+        yield from response
+        yield b"}"
+
+    return Answer(200, stream=pieces())
 
 
 def error(name: str, settings: Settings, *, payload: Any = None, refused: str | None = None) -> Answer:

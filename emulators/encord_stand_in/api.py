@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from encord_stand_in import legacy, rest
 from encord_stand_in.answers import Answer, error, json_answer
@@ -49,11 +50,14 @@ class Api:
                 verify_rest(request, self._state.keys, now=time.time(), tolerance=settings.clock_tolerance_seconds)
             except RefusedError as exc:
                 return json_answer(401, {"message": "Authentication failed"}, refused=exc.reason)
-            return self._rest.answer(request.method, path)
+            asked = parse_qs(urlsplit(request.target).query)
+            return self._rest.answer(request.method, path, asked, settings)
         return json_answer(404, {"message": "Not found"}, refused="unknown_path")
 
     async def encoded(self, answer: Answer, request_headers: Mapping[str, str]) -> Answer:
         """Compress the body where client and settings allow it; big bodies in a thread, known bodies once."""
+        if answer.stream is not None:
+            return answer
         accepted = request_headers.get("accept-encoding", "")
         if not self._state.settings.gzip or "gzip" not in accepted or answer.size < _SMALLEST_GZIPPED:
             return answer

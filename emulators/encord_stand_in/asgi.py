@@ -40,6 +40,14 @@ def start_message(answer: Answer, length: int) -> dict[str, Any]:
 
 async def send_answer(send: Send, answer: Answer) -> None:
     """Send an answer; a body of many megabytes in chunks, so that others are served between them."""
+    if answer.stream is not None:
+        start = start_message(answer, 0)
+        start["headers"] = [header for header in start["headers"] if header[0] != b"content-length"]
+        await send(start)
+        for piece in answer.stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     await send(start_message(answer, answer.size))
     if answer.size <= CHUNK:
         await send({"type": "http.response.body", "body": b"".join(answer.body), "more_body": False})

@@ -30,7 +30,9 @@ CONTROL_PREFIX = "/_stand_in/"
 
 _FORM_KEYS = ("payload_form", "signature", "version", "timestamp_offset", "successor_header", "extra")
 _DEFAULT_EVENT = "task_completed_event"
+_ACTIONS = ("assign", "approve", "submit", "move", "reject", "release", "skip")
 _MOST_GENERATED = 1_000_000
+_MOST_SYNTHETIC = 10_000_000
 _MOST_BUILT_AT_ONCE = 1000  # more rows are made when they are first asked for
 _MOST_BUILT_BYTES = 4 * 1024**3
 
@@ -55,6 +57,9 @@ def control_app(state: State) -> Starlette:
         ("DELETE", "webhooks", control.remove_webhooks),
         ("DELETE", "webhooks/{webhook_id}", control.remove_webhooks),
         ("POST", "complete-task", control.complete_task),
+        ("POST", "move-task", control.move_task),
+        ("POST", "save-labels", control.save_labels),
+        ("POST", "synthetic-project", control.add_synthetic),
         ("POST", "send-webhook", control.send_webhook),
         ("POST", "giant-rows", control.add_generated),
         ("POST", "access", control.access),
@@ -108,15 +113,22 @@ class Control:
         return JSONResponse({"deleted": row.label_hash})
 
     async def change_row(self, request: Request) -> Response:
-        """Change a row without sending anything: its edit time, its form, or whether the row tells its edit time."""
+        """Change a row without sending anything: edit time, its form, whether it is shown, title, what is listed."""
         row = self._state.projects.row(label_hash=request.path_params["label_hash"])
-        body = await _json(request, {"edited_at", "time_form", "hide_edit_time"})
+        body = await _json(request, {"edited_at", "time_form", "hide_edit_time", "data_title", "listing"})
+        if not isinstance(body.get("listing", {}), dict):
+            raise BadRequestError("listing must be an object")
+        row.odd = body.get("listing", row.odd)
+        if "data_title" in body:
+            row.rename(str(body["data_title"]))
         if "time_form" in body:
             if body["time_form"] not in times.TIME_FORMS:
                 raise BadRequestError(f"time_form must be one of {', '.join(times.TIME_FORMS)}")
             row.time_form = body["time_form"]
         row.hidden_time = _boolean(body, "hide_edit_time", row.hidden_time)
-        instant = _time(body, "edited_at") or row.last_edited_at
+        instant = _time(body, "edited_at") or (
+            row.last_edited_at if "time_form" in body or "hide_edit_time" in body else None
+        )
         if instant is not None:
             row.touch(instant)
         return JSONResponse(_row(row))
@@ -157,6 +169,37 @@ class Control:
         deliveries = await self._deliver([row], sending) if send else []
         return JSONResponse({**answer, "deliveries": deliveries})
 
+    async def move_task(self, request: Request) -> Response:
+        """Move a task to a stage; label and edit time stay, and no webhook is sent unless ``deliver`` says so."""
+        keys = {"label_hash", "data_hash", "stage", "action", "at", "deliver", "event_type"}
+        body = await _json(request, keys, required={"stage"})
+        row, stage = self._named_row(body), str(body["stage"])
+        action = str(body.get("action", "move"))
+        if action not in _ACTIONS:
+            raise BadRequestError(f"action must be one of {', '.join(_ACTIONS)}")
+        titles = [item["title"] for item in self._state.projects.project(row.project_hash).public["workflow"]["stages"]]
+        if stage not in titles:
+            raise BadRequestError(f"stage must be one of {', '.join(titles)}")
+        self._state.projects.move(row, stage, action, at=_time(body, "at"))
+        sent = await self._deliver([row], _Sending.read(body)) if _boolean(body, "deliver", False) else []
+        return JSONResponse({**_row(row), "project_hash": row.project_hash, "deliveries": sent})
+
+    async def save_labels(self, request: Request) -> Response:
+        """Change a label as the SDK's save does: no later edit time, no task action, no webhook."""
+        row = self._named_row(await _json(request, {"label_hash", "data_hash"}))
+        if row.label_hash is None:
+            raise BadRequestError("the row was never initialised")
+        self._state.projects.save(row)
+        return JSONResponse(_row(row))
+
+    async def add_synthetic(self, request: Request) -> Response:
+        """Add a project of very many rows."""
+        body = await _json(request, {"rows"}, required={"rows"})
+        count = _whole(body, "rows", 0)
+        if count > _MOST_SYNTHETIC:
+            raise BadRequestError(f"rows must be at most {_MOST_SYNTHETIC}")
+        return JSONResponse({"project_hash": self._state.projects.add_synthetic(count).project_hash, "rows": count})
+
     async def send_webhook(self, request: Request) -> Response:
         """Send a webhook about label rows without changing them."""
         keys = {"label_hash", "data_hash", "label_hashes", "event_type", "duplicates"}
@@ -167,7 +210,7 @@ class Control:
 
     async def add_generated(self, request: Request) -> Response:
         """Add rows of a chosen size; big ones are made before the answer, in a thread."""
-        keys = {"frames", "objects", "tracked", "count", "project_hash", "spread_seconds"}
+        keys = {"frames", "objects", "tracked", "count", "project_hash", "spread_seconds", "stage"}
         body = await _json(request, keys, required={"frames", "objects"})
         projects = self._state.projects
         project = projects.project(body["project_hash"]) if body.get("project_hash") else next(iter(projects))
@@ -178,7 +221,7 @@ class Control:
         if count > _MOST_GENERATED or (at_once and sum(spec.estimated_bytes for spec in specs) > _MOST_BUILT_BYTES):
             raise BadRequestError("these rows would be too many or too big")
         spread = timedelta(seconds=_whole(body, "spread_seconds", 1))
-        rows = projects.add_generated(project, specs, spread=spread)
+        rows = projects.add_generated(project, specs, spread=spread, stage=str(body.get("stage", "Annotate")))
         sizes: list[int | None] = [None] * len(rows)
         if at_once:
             settings = self._state.settings

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from encord_stand_in.answers import Answer, array, enveloped, error
+from encord_stand_in.answers import Answer, array, enveloped, error, streamed
 from encord_stand_in.listing import InvalidFilterError, list_rows
 from encord_stand_in.projects import LabelRow, NotFoundError, Project, Projects
 from encord_stand_in.rows.filters import shown_row
@@ -118,6 +118,10 @@ class LegacyApi:
         return project
 
     def _list(self, project: Project, query: Query, settings: Settings) -> Answer:
+        if project.synthetic is not None:
+            if 0 < settings.largest_listing < len(project.synthetic.numbers(query.payload)):
+                raise LegacyError("UNKNOWN_ERROR", reason="listing_too_large")
+            return streamed(project.synthetic.listing(query.payload))
         try:
             rows = list_rows(project, query.payload)
         except InvalidFilterError as exc:

@@ -115,7 +115,7 @@ def _strings(payload: dict[str, Any], name: str) -> frozenset[str] | None:
 
 
 def _shown(row: LabelRow, payload: dict[str, Any]) -> dict[str, Any]:
-    shown = dict(row.metadata)
+    shown = {**row.metadata, **row.odd}
     if not payload.get("include_workflow_graph_node", True):
         shown["workflow_graph_node"] = None
     if not payload.get("include_client_metadata", False):

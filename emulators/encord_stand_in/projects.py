@@ -16,8 +16,10 @@ from encord_stand_in.rows.giant import GiantSpec
 from encord_stand_in.rows.names import PROJECT_NAMES, identifier
 from encord_stand_in.rows.serialise import row_bytes
 from encord_stand_in.settings import Settings
+from encord_stand_in.synthetic import SyntheticRows
 from encord_stand_in.times import TimeForm
 
+_STATUS_OF_STAGE = {"Annotate": "ASSIGNED", "Review": "IN_REVIEW", "Complete": "COMPLETED"}
 _STAGE_AFTER = {"task_submitted_event": ("Review", "IN_REVIEW"), "task_completed_event": ("Complete", "COMPLETED")}
 
 
@@ -38,6 +40,7 @@ class LabelRow:
     spec: GiantSpec | None = None
     revision: int = 0
     hidden_time: bool = False  # serve the row without its last_edited_at
+    odd: dict[str, Any] = field(default_factory=dict)  # put over what the listing shows of the row
     _middle: bytes | None = None
     _parts: tuple[Settings, tuple[bytes, ...]] | None = None
 
@@ -96,6 +99,21 @@ class LabelRow:
         self.metadata["last_edited_at"] = times.render(instant, times.listing_form(self.time_form))
         self._parts = None
 
+    def forget_bytes(self) -> None:
+        """Serialise the row again when it is next asked for."""
+        self._parts = None
+
+    def rename(self, title: str) -> None:
+        """Give the data unit another title; the edit time stays."""
+        self.metadata["data_title"] = title
+        if self.base is not None:
+            units = {
+                name: {**unit, "data_title": title} if len(self.base["data_units"]) == 1 else unit
+                for name, unit in self.base["data_units"].items()
+            }
+            self.base = {**self.base, "data_title": title, "data_units": units}
+        self.forget_bytes()
+
     def initialise(self) -> None:
         """Make the empty label row of a unit that had none: what ``labelrow``/PUT does at Encord."""
         now = datetime.now(UTC)
@@ -106,6 +124,14 @@ class LabelRow:
         self.touch(now)
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that happened to a task, as the feed shows it."""
+
+    at: datetime
+    public: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Project:
     """A project as the REST API gives it, its ontology, and its label rows in order."""
@@ -114,6 +140,21 @@ class Project:
     ontology: dict[str, Any]
     rows: list[LabelRow] = field(default_factory=list)
     accessible: bool = True
+    actions: list[Action] = field(default_factory=list)
+    synthetic: SyntheticRows | None = None  # rows that are made while they are sent
+
+    def act(self, row: LabelRow, kind: str, stage: str, at: datetime) -> None:
+        """Note an action on a row's task; ``stage`` is the title of the stage in which it happened."""
+        public = {
+            "projectUuid": self.project_hash,
+            "taskUuid": row.metadata["task_uuid"],
+            "timestamp": times.render(at, "iso"),
+            "actionType": kind,
+            "workflowStageUuid": self.stage(stage)["uuid"],
+            "dataUnitUuid": row.data_hash,
+            "actorEmail": f"person-{len(self.actions) % 3}@example.com",
+        }
+        self.actions.append(Action(at, public))
 
     @property
     def project_hash(self) -> str:
@@ -199,6 +240,19 @@ class Projects:
         if row.label_hash is not None:
             del self._by_label[row.label_hash]
 
+    def move(self, row: LabelRow, stage: str, kind: str, *, at: datetime | None = None) -> None:
+        """Move a row's task to a stage by an action that leaves label and edit time alone."""
+        project = self.project(row.project_hash)
+        before = row.metadata["workflow_graph_node"]["title"]
+        row.metadata["workflow_graph_node"] = project.stage(stage)
+        row.metadata["annotation_task_status"] = _STATUS_OF_STAGE.get(stage, "ASSIGNED")
+        project.act(row, kind, before, at or datetime.now(UTC))
+
+    def save(self, row: LabelRow) -> None:
+        """Do what the SDK's ``save`` does: a changed label, with neither a later edit time nor a task action."""
+        row.revision += 1
+        row.forget_bytes()
+
     def complete(
         self, row: LabelRow, event_type: str, *, edited_at: datetime | None = None, change: bool = True
     ) -> None:
@@ -208,7 +262,9 @@ class Projects:
         time given, for tests of equal and going-back times. An uninitialised row only changes its stage.
         """
         stage, status = _STAGE_AFTER.get(event_type, _STAGE_AFTER["task_completed_event"])
-        row.metadata["workflow_graph_node"] = self.project(row.project_hash).stage(stage)
+        project, before = self.project(row.project_hash), row.metadata["workflow_graph_node"]["title"]
+        project.act(row, "submit" if stage == "Review" else "approve", before, datetime.now(UTC))
+        row.metadata["workflow_graph_node"] = project.stage(stage)
         row.metadata["annotation_task_status"] = status
         if row.label_hash is None:
             return
@@ -219,18 +275,31 @@ class Projects:
         later = now if row.last_edited_at is None else row.last_edited_at + times.resolution(row.time_form)
         row.touch(edited_at or max(now, later))
 
-    def add_generated(self, project: Project, specs: Iterable[GiantSpec], *, spread: timedelta) -> list[LabelRow]:
+    def add_synthetic(self, count: int) -> Project:
+        """Add a project of ``count`` completed rows that are made while they are sent."""
+        first = next(iter(self))
+        project_hash = identifier("synthetic", count, "project")
+        stages = first.public["workflow"]["stages"]
+        public = {**first.public, "projectHash": project_hash, "title": f"Synthetic {count}"}
+        project = Project(public, first.ontology)
+        project.synthetic = SyntheticRows(count, {stage["title"]: stage["uuid"] for stage in stages})
+        self._projects[project_hash] = project
+        return project
+
+    def add_generated(
+        self, project: Project, specs: Iterable[GiantSpec], *, spread: timedelta, stage: str = "Annotate"
+    ) -> list[LabelRow]:
         """Add rows of a chosen size; those that exist already are kept. Each is edited ``spread`` after the one before.
 
         The first has the project's own last edit time, so that they are as deterministic as everything else.
         """
         edited = times.parse(project.public["lastEditedAt"])
         dataset = {key: project.rows[0].metadata[key] for key in ("dataset_hash", "dataset_title")}
-        rows = []
+        rows: list[LabelRow] = []
         for spec in specs:
             instant = edited + spread * spec.index
             text = times.render(instant, "iso")
-            made = giant.metadata(spec, stage=project.stage("Annotate"), dataset=dataset, edited=text)
+            made = giant.metadata(spec, stage=project.stage(stage), dataset=dataset, edited=text)
             existing = self._by_label.get(made["label_hash"])
             if existing is None:
                 existing = LabelRow(project.project_hash, spec.key, made, "iso", instant, spec=spec)

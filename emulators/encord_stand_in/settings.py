@@ -25,6 +25,10 @@ class Settings:
     gzip_level: int = 1
     clock_tolerance_seconds: int = 300
     multi_label_limit: int = 1000
+    page_size: int = 100  # of the paged feeds
+    task_actions: Literal["served", "refused", "absent"] = "served"
+    task_actions_lag_seconds: int = 0  # how late an action appears
+    largest_listing: int = 0  # rows; a larger listing is refused as too slow (0: none is)
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         """Return the settings with these changes; ValueError names the first one that is not possible."""
