@@ -1,0 +1,144 @@
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Lookup: the environment variables that reach AWS, only for the environment that is meant."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: checked_environment
+short_description: Return a play's environment once it is known to be the one that is meant
+description:
+  - Returns the given environment variables if the environment is named, if its removal is confirmed where it is to be
+    removed, and if the credentials that they lead to belong to the given account. Fails otherwise, with what to do.
+  - As a play's C(environment), it holds for each module of each collection. Ansible works it out for each task, so that
+    neither C(--tags), C(--skip-tags), C(--start-at-task), C(--step) nor C(--limit) leaves it out.
+author: The label-export contributors
+options:
+  _terms:
+    description: The environment variables, one dictionary.
+    type: list
+    elements: dict
+    required: true
+  name:
+    description: The name of the system.
+    type: str
+    required: true
+  environment:
+    description: The name of the environment.
+    type: str
+    required: true
+  account_id:
+    description: The account that the credentials have to belong to, 12 digits.
+    type: str
+    required: true
+  state:
+    description: Whether the environment is to be present or absent.
+    type: str
+    default: present
+  confirmed:
+    description: The name of the environment whose removal is confirmed.
+    type: str
+    default: ""
+  settings_file:
+    description: The file that messages name.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show which variables lead to the account
+  ansible.builtin.debug:
+    msg: "{{ lookup('label_export.aws.checked_environment', {'AWS_PROFILE': 'dev'}, name='label-export',
+                    environment='dev', account_id='123456789012', settings_file='label_export.yml') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - The given environment variables. Where they name an endpoint, each variable of the shell that does so has it too.
+  type: list
+  elements: dict
+"""
+
+import os
+import re
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.label_export.aws.plugins.plugin_utils.caller import (
+    UnknownCallerError,
+    caller,
+    endpoint_variables,
+    endpoints_elsewhere,
+)
+
+ENVIRONMENT = re.compile(r"[a-z][a-z0-9]{0,15}")
+NAME = re.compile(r"[a-z][a-z0-9-]{1,23}")
+ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+class LookupModule(LookupBase):
+    """Checks the environment, then the account."""
+
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        """Return the term, for one AWS. Raises AnsibleLookupError when it is not what is meant."""
+        self.set_options(var_options=variables, direct=kwargs)
+        given = {name: str(value) for name, value in terms[0].items()}
+        message = unmeant(self.get_options()) or elsewhere(given, self.get_option("settings_file"))
+        if message:
+            raise AnsibleLookupError(message)
+        account, settings_file = self.get_option("account_id"), self.get_option("settings_file")
+        try:
+            found = caller(given, settings_file)
+        except UnknownCallerError as error:
+            raise AnsibleLookupError(str(error)) from None  # its text says the cause, which Ansible would append
+        if found.account != account:
+            raise AnsibleLookupError(
+                f"The credentials belong to account {found.account} ({found.arn}), but label_export_account_id is "
+                f"{account}. "
+                f"Use credentials of that account (AWS_PROFILE or label_export_aws_profile), or correct "
+                f"{settings_file}."
+            )
+        return [one_aws(given)]
+
+
+def one_aws(given: dict[str, str]) -> dict[str, str]:
+    """Return the variables with one endpoint for all services: what the shell has for single ones would come first."""
+    url = given.get("AWS_ENDPOINT_URL")
+    return {**given, **(dict.fromkeys(endpoint_variables(os.environ), url) if url else {})}
+
+
+def unmeant(options: dict[str, Any]) -> str:
+    """Return why the environment is not one that somebody means; empty when it is."""
+    environment, settings_file = options["environment"], options["settings_file"]
+    named = ENVIRONMENT.fullmatch(environment) and NAME.fullmatch(options["name"])
+    if not (named and ACCOUNT.fullmatch(options["account_id"])):
+        return (
+            f"label_export_name is '{options['name']}', label_export_environment '{environment}' and "
+            f"label_export_account_id '{options['account_id']}', which do not name an environment. Run the playbook "
+            f"without "
+            f"options that leave tasks out (--skip-tags, --start-at-task): it then says what is wrong in "
+            f"{settings_file}."
+        )
+    if options["state"] == "absent" and options["confirmed"] != environment:
+        return (
+            f"This removes the environment '{environment}', and label_export_destroy is '{options['confirmed']}'. To "
+            f"confirm "
+            f"the removal, add -e label_export_destroy={environment}."
+        )
+    return ""
+
+
+def elsewhere(given: dict[str, str], settings_file: str) -> str:
+    """Return which variables of the shell send requests to something other than AWS; empty when none does."""
+    found = {} if given.get("AWS_ENDPOINT_URL") else endpoints_elsewhere({**os.environ, **given})
+    if not found:
+        return ""
+    listed = ", ".join(f"{name} ({url})" for name, url in found.items())
+    return (
+        f"The environment variable {listed} of your shell sends requests to something other than AWS. Type: "
+        f"unset {' '.join(found)}. For an AWS other than Amazon's, set label_export_aws_endpoint_url in "
+        f"{settings_file}."
+    )

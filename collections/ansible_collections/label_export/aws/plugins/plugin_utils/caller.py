@@ -1,0 +1,197 @@
+"""Asks AWS whose credentials the modules of a task would use, and says why where there is no answer.
+
+No task is needed for it, so that no option of ansible-playbook can leave it out (lookup ``checked_environment``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import botocore.config
+import botocore.exceptions as errors
+import botocore.session
+
+# One variable for all services, one for each (SDK guide, service-specific endpoints); AWS_URL is amazon.aws's own.
+ENDPOINT_VARIABLE = re.compile(r"AWS_ENDPOINT_URL(_\w+)?|AWS_URL")
+# The domains of AWS's partitions, and of a VPC's own endpoints in them.
+AMAZON = re.compile(r"(.+\.)?(amazonaws\.(com|com\.cn|eu)|api\.aws|aws\.dev|c2s\.ic\.gov|sc2s\.sgov\.gov)")
+
+
+class Caller(NamedTuple):
+    """Who signs the requests."""
+
+    account: str
+    arn: str
+
+
+class UnknownCallerError(Exception):
+    """AWS did not say who calls. The text says why, and what to do."""
+
+
+def endpoints_elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that send an SDK's requests to something other than AWS, with their values."""
+    found = endpoint_variables(environment)
+    return {name: url for name, url in found.items() if not AMAZON.fullmatch(urlsplit(url).hostname or "")}
+
+
+def endpoint_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that name an endpoint for an SDK, with their values."""
+    return {name: url for name, url in sorted(environment.items()) if url and ENDPOINT_VARIABLE.fullmatch(name)}
+
+
+@contextmanager
+def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
+    """Add environment variables to this process for a while, as the modules of the task will have them."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def caller(environment: Mapping[str, str], settings_file: str) -> Caller:
+    """Return the account and the ARN of the credentials that a task with this environment uses.
+
+    Args:
+        environment: What is added to the process's own environment variables.
+        settings_file: The file in which a person names the profile.
+
+    Raises:
+        UnknownCallerError: with the reason, and what to do.
+    """
+    with environment_of(environment):
+        session = botocore.session.Session()
+        profile = session.profile or session.get_config_variable("profile") or "default"
+        # Asked first: the SDK would prompt for the code, on a terminal that a task does not have.
+        if needs_mfa(session, profile) and not os.environ.get("AWS_ACCESS_KEY_ID"):
+            raise UnknownCallerError(
+                f"The profile '{profile}' has an mfa_serial: it needs a code from your MFA device, which a playbook "
+                f"cannot ask "
+                f'for. Type: eval "$(aws configure export-credentials --profile {profile} --format env)" and enter '
+                f"the code, "
+                "then run the playbook again in this shell, with label_export_aws_profile empty and AWS_PROFILE not "
+                "set."
+            )
+        try:
+            client = session.create_client("sts", config=botocore.config.Config(connect_timeout=10))
+            answer = client.get_caller_identity()
+        # Whatever a provider of credentials raises becomes a sentence.
+        except Exception as error:
+            raise UnknownCallerError(problem(error, session, profile, settings_file)) from error
+    return Caller(answer["Account"], answer["Arn"])
+
+
+def problem(error: Exception, session: Any, profile: str, settings_file: str) -> str:
+    """Return what is wrong with the credentials, and what to do, as sentences."""
+    where = f"AWS_PROFILE or label_export_aws_profile in {settings_file}"
+    sentences: list[tuple[type | tuple[type, ...], str]] = [
+        (
+            errors.ProfileNotFound,
+            f"The profile '{profile}' is not in your AWS configuration, which has "
+            f"{', '.join(available_profiles(session)) or 'none'}. Correct {where}, or type: aws configure --profile "
+            f"{profile}",
+        ),
+        (
+            (errors.SSOError, errors.TokenRetrievalError, errors.NoAuthTokenError),
+            f"The sign-in of the profile '{profile}' has expired, or there was none. Type: aws sso login --profile "
+            f"{profile}",
+        ),
+        (
+            errors.LoginError,
+            f"The sign-in of the profile '{profile}' has expired, or there was none. Type: aws login --profile "
+            f"{profile}",
+        ),
+        (
+            errors.MissingDependencyException,
+            f"The profile '{profile}' was made by `aws login`, for which the package awscrt is missing. Type: make "
+            f"install",
+        ),
+        (
+            errors.NoCredentialsError,
+            f"There are no AWS credentials. Name a profile ({where}), or set AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY; "
+            "to make a profile, type: aws configure",
+        ),
+        (
+            errors.PartialCredentialsError,
+            f"The AWS credentials are not complete ({error}). Set all of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+            f"and, for "
+            f"temporary credentials, AWS_SESSION_TOKEN, or name a profile ({where}).",
+        ),
+        (
+            errors.CredentialRetrievalError,
+            f"The program that gives the credentials of the profile '{profile}' failed ({error}). Run it yourself to "
+            f"see why; "
+            f"it is the credential_process in your AWS configuration.",
+        ),
+        (
+            (errors.ConfigParseError, errors.ConfigNotFound, errors.InvalidConfigError, errors.UnknownCredentialError),
+            f"Your AWS configuration cannot be used ({error}). Correct ~/.aws/config or ~/.aws/credentials.",
+        ),
+        (
+            errors.SSLError,
+            f"The certificate of AWS is not trusted ({error}). Where a proxy inspects TLS, set AWS_CA_BUNDLE or "
+            f"label_export_aws_ca_bundle in {settings_file} to the file of its certificate authority.",
+        ),
+        (
+            (errors.ConnectionError, errors.HTTPClientError),
+            f"AWS cannot be reached ({error}). Check the network, HTTPS_PROXY and NO_PROXY, and label_export_region "
+            f"and "
+            f"label_export_aws_endpoint_url in {settings_file}.",
+        ),
+        (errors.ClientError, refused(error, profile, where)),
+        (OSError, f"The AWS credentials cannot be read ({error})."),
+    ]
+    for kind, sentence in sentences:
+        if isinstance(error, kind):
+            return sentence
+    kind_and_text = f"{type(error).__name__}: {error}"
+    return f"The AWS credentials of the profile '{profile}' cannot be used ({kind_and_text}). Correct {where}."
+
+
+def refused(error: Exception, profile: str, where: str) -> str:
+    """Return what to do about an answer of AWS's that is a refusal."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    advice = {
+        "ExpiredToken": f"The session has expired. Sign in again (aws sso login --profile {profile}), or get new "
+        f"temporary keys.",
+        "InvalidClientTokenId": f"AWS does not know the access key. Check {where} and AWS_ACCESS_KEY_ID, and for "
+        f"temporary "
+        "credentials AWS_SESSION_TOKEN.",
+        "SignatureDoesNotMatch": "The secret access key does not belong to the access key, or the clock is wrong.",
+        "RequestTimeTooSkewed": "The clock of this machine is wrong.",
+        "AccessDenied": f"The credentials may not do what they are to do first. For a role, check that the profile "
+        f"'{profile}' may assume it.",
+    }
+    code = {"ExpiredTokenException": "ExpiredToken", "RequestExpired": "RequestTimeTooSkewed"}.get(code, code)
+    return f"AWS refuses the credentials ({error}). {advice.get(code, f'Check {where}.')}"
+
+
+def available_profiles(session: Any) -> list[str]:
+    """Return the names of the profiles; none where the configuration cannot be read."""
+    try:
+        return sorted(session.available_profiles)
+    except errors.BotoCoreError:
+        return []
+
+
+def needs_mfa(session: Any, profile: str) -> bool:
+    """Return whether a profile, or one that it takes its credentials from, asks for an MFA code."""
+    try:
+        profiles = session.full_config.get("profiles", {})
+    except errors.BotoCoreError:
+        return False
+    seen: set[str] = set()
+    while profile in profiles and profile not in seen:
+        if {"role_arn", "mfa_serial"} <= profiles[profile].keys():  # the SDK ignores mfa_serial without a role
+            return True
+        seen.add(profile)
+        profile = profiles[profile].get("source_profile", "")
+    return False
