@@ -5,7 +5,8 @@ Authorization Reference does, and lacks one IAM call. Policies that are right on
 to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
 dashboards take no tags; a new secret's version is not what its caller named it; versions of a function that have one
 image share containers, and so an environment, and all of them are killed when the function is changed; an HTTP API
-is found by callers of its own account alone. Each correction below is one of those places; nothing is ever allowed here
+is found by callers of its own account alone; invocations of containers fail, and lose log lines, on a slow machine
+(lambda_containers.py). Each correction below is one of those places; nothing is ever allowed here
 that AWS would refuse.
 
 Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
@@ -23,6 +24,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qs
 
+import lambda_containers
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
@@ -284,6 +286,7 @@ cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
 secretsmanager._create_secret = create_secret
 lambda_svc._warm_pool_key = container_key
 lambda_svc._pool_kill_function = end_containers
+lambda_svc._invoke_rie = lambda_containers.invoking(lambda_svc._invoke_rie)
 apigateway.find_api_scope = find_api_scope
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
