@@ -6,6 +6,9 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
+# scripts/run_tests.py reads which tests failed in $(REPORTS).
+PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
+
 .PHONY: help install local demo down clean lint audit unit integration newcomer molecule bench test
 
 help: ## List what can be made
@@ -36,21 +39,20 @@ audit: install ## Have auditors of security look at everything
 	@scripts/audit
 
 unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
-	@python -m pytest -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
+	@$(PYTEST) -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/molecule/default/test_deployed.py tests/molecule/default/test_monitoring.py
 
 newcomer: install ## Type the first commands of the README, as a newcomer would
-	@python -m pytest tests/newcomer
+	@$(PYTEST) tests/newcomer
 
 molecule: install ## Test whole deployments on a local AWS
-	@python -m pytest tests/molecule
+	@$(PYTEST) tests/molecule
 
 bench: install ## Measure the exporter beside a doc-style handler
 	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
 
-test: install ## Everything that is tested
-	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) lint audit unit newcomer
-	@$(MAKE) --no-print-directory molecule
+test: install ## Everything that is tested: all steps, and what failed in them at the end
+	@python scripts/run_tests.py
 

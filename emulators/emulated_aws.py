@@ -123,8 +123,8 @@ def resource(service: str, *request: Any) -> str:
             found = parameter(form, "ResourceArn") or found
         elif name := parameter(form, "PolicyName"):
             return f"arn:aws:iam::{account}:policy{parameter(form, 'Path') or '/'}{name}"
-    if service == "lambda" and (name := json_body(body).get("FunctionName")) and path.endswith("/functions"):
-        return function_arn(str(name))
+    if service == "lambda" and (function := json_body(body).get("FunctionName")) and path.endswith("/functions"):
+        return function_arn(str(function))
     if service == "ecr":
         content = json_body(body)
         if content.get("resourceArn"):

@@ -18,6 +18,15 @@ from local_stack import LocalStack
 collect_ignore_glob = [] if "TESTED_ENVIRONMENT" in os.environ else ["*/test_*.py"]
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Print last which tests failed inside the scenarios that failed (test_scenarios.py)."""
+    yield
+    for report in terminalreporter.stats.get("failed", []):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name} in {report.nodeid.partition('[')[2].rstrip(']')}: {value}")
+
+
 @pytest.fixture(scope="session")
 def stack() -> LocalStack:
     return LocalStack()

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,54 @@ def steps(output: str) -> dict[str, str]:
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
         found[name] = found.get(name, "") + text
     return found
+
+
+def what_failed(output: str) -> list[str]:
+    """Return the tests that failed in a scenario, by the output of their steps; else the tasks that failed."""
+    found = re.findall(r"^ *(?:FAILED|ERROR) (tests/molecule/.*?)(?: - .*)?$", output, re.MULTILINE)
+    for step, text in steps(output).items():
+        if not found:
+            parts = re.split(r"^TASK \[(.*)\] \**$", text, flags=re.MULTILINE)
+            tasks = zip(parts[1::2], parts[2::2], strict=True)
+            found = [f"{step}: {task}" for task, said in tasks if re.search(r"^(fatal|failed):", said, re.MULTILINE)]
+    return list(dict.fromkeys(found))
+
+
+FAILED_TESTS = """
+INFO     [drift > verify] Executing
+TASK [Run the tests] ***
+fatal: [localhost]: FAILED! =>
+    stdout: |-
+        FAILED tests/molecule/drift/test_drift.py::test_healed[a role : Ensure] - Asser...
+        ERROR tests/molecule/drift/test_front_door.py::test_kinds
+INFO     [drift > destroy] Executing
+"""
+FAILED_TASK = """
+INFO     [drift > converge] Executing
+TASK [export_queue : Present | Ensure the queue] ***
+ok: [localhost]
+TASK [export_queue : Present | Ensure the dead-letter queue] ***
+fatal: [localhost]: FAILED! =>
+    msg: AccessDenied
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "failed"),
+    [
+        (
+            FAILED_TESTS,
+            [
+                "tests/molecule/drift/test_drift.py::test_healed[a role : Ensure]",
+                "tests/molecule/drift/test_front_door.py::test_kinds",
+            ],
+        ),
+        (FAILED_TASK, ["converge: export_queue : Present | Ensure the dead-letter queue"]),
+        ("killed", []),
+    ],
+)
+def test_what_failed_in_a_scenario_is_named(output: str, failed: list[str]) -> None:
+    assert what_failed(output) == failed
 
 
 def test_the_scenarios_are_there() -> None:
@@ -201,12 +249,20 @@ def scenarios(request: pytest.FixtureRequest) -> Iterator[Scenarios]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario_passes_and_each_step_matched_a_host(scenario: str, scenarios: Scenarios) -> None:
+def test_scenario_passes_and_each_step_matched_a_host(
+    scenario: str, scenarios: Scenarios, record_property: Callable[[str, object], None]
+) -> None:
     returncode = scenarios.result(scenario)
     log = LOGS / f"molecule-{scenario}.log"
     output = log.read_text()
     tail = "\n".join(output.splitlines()[-80:])
-    assert returncode == 0, f"{tail}\n\nThe whole output: {log}"
+    if returncode != 0:
+        failed = what_failed(output) or [f"molecule itself, with exit code {returncode}"]
+        for name in failed:
+            record_property("failed", name)  # read by conftest.py and scripts/run_tests.py
+        with log.open("a") as file:
+            file.write("\n".join(["", f"What failed in the scenario {scenario}:", *failed, ""]))
+        pytest.fail(f"{tail}\n\nThe whole output: {log}\nWhat failed in the scenario {scenario}: {', '.join(failed)}")
     ran = steps(output)
     for step in scenario_configuration(scenario)["scenario"]["test_sequence"]:
         assert hosts_matched(ran.get(step, "")) > 0, f"the step {step} of {scenario} matched no host; see {log}"

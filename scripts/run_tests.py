@@ -1,0 +1,122 @@
+"""Run every step of `make test`, also after one has failed, and name what failed at the end.
+
+A step is a target of the Makefile. Steps of one group run beside each other; their output is printed when they end. The
+scenarios run alone, because load makes a function's container start too late, and last, because they take the longest.
+A target that runs pytest writes a report of JUnit's form to $REPORTS/<target>.xml, where failed tests are found.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+# What is read here, pytest of this repository wrote.
+import xml.etree.ElementTree as ET  # nosec B405
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = (("lint", "audit"), ("unit", "newcomer"), ("molecule",))
+# pytest's report has this property for a test that ran others and names the ones that failed.
+FAILED_INSIDE = "failed"
+LAST_LINES = 3
+
+printing = threading.Lock()
+
+
+@dataclass
+class Result:
+    """What one step came to; ``failures`` names tests, or gives the last lines of a step without a report."""
+
+    step: str
+    passed: bool
+    seconds: float
+    failures: list[str]
+
+
+def failed_tests(report: Path) -> Iterator[str]:
+    """Return the failed tests of a report, each with the tests that failed inside it."""
+    for case in ET.parse(report).getroot().iter("testcase"):  # noqa: S314 - see the import # nosec B314
+        if case.find("failure") is None and case.find("error") is None:
+            continue
+        yield f"{case.get('file')}::{case.get('name')}"
+        for inside in case.iter("property"):
+            if inside.get("name") == FAILED_INSIDE:
+                yield f"  {inside.get('value')}"
+
+
+def run_step(step: str, directory: Path, logs: Path, *, alone: bool) -> Result:
+    """Run one target of the Makefile in a directory; print its output, at once when it runs alone."""
+    report, log = logs / f"{step}.xml", logs / f"{step}.log"
+    report.unlink(missing_ok=True)
+    # Options of the make that runs this, its job server among them, are not for this one.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
+    # The environment was installed before; steps beside each other would write to it at once.
+    command = ["make", "--no-print-directory", "--assume-old=install", step]
+    start = time.monotonic()
+    with log.open("w") as file:
+        process = subprocess.Popen(  # noqa: S603 - see the command
+            command,
+            cwd=directory,
+            env={**environment, "REPORTS": str(logs)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        for line in process.stdout or ():
+            file.write(line)
+            if alone:
+                print(line, end="", flush=True)
+        passed = process.wait() == 0
+    seconds = time.monotonic() - start
+    text = log.read_text()
+    if not alone:
+        with printing:
+            print(f"== make {step}\n{text}", flush=True)
+    failures = list(failed_tests(report)) if not passed and report.exists() else []
+    if not passed and not failures:
+        failures = [line.strip() for line in text.splitlines() if line.strip()][-LAST_LINES:]
+    return Result(step, passed, seconds, failures)
+
+
+def run_groups(groups: Sequence[Sequence[str]], directory: Path, logs: Path) -> list[Result]:
+    """Run group after group, the steps of each beside each other; return the results in that order."""
+    logs.mkdir(parents=True, exist_ok=True)
+    results: list[Result] = []
+    for group in groups:
+        with ThreadPoolExecutor(len(group)) as pool:
+            alone = len(group) == 1
+            results += pool.map(lambda step, alone=alone: run_step(step, directory, logs, alone=alone), group)
+    return results
+
+
+def summary(results: Sequence[Result], logs: Path) -> str:
+    """Return the end of the output: each step with its time, and what failed in it."""
+    lines = [""]
+    for result in results:
+        lines.append(f"{result.step:12} {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s")
+        lines += [f"    {failure}" for failure in result.failures]
+    if failed := [result.step for result in results if not result.passed]:
+        where = ", ".join(str(logs / f"{step}.log") for step in failed)
+        lines.append(f"test: failed: {', '.join(failed)}. The whole output is in {where}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    logs = ROOT / ".local" / "test"
+    results = run_groups(GROUPS, ROOT, logs)
+    print(summary(results, logs))
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
