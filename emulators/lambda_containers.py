@@ -47,12 +47,13 @@ class Invoked:
         """Return the log, at the latest after LOG_SECONDS: a runtime that ended leaves no last line."""
         end = time.monotonic() + LOG_SECONDS
         while True:
+            is_over = self._container.status != "running" or time.monotonic() > end
             try:
                 text = bytes(self._container.logs(**wanted))
             except OSError:
                 # The engine did not answer in time. MiniStack would take that for a failed invocation, and repeat it.
                 text = b""
-            if self._last_line in text or time.monotonic() > end:
+            if self._last_line in text or is_over:
                 return text
             time.sleep(LOOK_EVERY_SECONDS)
 

@@ -147,7 +147,7 @@ def test_another_row_in_place_of_the_one_asked_for(stand_in: Any, get: Callable[
 
 
 def test_latency_is_added_per_request_and_per_new_connection(stand_in: Any, caller: Any) -> None:
-    inject(stand_in, latency_ms=40, connection_latency_ms=80, path="/public")
+    inject(stand_in, latency_ms=40, connection_latency_ms=1000, path="/public")
     body = query(stand_in.row("image")["label_hash"])
     headers = caller.legacy_headers(body)
 
@@ -159,14 +159,16 @@ def test_latency_is_added_per_request_and_per_new_connection(stand_in: Any, call
     with requests.Session() as session:
         session.trust_env = False
         session.verify = str(stand_in.files.certificate)
-        assert 0.12 <= seconds(session) < 1
+        assert seconds(session) >= 1.04
         kept = [seconds(session) for _ in range(3)]
-    assert 0.04 <= min(kept) < 0.11
-    started = time.monotonic()
-    stand_in.control("GET", "health")  # the control API is never delayed
-    assert time.monotonic() - started < 0.03
+    assert 0.04 <= min(kept) < 1
     counts = stand_in.counts()["endpoints"]["POST /public labelrow/GET"]
     assert (counts["requests"], counts["new_connections"]) == (4, 1)
+
+
+def test_the_control_api_is_never_delayed(stand_in: Any) -> None:
+    inject(stand_in, latency_ms=120_000)
+    stand_in.control("GET", "health")  # it gives up after 60 s
 
 
 def test_a_kept_connection_answers_without_delay(stand_in: Any, get: Callable[[], requests.Response]) -> None:
@@ -177,7 +179,8 @@ def test_a_kept_connection_answers_without_delay(stand_in: Any, get: Callable[[]
         get()
         return time.monotonic() - started
 
-    assert min(seconds() for _ in range(10)) < 0.03
+    # With the delay no request is as fast; on a machine with other work some are.
+    assert any(seconds() < 0.035 for _ in range(200))
 
 
 def test_connections_are_counted_at_their_first_request(stand_in: Any, client: EncordUserClient) -> None:

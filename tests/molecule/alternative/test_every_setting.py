@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from deployed_environment import statuses, webhook_to
+from deployed_environment import eventually, statuses, webhook_to
 from local_stack import ROOT, LocalStack
 
 NAME = "label-export-alternative"
@@ -37,6 +37,12 @@ def queue(stack: LocalStack, name: str) -> tuple[dict[str, str], dict[str, str]]
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     return attributes, sqs.list_queue_tags(QueueUrl=url)["Tags"]
+
+
+def waiting(stack: LocalStack) -> int:
+    """Return how many messages the queue holds, the ones being worked on included."""
+    attributes, _tags = queue(stack, f"{NAME}-work")
+    return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
 
 
 def api(stack: LocalStack) -> dict[str, Any]:
@@ -249,5 +255,6 @@ def test_an_event_that_is_not_chosen_is_acknowledged_and_causes_nothing(
     row = next(row for row in small_project["label_rows"] if row["data_type"] == "VIDEO")
     task = complete(stack, webhook, row["label_hash"], event_type="task_submitted_event")
     assert 200 <= task["status"] < 300
+    eventually(lambda: waiting(stack) == 0, "an empty queue")
     listing = stack.aws("s3").list_objects_v2(Bucket=f"{NAME}-labels").get("Contents", [])
     assert [item["Key"] for item in listing if row["label_hash"] in item["Key"]] == []

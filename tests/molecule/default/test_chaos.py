@@ -357,6 +357,8 @@ def test_a_storm_loses_nothing_and_turns_nothing_back(
     storm.send(waiting or labels[:1])
     naive.finish()
     eventually(lambda: deployment.messages() == 0, "an empty queue after the storm", CALM_SECONDS)
+    failing = len(poison) + len(POISON_TEXTS)
+    eventually(lambda: deployment.messages(f"{NAME}-dead-letters") >= failing, f"{failing} dead letters")
 
     served = {label: storm.stack.encord("GET", f"label-rows/{label}") for label in labels}
     newest = {

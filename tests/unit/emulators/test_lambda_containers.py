@@ -88,6 +88,16 @@ def test_the_log_of_a_runtime_that_ended_is_returned_as_it_is(port: int, monkeyp
     assert invoking(answer)(Container(port, logs=[START]), {}, 3, "one")["log"] == START.decode()
 
 
+def test_a_container_that_was_killed_writes_no_more(port: int) -> None:
+    container = Container(port, logs=[START, START + LAST])
+
+    def invoke(container: Any, *request: Any) -> dict[str, Any]:
+        container._container.status = "exited"  # as MiniStack's next look at it says
+        return answer(container, *request)
+
+    assert invoking(invoke)(container, {}, 3, "one")["log"] == START.decode()
+
+
 def test_a_container_is_invoked_only_when_it_listens(runtime: Any, port: int) -> None:
     runtime.refused += [1, 2, 3]
     container = Container(port)

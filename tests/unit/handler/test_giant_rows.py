@@ -213,7 +213,7 @@ def test_the_garbage_collector_may_give_back_while_space_is_taken() -> None:
         ended.set()
 
     threading.Thread(target=take, daemon=True).start()
-    assert ended.wait(10), "it waits for itself"
+    assert ended.wait(60), "it waits for itself"
 
 
 def test_the_spool_counts_what_is_in_use() -> None:

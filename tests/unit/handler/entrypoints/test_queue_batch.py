@@ -309,7 +309,7 @@ def test_labels_of_a_batch_run_side_by_side_within_the_bound(deployment: Deploym
             most = max(most, running)
             if running == 3:
                 reached.set()
-        reached.wait(5)
+        reached.wait(60)
         time.sleep(0.1)  # long enough for one too many to come in
         with lock:
             running -= 1
