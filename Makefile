@@ -5,17 +5,22 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# uv trusts the authorities that this system trusts.
+export UV_SYSTEM_CERTS ?= true
 
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
 PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
-.PHONY: help install local demo down clean lint audit unit integration newcomer molecule bench test
+.PHONY: help install locks local demo down clean lint audit unit integration newcomer molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: ## Make the control node's environment in .venv
 	@scripts/install
+
+locks: install ## Renew the locks of the Python packages, and say what changed
+	@scripts/locks
 
 local: install ## Start an AWS and an Encord on this machine
 	@ansible-playbook playbooks/local.yml
