@@ -1,0 +1,60 @@
+"""What the documents lead to is there: links, the paths of CONTRIBUTING's table, decisions with status and date."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+    cwd=ROOT, capture_output=True, text=True, check=True,
+).stdout.split()  # fmt: skip
+DOCUMENTS = [name for name in LISTED if (ROOT / name).exists()]
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+WHERE_IS = re.findall(r"^\| ([^|]+) \| ([^|]*`[^|]*) \| ([^|]*)\|$", CONTRIBUTING, re.MULTILINE)
+# What a newcomer looks for (and a test of newcomers asks for).
+ASKED = {
+    "an alarm",
+    "the Encord stand-in",
+    "what `make test` runs",
+    "the function's Python",
+    "the queue's retention",
+    "a label's key",
+    "the write that never goes backwards",
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)", (ROOT / name).read_text())
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+def test_contributing_says_where_everything_is_that_is_looked_for() -> None:
+    assert {what for what, _where, _word in WHERE_IS} >= ASKED
+
+
+@pytest.mark.parametrize("row", WHERE_IS, ids=lambda row: row[0])
+def test_what_is_looked_for_is_there(row: tuple[str, str, str]) -> None:
+    _what, where, word = row
+    paths = [path for path in re.findall(r"`([^`]+)`", where) if "<" not in path]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    for wanted in re.findall(r"`([^`]+)`", word):
+        assert any(wanted in (ROOT / path).read_text() for path in paths), f"{wanted} is in none of {paths}"
+
+
+def test_every_decision_has_a_status_and_a_date() -> None:
+    assert DECISIONS
+    status = re.compile(r"^# \d+\. .+\n\nStatus: (accepted|superseded by .+), \d{4}-\d{2}-\d{2}\n")
+    assert [path.name for path in DECISIONS if not status.match(path.read_text())] == []
+
+
+def test_the_index_lists_every_decision_with_its_title() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    titles = {path.name: path.read_text().splitlines()[0].partition(". ")[2] for path in DECISIONS}
+    assert dict(re.findall(r"^- \[\d{4}\]\((.+?)\): (.+)$", index, re.MULTILINE)) == titles
