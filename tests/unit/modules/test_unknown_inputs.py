@@ -41,3 +41,26 @@ def test_what_is_like_nothing_is_named_alone() -> None:
 def test_a_directory_without_roles_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AnsibleLookupError, match="there are no roles in"):
         unknown("label_bucket_name", roles=tmp_path)
+
+
+def role_in(directory: Path) -> Path:
+    """A role with one input, and with an output of each kind."""
+    role = directory / "engine"
+    files = {
+        "README.md": "| variable |\n|---|\n| no table that a person reformatted can be read |\n",
+        "meta/argument_specs.yml": "argument_specs: {main: {options: {engine_size: {type: int}}}}",
+        "vars/main.yml": "engine_arn: a\n__engine_private: b\n",
+        "tasks/main.yml": "- block:\n    - ansible.builtin.set_fact: {engine_fact: 1}\n  rescue:\n    - register: engine_found\n",
+        "tasks/names.yml": "[]",
+    }
+    for name, text in files.items():
+        path = role / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return directory
+
+
+def test_names_come_from_the_roles_specs_and_variables_and_not_from_its_readme(tmp_path: Path) -> None:
+    roles = role_in(tmp_path)
+    assert unknown("engine_size", "engine_arn", "engine_fact", "engine_found", roles=roles) == []
+    assert unknown("engine_private", roles=roles) == ["No role knows engine_private."]
