@@ -16,17 +16,12 @@ from contenders import ROOT, MeasurementError
 from serving import serving
 
 TASKS = 60
-WITHOUT, FACT, REACHED = "as Ansible does", "the environment a fact", "... and its task's name loads filters and tests"
+WITHOUT, FACT = "as Ansible does", "the environment a fact"
 FIRST_TASKS = {
     WITHOUT: "",
-    FACT: """
-    - name: Work it out
-      ansible.builtin.set_fact:
-        label_export_module_environment: "{{ __label_export_module_environment }}"
-""",
-    REACHED: f"""
-    - name: Reach
-      ansible.builtin.import_tasks: {ROOT}/roles/label_export/tasks/reach.yml
+    FACT: f"""
+    - name: Keep it as a fact
+      ansible.builtin.import_tasks: {ROOT}/roles/label_export/tasks/module_environment.yml
 """,
 }
 # As preflights do, which are most of a deploy's tasks.

@@ -177,7 +177,7 @@ def test_the_role_is_complete(role: str) -> None:
     present = {path.stem for path in task_files(role)}
     wanted = {"main", "preflight"} | (set() if role in MAKES_NOTHING else {"present", "absent"})
     assert wanted - present == set()
-    files = ("README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml")
+    files = ("README.md", "defaults/main.yml", "meta/argument_specs.yml")
     assert [file for file in files if not (ROOT / "roles" / role / file).is_file()] == []
 
 

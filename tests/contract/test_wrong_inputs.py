@@ -34,6 +34,16 @@ ENVIRONMENT = {
 PUBLIC = "ssh-ed25519 AAAA of-someone"
 
 
+ROLES_WITH_KEYS = (
+    "label_bucket",
+    "export_queue",
+    "encord_secrets",
+    "image_repository",
+    "export_function",
+    "monitoring",
+)
+
+
 class Case(NamedTuple):
     """Which role is to refuse, what is set, a part of the answer, and the file that it names."""
 
@@ -46,6 +56,13 @@ class Case(NamedTuple):
 def of(role: str, said: str, **overrides: Any) -> Case:
     """Return a case of one role, whose file the message names."""
     return Case(role, overrides, said, f"group_vars/label_export/{role}.yml")
+
+
+def of_a_key(**overrides: str) -> Case:
+    """Return a case of a KMS key, which role ``label_export`` refuses for all roles; the file is the other role's."""
+    ((name, value),) = overrides.items()
+    role = next(role for role in ROLES_WITH_KEYS if name.startswith(role))
+    return Case("label_export", overrides, f"{name} is '{value}'", f"group_vars/label_export/{role}.yml")
 
 
 def misspelt(name: str, meant: str) -> Case:
@@ -123,8 +140,8 @@ CASES = {
     ),
     "days in words": by_the_spec("label_bucket", label_bucket_noncurrent_version_days="a year"),
     "half a day of uploads": by_the_spec("label_bucket", label_bucket_incomplete_upload_days="0.5"),
-    "an alias for the bucket's key": of("label_bucket", "label_bucket_kms_key_arn is", label_bucket_kms_key_arn=ALIAS),
-    "the bucket's key elsewhere": of("label_bucket", "label_bucket_kms_key_arn is", label_bucket_kms_key_arn=ELSEWHERE),
+    "an alias for the bucket's key": of_a_key(label_bucket_kms_key_arn=ALIAS),
+    "the bucket's key elsewhere": of_a_key(label_bucket_kms_key_arn=ELSEWHERE),
     "a log of the log": of(
         "label_bucket",
         "label_bucket_access_log_bucket is",
@@ -153,7 +170,7 @@ CASES = {
     "too many tries": of(
         "export_queue", "export_queue_dead_letter_retention_days", export_queue_max_receive_count=1001
     ),
-    "an alias for the queue's key": of("export_queue", "export_queue_kms_key_arn is", export_queue_kms_key_arn=ALIAS),
+    "an alias for the queue's key": of_a_key(export_queue_kms_key_arn=ALIAS),
     # encord_secrets
     "an unknown source of the key": of("encord_secrets", "Exactly one of", encord_secrets_private_key_source="vault"),
     "no key": of("encord_secrets", "Exactly one of", encord_secrets_private_key_file=""),
@@ -207,9 +224,7 @@ CASES = {
         "encord_secrets_private_key_secret_name is 'a b'",
         encord_secrets_private_key_secret_name="a b",
     ),
-    "an alias for the secrets' key": of(
-        "encord_secrets", "encord_secrets_kms_key_arn is", encord_secrets_kms_key_arn=ALIAS
-    ),
+    "an alias for the secrets' key": of_a_key(encord_secrets_kms_key_arn=ALIAS),
     "one text for a list of signing secrets": of(
         "encord_secrets",
         "encord_secrets_signing_secrets is",
@@ -247,9 +262,7 @@ CASES = {
         "image_repository", "image_repository_name is 'Labels'", image_repository_name="Labels"
     ),
     "no image to roll back to": of("image_repository", "image_repository_name is", image_repository_kept_images=1),
-    "an alias for the images' key": of(
-        "image_repository", "image_repository_kms_key_arn is", image_repository_kms_key_arn=ALIAS
-    ),
+    "an alias for the images' key": of_a_key(image_repository_kms_key_arn=ALIAS),
     # handler_image
     "an unknown architecture": of(
         "handler_image", "handler_image_architecture is 'i386'", handler_image_architecture="i386"
@@ -307,12 +320,8 @@ CASES = {
     ),
     "a project by its title": of("export_function", "export_function_projects is", export_function_projects=["Cats"]),
     "a number for an alias": of("export_function", "export_function_alias is '1'", export_function_alias="1"),
-    "an alias for the function's key": of(
-        "export_function", "export_function_kms_key_arn is", export_function_kms_key_arn=ALIAS
-    ),
-    "the logs' key elsewhere": of(
-        "export_function", "export_function_kms_key_arn is", export_function_log_kms_key_arn=ELSEWHERE
-    ),
+    "an alias for the function's key": of_a_key(export_function_kms_key_arn=ALIAS),
+    "the logs' key elsewhere": of_a_key(export_function_log_kms_key_arn=ELSEWHERE),
     "subnets without a security group": of(
         "export_function", "export_function_vpc_subnet_ids is", export_function_vpc_subnet_ids=["subnet-0"]
     ),
@@ -334,13 +343,9 @@ CASES = {
     "no request a second": of("front_door", "front_door_kind is", front_door_throttling_rate_limit=0),
     # monitoring
     "a dashboard with a blank": of("monitoring", "monitoring_dashboard_name is 'a b'", monitoring_dashboard_name="a b"),
-    "an alias for the topic's key": of(
-        "monitoring", "monitoring_topic_kms_key_arn is", monitoring_topic_kms_key_arn=ALIAS
-    ),
-    "AWS's own key for the topic": of(
-        "monitoring",
-        "monitoring_topic_kms_key_arn is",
-        monitoring_topic_kms_key_arn="arn:aws:kms:eu-west-1:123456789012:alias/aws/sns",
+    "an alias for the topic's key": of_a_key(monitoring_topic_kms_key_arn=ALIAS),
+    "AWS's own key for the topic": of_a_key(
+        monitoring_topic_kms_key_arn="arn:aws:kms:eu-west-1:123456789012:alias/aws/sns"
     ),
     "a topic in another region": of(
         "monitoring",

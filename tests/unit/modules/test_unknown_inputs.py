@@ -49,8 +49,10 @@ def role_in(directory: Path) -> Path:
     files = {
         "README.md": "| variable |\n|---|\n| no table that a person reformatted can be read |\n",
         "meta/argument_specs.yml": "argument_specs: {main: {options: {engine_size: {type: int}}}}",
-        "vars/main.yml": "engine_arn: a\n__engine_private: b\n",
-        "tasks/main.yml": "- block:\n    - ansible.builtin.set_fact: {engine_fact: 1}\n  rescue:\n    - register: engine_found\n",
+        "vars/main.yml": "engine_arn: a\n__engine_zzqqxxjjkk: b\n",
+        "tasks/main.yml": (
+            "- block:\n    - ansible.builtin.set_fact: {engine_fact: 1}\n  rescue:\n    - register: engine_found\n"
+        ),
         "tasks/names.yml": "[]",
     }
     for name, text in files.items():
@@ -63,4 +65,5 @@ def role_in(directory: Path) -> Path:
 def test_names_come_from_the_roles_specs_and_variables_and_not_from_its_readme(tmp_path: Path) -> None:
     roles = role_in(tmp_path)
     assert unknown("engine_size", "engine_arn", "engine_fact", "engine_found", roles=roles) == []
-    assert unknown("engine_private", roles=roles) == ["No role knows engine_private."]
+    # A private name is never proposed.
+    assert unknown("engine_zzqqxxjjkk", roles=roles) == ["No role knows engine_zzqqxxjjkk."]

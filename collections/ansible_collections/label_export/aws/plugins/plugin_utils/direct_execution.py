@@ -19,6 +19,7 @@ from typing import Any
 from ansible import constants
 from ansible.module_utils import basic
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
+from ansible.plugins.loader import filter_loader, test_loader
 from ansible.utils.display import Display
 
 MODULES = "ansible_collections.label_export.aws.plugins.modules"
@@ -30,6 +31,9 @@ REQUIRED_OF_BASIC = ["_ANSIBLE_ARGS", "_ANSIBLE_PROFILE", "_load_params"]
 
 # Ansible loads an action plugin in the controller, and forks a process for each task, which inherits these imports.
 import_module("ansible_collections.amazon.aws.plugins.module_utils.modules")
+# So are filters and tests, which each task's process would otherwise load for itself.
+for jinja_loader in (filter_loader, test_loader):
+    list(jinja_loader.all())
 
 display = Display()
 
