@@ -11,10 +11,10 @@ export UV_SYSTEM_CERTS ?= true
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
 PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
-.PHONY: help install locks local demo down clean lint audit unit integration newcomer molecule bench test
+.PHONY: help install locks local demo down clean lint audit unit integration newcomer other-node molecule bench test
 
 help: ## List what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: ## Make the control node's environment in .venv
 	@scripts/install
@@ -51,6 +51,9 @@ integration: install ## Test what `make demo` has left running
 
 newcomer: install ## Type the first commands of the README, as a newcomer would
 	@$(PYTEST) tests/newcomer
+
+other-node: install ## Test with the other kind of Python and Ansible
+	@scripts/other_node
 
 molecule: install ## Test whole deployments on a local AWS
 	@$(PYTEST) tests/molecule

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 # Stands for a Python: answers scripts/install, and writes down which environments it makes.
 STAND_IN = """\
