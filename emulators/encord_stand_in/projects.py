@@ -56,10 +56,10 @@ class LabelRow:
         return str(self.metadata["data_hash"])
 
     @property
-    def version(self) -> tuple[str | None, int, str | None, bool]:
+    def version(self) -> tuple[str | None, int, str | None, bool, str]:
         """Return what the served bytes depend on, beside the settings."""
         edited = None if self.last_edited_at is None else self.last_edited_at.isoformat()
-        return (self.label_hash, self.revision, edited, self.hidden_time)
+        return (self.label_hash, self.revision, edited, self.hidden_time, str(self.metadata["data_title"]))
 
     def parts(self, settings: Settings) -> tuple[bytes, ...]:
         """Return the row's bytes in pieces; serialised once for each version. The row must be initialised."""

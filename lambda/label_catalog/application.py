@@ -24,7 +24,7 @@ from label_catalog.core.work import Kind
 from label_catalog.entrypoints.probe import probe
 from label_catalog.entrypoints.reconcile import Reconcile
 from label_catalog.entrypoints.self_check import self_check
-from label_catalog.entrypoints.status import backfill_status, status
+from label_catalog.entrypoints.status import status, work_status
 from label_catalog.entrypoints.work import Works, process_batch
 from label_catalog.settings import Settings
 from label_catalog.telemetry import Telemetry
@@ -74,8 +74,8 @@ class Application:
         action = event.get("action") if isinstance(event, dict) else None
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "reconcile": lambda asked: self._reconcile(tools, works, asked),
-            "census": lambda asked: self._start(tools, works, "census", asked, {}),
-            "sample": lambda asked: self._start(tools, works, "sample", asked, {}),
+            "census": lambda asked: self._survey(tools, works, "census", asked),
+            "sample": lambda asked: self._survey(tools, works, "sample", asked),
             "backfill": lambda asked: self._backfill(tools, works, asked),
             "status": lambda asked: status(tools, self._projects(tools, asked)),
             "probe": lambda asked: probe(tools, self._one_project(tools, asked), asked.get("days", 7)),
@@ -104,6 +104,11 @@ class Application:
         projects = self._projects(tools, event, failed)
         return {"started": [*(works.start(project.project_hash, kind, options) for project in projects), *failed]}
 
+    def _survey(self, tools: Toolbox, works: Works, kind: Kind, event: Mapping[str, Any]) -> dict[str, Any]:
+        if event.get("step", "start") == "status":
+            return work_status(tools, kind, self._projects(tools, event))
+        return self._start(tools, works, kind, event, {})
+
     def _backfill(self, tools: Toolbox, works: Works, event: Mapping[str, Any]) -> dict[str, Any]:
         options = _backfill_options(event)
         step = event.get("step")
@@ -112,7 +117,7 @@ class Application:
         if step == "start":
             return self._start(tools, works, "backfill", event, options)
         if step == "status":
-            return backfill_status(tools, self._projects(tools, event))
+            return work_status(tools, "backfill", self._projects(tools, event))
         raise UnknownEventError("the event's step is not one of plan, start, status")
 
     def _projects(

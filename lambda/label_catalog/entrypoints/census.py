@@ -11,7 +11,7 @@ from label_export.core.messages import is_hash
 
 from label_catalog.adapters.table import Line
 from label_catalog.core.comparison import Verdict
-from label_catalog.core.model import ListedRow, StoredObject
+from label_catalog.core.model import ListedRow, OddRow, StoredObject
 from label_catalog.core.reports import Found, line, unhealed
 from label_catalog.core.tombstones import Reason, buried, may_delete
 from label_catalog.core.work import Work
@@ -45,7 +45,7 @@ class Census:
         survey, tools, table = self.survey, self.survey.tools, self.survey.table
         places, project = survey.places, survey.project
         graves = [*self._judge(), *self._others()]
-        tombstones = self._bury(graves)
+        tombstones, written = self._bury(graves)
         previous, _ = tools.documents.load(places.latest_report)
         if previous is not None and previous.get("work") == self.work.work:
             again = int(previous.get("unhealed", 0))  # this census's own report, from before its worker died
@@ -98,6 +98,7 @@ class Census:
                 "OddRows": survey.odd.total,
                 "Unhealed": again,
                 "Tombstones": tombstones,
+                "TombstonesWritten": written,
             },
             project=project.project_hash,
         )
@@ -140,15 +141,17 @@ class Census:
             tools.check_time()
             found = [(key, stored) for key, stored in tools.heads(keys) if stored is not None]
             ours = {key: stored.label_hash for key, stored in found if self._is_label(stored)}
-            rows: dict[str, ListedRow] = {}
+            rows: dict[str, ListedRow | OddRow] = {}
             hashes = sorted({label for label in ours.values() if label is not None})
             for row in tools.encord.rows(project.project_hash, {"label_hashes": hashes}) if hashes else ():
-                if isinstance(row, ListedRow) and row.label_hash is not None:
+                if row.label_hash is not None:
                     rows[row.label_hash] = row
             for key, label in ours.items():
                 if label is None:
                     continue
                 row_now = rows.get(label)
+                if isinstance(row_now, OddRow):
+                    continue  # Encord has it, in a form that is not known: it is reported as odd
                 if row_now is not None and tools.key(project, row_now) == key:
                     continue  # it was made while the census listed
                 reason: Reason = "deleted" if row_now is None else "other_key"
@@ -159,8 +162,8 @@ class Census:
         """Say whether an exporter wrote this object for a label of this project: anything else is no label."""
         return is_hash(stored.label_hash) and stored.project_hash == self.survey.project.project_hash
 
-    def _bury(self, graves: list[_Grave]) -> int:
-        """Write, update and remove tombstones; return how many there are."""
+    def _bury(self, graves: list[_Grave]) -> tuple[int, int]:
+        """Write, update and remove tombstones; return how many there are, and how many of them are new."""
         survey, tools = self.survey, self.survey.tools
         places, now = survey.places, tools.now().isoformat()
         existing = {
@@ -203,7 +206,7 @@ class Census:
         for label in back:
             tools.documents.remove(existing[label])
             self._log("tombstone_removed", label)
-        return len(here | set(existing)) - len(back)
+        return len(here | set(existing)) - len(back), len(here - set(existing))
 
     def _log(self, event: str, label_hash: str, **fields: object) -> None:
         project_hash = self.survey.project.project_hash

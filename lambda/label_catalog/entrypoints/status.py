@@ -7,6 +7,7 @@ from typing import Any
 
 from label_catalog.core.model import ProjectInfo
 from label_catalog.core.places import Places
+from label_catalog.core.work import Kind
 from label_catalog.toolbox import Toolbox
 
 _KINDS = ("missing", "stale", "extra", "moved_back", "odd")
@@ -35,11 +36,11 @@ def _status(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
     return {**about, **reconciled, **named, **totals}
 
 
-def backfill_status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
-    """Return each project's backfill state, and about how many messages its lane holds."""
+def work_status(tools: Toolbox, kind: Kind, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
+    """Return the state of each project's latest work of a kind, and about how many messages its lane holds."""
     found = []
     for project in projects:
-        document, _ = tools.documents.load(Places(project.project_hash).work("backfill"))
+        document, _ = tools.documents.load(Places(project.project_hash).work(kind))
         if document is not None:
             found.append({"title": project.title, **document})
     return {"projects": found, "lane": tools.backfill_lane.depth()}

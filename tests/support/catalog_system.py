@@ -1,0 +1,309 @@
+"""Catalog and exporter in one process, between a little AWS and the Encord stand-in, each a real HTTPS server."""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import io
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from encord_harness import Files, StandInProcess, private_key_text
+from handler_deployment import ACCOUNT, KEY_ARN, SIGNING_ARN, Context, batch, signed_request
+from handler_servers import Answer, AwsServer, Call, StoredObject, read_chunked
+from label_catalog import handler as catalog_handler
+from label_catalog.application import Application
+from label_catalog.settings import Settings
+from label_export import handler as export_handler
+
+BUCKET = "labels-bucket"
+_PAGE = 1000
+
+
+class CatalogAws(AwsServer):
+    """The handler's AWS, and what the catalog needs of it: reading, listing, deleting, several queues."""
+
+    def __init__(self, certificate: Path) -> None:
+        super().__init__(certificate)
+        self.queues: dict[str, list[str]] = defaultdict(list)
+        self.modified: dict[str, datetime] = {}
+        self.deleted: list[str] = []
+        self.after_save: Callable[[str], None] | None = None
+
+    def operation(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> str:
+        if "x-amz-target" in headers or "uploads" in query or "uploadId" in query:
+            return super().operation(method, path, query, headers, body)
+        if method == "GET" and query.get("list-type") == "2":
+            return "ListObjectsV2"
+        return {"HEAD": "HeadObject", "PUT": "PutObject", "GET": "GetObject", "DELETE": "DeleteObject"}[method]
+
+    def waiting(self, queue: str) -> list[dict[str, Any]]:
+        """Return the messages of a queue."""
+        return [json.loads(body) for body in self.queues[queue]]
+
+    def _SendMessageBatch(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        answer = super()._SendMessageBatch(call)
+        asked = json.loads(call.body)
+        taken = {entry["Id"] for entry in json.loads(answer.body)["Successful"]}
+        queue = asked["QueueUrl"].rpartition("/")[2]
+        self.queues[queue] += [entry["MessageBody"] for entry in asked["Entries"] if entry["Id"] in taken]
+        return answer
+
+    def _SendMessage(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        asked = json.loads(call.body)
+        self.queues[asked["QueueUrl"].rpartition("/")[2]].append(asked["MessageBody"])
+        return Answer(body=json.dumps({"MessageId": "1"}).encode())
+
+    def _GetQueueAttributes(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        queue = json.loads(call.body)["QueueUrl"].rpartition("/")[2]
+        attributes = {
+            "QueueArn": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
+            "ApproximateNumberOfMessages": str(len(self.queues[queue])),
+            "ApproximateNumberOfMessagesNotVisible": "0",
+        }
+        return Answer(body=json.dumps({"Attributes": attributes}).encode())
+
+    def _HeadObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        answer = super()._HeadObject(call)
+        return self._dated(call, answer)
+
+    def _GetObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        stored = self.objects.get(call.path)
+        if stored is None:
+            return Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        return self._dated(call, Answer(200, stored.body, {"ETag": stored.etag, **stored.headers}))
+
+    def _PutObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        by_exporter = "x-amz-checksum-sha256" in call.headers
+        answer = super()._PutObject(call) if by_exporter else self._put_document(call)
+        if answer.status == 200:
+            self.modified[call.path] = datetime.now(UTC)
+            if self.after_save is not None:
+                self.after_save(call.path)
+        return answer
+
+    def _put_document(self, call: Call) -> Answer:
+        stored = self.objects.get(call.path)
+        if call.headers.get("if-none-match") == "*" and stored is not None:
+            return Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+        if "if-match" in call.headers and (stored is None or stored.etag != call.headers["if-match"]):
+            return Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+        chunked = "aws-chunked" in call.headers.get("content-encoding", "")
+        body = read_chunked(io.BytesIO(call.body)) if chunked else call.body
+        self.objects[call.path] = StoredObject(body, {"content-type": call.headers.get("content-type", "")})
+        return Answer(200, b"", {"ETag": self.objects[call.path].etag})
+
+    def _DeleteObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        self.objects.pop(call.path, None)
+        self.deleted.append(call.path)
+        return Answer(204)
+
+    def _ListObjectsV2(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        base = f"/{BUCKET}/"
+        prefix, token = call.query.get("prefix", ""), call.query.get("continuation-token", "")
+        keys = sorted(path.removeprefix(base) for path in self.objects if path.startswith(base + prefix))
+        keys = [key for key in keys if key > token]
+        page, more = keys[:_PAGE], len(keys) > _PAGE
+        contents = "".join(
+            f"<Contents><Key>{escape(key)}</Key><LastModified>{self._modified(base + key):%Y-%m-%dT%H:%M:%S.000Z}"
+            f"</LastModified><ETag>{escape(self.objects[base + key].etag)}</ETag><Size>1</Size></Contents>"
+            for key in page
+        )
+        following = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
+        text = (
+            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{following}{contents}</ListBucketResult>"
+        )
+        return Answer(body=text.encode(), headers={"Content-Type": "application/xml"})
+
+    def _dated(self, call: Call, answer: Answer) -> Answer:
+        moment = self._modified(call.path)
+        return Answer(
+            answer.status, answer.body, {**answer.headers, "Last-Modified": email.utils.format_datetime(moment, True)}
+        )
+
+    def _modified(self, path: str) -> datetime:
+        return self.modified.get(path, datetime(2025, 6, 1, tzinfo=UTC)).replace(microsecond=0)
+
+
+@dataclass
+class Clock:
+    """The catalog's clock; `off` is how wrong it is."""
+
+    off: timedelta = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.off
+
+
+@dataclass
+class CatalogSystem:
+    """Both functions with their environment."""
+
+    aws: CatalogAws
+    stand_in: StandInProcess
+    files: Files
+    monkeypatch: pytest.MonkeyPatch
+    bundle: Path
+    clock: Clock = field(default_factory=Clock)
+    signing_secret: str = "not-a-secret-in-a-test"  # noqa: S105
+    letters: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.aws.secrets[KEY_ARN] = private_key_text(self.files.key)
+        self.aws.secrets[SIGNING_ARN] = json.dumps({"signing_secrets": [self.signing_secret], "url_tokens": []})
+        queue = f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}"
+        self.set(
+            **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), "test"),
+            AWS_REGION="eu-west-1",
+            AWS_DEFAULT_REGION="eu-west-1",
+            AWS_ENDPOINT_URL=self.aws.url,
+            AWS_CA_BUNDLE=str(self.bundle),
+            REQUESTS_CA_BUNDLE=str(self.bundle),
+            LABEL_EXPORT_BUCKET=BUCKET,
+            LABEL_EXPORT_QUEUE_URL=f"{queue}/labels",
+            LABEL_CATALOG_BACKFILL_QUEUE_URL=f"{queue}/backfill",
+            LABEL_CATALOG_QUEUE_URL=f"{queue}/catalog",
+            LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN=KEY_ARN,
+            LABEL_EXPORT_SIGNING_SECRETS_ARN=SIGNING_ARN,
+            LABEL_EXPORT_ENCORD_DOMAIN=self.stand_in.url,
+            LABEL_EXPORT_PROJECTS=json.dumps([self.project]),
+        )
+
+    def set(self, **variables: str) -> None:
+        """Set environment variables; the next call is a cold start."""
+        for name, value in variables.items():
+            self.monkeypatch.setenv(name, value)
+        self.restart()
+
+    def restart(self) -> None:
+        """Make the next call of either function a cold start."""
+        catalog_handler.application.cache_clear()
+        export_handler.application.cache_clear()
+        self._application: Application | None = None
+
+    @property
+    def project(self) -> str:
+        """The hash of the stand-in's main project."""
+        return str(self.stand_in.project()["project_hash"])
+
+    def catalog(self, event: Any, seconds: float = 600.0) -> dict[str, Any]:
+        """Invoke the catalog."""
+        if self._application is None:
+            import os  # noqa: PLC0415
+
+            self._application = Application(Settings.from_environment(os.environ), os.environ, now=self.clock)
+        return self._application.handle(event, Context(seconds))
+
+    def take(self, queue: str) -> dict[str, Any] | None:
+        """Take one message from the catalog's queue as Lambda would deliver it."""
+        if not self.aws.queues[queue]:
+            return None
+        return batch(self.aws.queues[queue].pop(0))
+
+    def work_all(self, seconds: float = 600.0) -> int:
+        """Deliver the catalog's messages until there are none; return how many there were."""
+        count = 0
+        while (event := self.take("catalog")) is not None:
+            answer = self.catalog(event, seconds)
+            assert answer == {"batchItemFailures": []}
+            count += 1
+            assert count < 200, "the catalog's queue never becomes empty"
+        return count
+
+    def export_all(self) -> int:
+        """Deliver all messages of both lanes to the exporter until none is left; return how many were delivered.
+
+        A message that fails five times is a dead letter.
+        """
+        delivered = 0
+        for queue in ("labels", "backfill"):
+            waiting = [(body, 1) for body in self.aws.queues[queue]]
+            self.aws.queues[queue].clear()
+            while waiting:
+                now, waiting = waiting[:10], waiting[10:]
+                event = batch(*(body for body, _ in now), receive_count=max(count for _, count in now))
+                failed = {
+                    int(item["itemIdentifier"]) for item in export_handler.handle(event, Context())["batchItemFailures"]
+                }
+                delivered += len(now)
+                for number in failed:
+                    body, count = now[number]
+                    if count >= 5:
+                        self.letters.append(body)
+                    else:
+                        waiting.append((body, count + 1))
+        return delivered
+
+    def reconcile(self) -> dict[str, Any]:
+        """Run one reconcile and export what it queued."""
+        answer = self.catalog({"action": "reconcile"})
+        self.export_all()
+        return answer
+
+    def census(self) -> dict[str, Any]:
+        """Run one census, export what it queued, and return its report."""
+        self.catalog({"action": "census"})
+        self.work_all()
+        self.export_all()
+        return self.report()
+
+    def report(self) -> dict[str, Any]:
+        """Return the main project's latest report."""
+        return self.document(f"encord/{self.project}/reports/latest.json")
+
+    def document(self, key: str) -> dict[str, Any]:
+        """Return a document of the bucket."""
+        found: dict[str, Any] = json.loads(self.aws.objects[f"/{BUCKET}/{key}"].body)
+        return found
+
+    def path(self, label_hash: str) -> str:
+        """Return the path under which the server keeps a label."""
+        return f"/{BUCKET}/encord/{self.project}/labels/{label_hash}.json"
+
+    def webhook(self, row: dict[str, Any], event_type: str) -> None:
+        """Have the exporter receive a signed webhook about a row."""
+        body = {
+            "uid": hashlib.sha256(str(time.monotonic_ns()).encode()).hexdigest()[:32],
+            "version": 1,
+            "source": "Encord",
+            "event_type": event_type,
+            "event_created_timestamp": datetime.now(UTC).isoformat(),
+            "payload": {
+                "project_hash": self.project,
+                "data_hashes": [row["data_hash"]],
+                "label_hashes": [row["label_hash"]],
+            },
+        }
+        answer = export_handler.handle(signed_request(body, self.signing_secret), Context())
+        assert answer["statusCode"] == 202, answer
+
+
+def differences(system: CatalogSystem, stages: tuple[str, ...] = ("Review", "Complete")) -> list[str]:
+    """The oracle: compare the stand-in's own rows with the bucket's bytes. It shares no code with the catalog.
+
+    Labels in `stages` must be there byte for byte. Labels in other stages need not.
+    """
+    found = []
+    for row in system.stand_in.project()["label_rows"]:
+        if row["label_hash"] is None or row["workflow_stage"] not in stages or row["key"] == "deleted":
+            continue
+        stored = system.aws.objects.get(system.path(row["label_hash"]))
+        if stored is None:
+            found.append(f"{row['key']} is missing")
+        elif stored.body != system.stand_in.row_bytes(row["label_hash"]):
+            found.append(f"{row['key']} is stale")
+    return found
+
+
+def chance(seed: int) -> random.Random:
+    """Return repeatable randomness."""
+    return random.Random(seed)  # noqa: S311 - repeatable on purpose
