@@ -8,6 +8,7 @@ A target that runs pytest writes a report of JUnit's form to $REPORTS/<target>.x
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,18 +26,25 @@ GROUPS = (("lint", "audit"), ("unit", "newcomer"), ("other-node",), ("molecule",
 # pytest's report has this property for a test that ran others and names the ones that failed.
 FAILED_INSIDE = "failed"
 LAST_LINES = 3
+# As pytest names a failed test in its summary, and as a step says that it could not try something here.
+FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
+NOT_TRIED = "NOT TRIED"
 
 printing = threading.Lock()
 
 
 @dataclass
 class Result:
-    """What one step came to; ``failures`` names tests, or gives the last lines of a step without a report."""
+    """What one step came to; ``failures`` names tests, or gives the last lines of a step without a report.
+
+    ``not_tried`` has the step's own lines about what it could not try on this machine.
+    """
 
     step: str
     passed: bool
     seconds: float
     failures: list[str]
+    not_tried: list[str]
 
 
 def failed_tests(report: Path) -> Iterator[str]:
@@ -82,10 +90,12 @@ def run_step(step: str, directory: Path, logs: Path, *, alone: bool) -> Result:
     if not alone:
         with printing:
             print(f"== make {step}\n{text}", flush=True)
-    failures = list(failed_tests(report)) if not passed and report.exists() else []
-    if not passed and not failures:
-        failures = [line.strip() for line in text.splitlines() if line.strip()][-LAST_LINES:]
-    return Result(step, passed, seconds, failures)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    failures = []
+    if not passed:
+        named = [line for line in lines if FAILED_TEST.match(line)]
+        failures = (list(failed_tests(report)) if report.exists() else named) or lines[-LAST_LINES:]
+    return Result(step, passed, seconds, failures, [line for line in lines if NOT_TRIED in line])
 
 
 def run_groups(groups: Sequence[Sequence[str]], directory: Path, logs: Path) -> list[Result]:
@@ -104,7 +114,7 @@ def summary(results: Sequence[Result], logs: Path) -> str:
     lines = [""]
     for result in results:
         lines.append(f"{result.step:12} {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s")
-        lines += [f"    {failure}" for failure in result.failures]
+        lines += [f"    {line}" for line in (*result.failures, *result.not_tried)]
     if failed := [result.step for result in results if not result.passed]:
         where = ", ".join(str(logs / f"{step}.log") for step in failed)
         lines.append(f"test: failed: {', '.join(failed)}. The whole output is in {where}")

@@ -8,7 +8,7 @@ import pytest
 from run_tests import GROUPS, run_groups, summary
 
 MAKEFILE = """
-.PHONY: install fine linted tested interrupted
+.PHONY: install fine linted tested interrupted elsewhere untried
 install:
 \t@touch was-installed
 fine linted tested interrupted: install
@@ -18,6 +18,10 @@ linted:
 \t@echo style.py: too long; echo lint: failed: style; false
 tested:
 \t@cp report.xml $(REPORTS)/tested.xml; echo "1 failed"; false
+elsewhere:
+\t@echo "FAILED tests/unit/test_one.py::test_broken - assert"; echo "elsewhere: failed: unit-tests"; false
+untried:
+\t@echo "untried: NOT TRIED: there is no other Python"
 interrupted:
 \t@echo started; kill -9 $$$$
 """
@@ -55,6 +59,17 @@ def test_a_step_that_is_killed_fails(directory: Path) -> None:
     (result,) = run_groups([("interrupted",)], directory, directory / "logs")
     assert not result.passed
     assert "started" in result.failures
+
+
+def test_a_failed_test_is_named_without_a_report_too(directory: Path) -> None:
+    (result,) = run_groups([("elsewhere",)], directory, directory / "logs")
+    assert result.failures == ["FAILED tests/unit/test_one.py::test_broken - assert"]
+
+
+def test_what_could_not_be_tried_is_said_at_the_end(directory: Path) -> None:
+    results = run_groups([("untried",)], directory, directory / "logs")
+    assert results[0].passed
+    assert "    untried: NOT TRIED: there is no other Python" in summary(results, directory / "logs")
 
 
 def test_a_report_of_an_earlier_run_says_nothing(directory: Path) -> None:
