@@ -51,6 +51,7 @@ INVENTORY_VARIABLES = {
     "LABEL_EXPORT_COMPRESSION": "export_function_compression",
     "LABEL_EXPORT_KMS_KEY_ARN": "label_bucket_kms_key_arn",
     "LABEL_EXPORT_CONCURRENCY": "export_function_label_concurrency",
+    "LABEL_EXPORT_LATE_RECEIVE": "export_function_late_receive",
     "LABEL_EXPORT_MEMORY_LIMIT_BYTES": "export_function_memory_limit_bytes",
     "LABEL_EXPORT_SPOOL_LIMIT_BYTES": "export_function_spool_limit_bytes",
     "LABEL_EXPORT_LOG_LEVEL": "export_function_log_level",
@@ -81,6 +82,7 @@ class Settings:
     gzip: bool
     kms_key_arn: str | None
     concurrency: int
+    late_receive: int
     memory_limit: int
     spool_limit: int
     log_level: str
@@ -131,6 +133,7 @@ class Settings:
             gzip=read.one_of("LABEL_EXPORT_COMPRESSION", ("none", "gzip"), "none") == "gzip",
             kms_key_arn=read.optional("LABEL_EXPORT_KMS_KEY_ARN", _KMS_ARN, "a KMS key's ARN"),
             concurrency=read.number("LABEL_EXPORT_CONCURRENCY", 5, 1, MAX_CONCURRENCY),
+            late_receive=read.number("LABEL_EXPORT_LATE_RECEIVE", 3, 2, 1000),
             memory_limit=read.number("LABEL_EXPORT_MEMORY_LIMIT_BYTES", 64 * MEBIBYTE, MEBIBYTE, 8192 * MEBIBYTE),
             spool_limit=read.number("LABEL_EXPORT_SPOOL_LIMIT_BYTES", 448 * MEBIBYTE, 0, 10240 * MEBIBYTE),
             log_level=read.one_of("LABEL_EXPORT_LOG_LEVEL", LEVELS, "INFO"),

@@ -20,7 +20,7 @@ Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _MOST_VALUES = 100  # of one metric in one line: EMF's limit
 
-_UNITS = {"Milliseconds": "Milliseconds", "Seconds": "Seconds", "Bytes": "Bytes"}
+_UNITS = {"Milliseconds": "Milliseconds", "Seconds": "Seconds", "Bytes": "Bytes", "Share": "None"}
 
 
 class Telemetry:
@@ -53,12 +53,16 @@ class Telemetry:
         `event` is a constant snake_case name. Programs search for it (playbooks/verify.yml and status.yml do).
         """
         if LEVELS.index(level) >= self._threshold:
-            given = {name: value for name, value in fields.items() if value is not None}
-            about = {"level": level, "event": event, "message": event.replace("_", " "), "request_id": self._request_id}
-            self._write({**about, **{name.lower(): value for name, value in self._dimensions.items()}, **given})
+            self.record(level, event, **fields)
+
+    def record(self, level: Level, event: str, **fields: object) -> None:
+        """Write one line as `log` does, whatever the log level: for what must be found again, such as a lost hash."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        about = {"level": level, "event": event, "message": event.replace("_", " "), "request_id": self._request_id}
+        self._write({**about, **{name.lower(): value for name, value in self._dimensions.items()}, **given})
 
     def measure(self, name: str, value: float) -> None:
-        """Note one value of a metric; its unit is in its name (…Milliseconds, …Seconds, …Bytes, else a count)."""
+        """Note one value of a metric. The end of its name is its unit (_UNITS); any other name is a count."""
         self._note(None, name, value)
 
     def count(self, name: str, reason: str | None = None) -> None:

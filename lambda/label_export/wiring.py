@@ -57,6 +57,7 @@ class Exports:
             key_template=self._settings.key_template,
             projects=self._settings.projects,
             stages=self._settings.workflow_stages,
+            late_receive=self._settings.late_receive,
             start=self._start,
         )
 

@@ -166,6 +166,12 @@ CASES = {
     "dead letters for a month": of(
         "export_queue", "export_queue_dead_letter_retention_days (30)", export_queue_dead_letter_retention_days=30
     ),
+    "one answer is believed": of(
+        "export_function", "export_function_late_receive is 1", export_function_late_receive=1
+    ),
+    "no answer is ever believed": of(
+        "export_function", "export_function_late_receive is 5", export_function_late_receive=5
+    ),
     "a single try": of("export_queue", "export_queue_dead_letter_retention_days", export_queue_max_receive_count=1),
     "too many tries": of(
         "export_queue", "export_queue_dead_letter_retention_days", export_queue_max_receive_count=1001

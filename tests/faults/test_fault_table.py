@@ -52,6 +52,8 @@ POISON = "poison message; half a batch fails"
 ROTATED = "secret rotated, function deployed, under traffic"
 REDRIVEN = "dead-letter queue redriven, twice"
 TERMINAL = "label row deleted, never initialised (`label_hash` null), data unit `deleted`"
+NO_ACCESS = "access to a project lost, project answered as not found"
+WENT_BACK = "edit time goes back with other bytes (SDK save, restored version, stored time in the future)"
 GIANT = "a giant row (100 MB and more)"
 CLOCKS = "clocks off"
 
@@ -70,7 +72,10 @@ ROWS = {
     POISON: "only that item returns, then the dead-letter queue",
     ROTATED: "nothing lost",
     REDRIVEN: "safe; must work by receive, send, delete too",
-    TERMINAL: "terminal and counted; an earlier export stays; never the call that would create the row",
+    TERMINAL: "confirmed at a later receive, then terminal and counted; an earlier export stays; never the call that "
+    "would create the row",
+    NO_ACCESS: 'dead-letter queue and alarm (a redrive fixes it), never "deleted"',
+    WENT_BACK: "looked at again, returned, at a late receive stored as a new version and alarmed; never silently stale",
     GIANT: "streamed within the function's memory, or a named failure; never a silent cut",
     CLOCKS: "ordering by Encord's edit time, never ours",
 }
@@ -138,7 +143,7 @@ def test_a_duplicate_makes_no_version_and_an_older_row_never_replaces_a_newer(sy
     assert len(system.versions(label)) == 1
     system.edit(label, "2026-02-01T00:00:00Z")
     system.send(label)
-    system.drain()
+    assert system.deliver() == [system.message(label)], "in doubt, and looked at again"
     assert len(system.versions(label)) == 1
     system.edit(label, "2026-03-02T00:00:00Z")
     system.send(label, label)
@@ -540,7 +545,7 @@ def test_the_order_is_encords_whatever_our_clock_says(
     for day, versions in edits.items():
         system.edit(label, f"{day}T00:00:00Z")
         system.send(label)
-        system.drain()
+        system.deliver()  # once: an earlier edit time is then in doubt still
         assert len(system.versions(label)) == versions
     head = system.s3.head_object(Bucket=system.name, Key=system.key(label))
     assert head["Metadata"]["last-edited-at"].startswith(("2031-01-01", "Wed, 01 Jan 2031"))
@@ -666,30 +671,70 @@ def test_dead_letters_redriven_twice(system: System) -> None:
 
 
 @proves(TERMINAL)
-@pytest.mark.parametrize("kind", ["row deleted", "data unit deleted", "never initialised", "no access"])
+@pytest.mark.parametrize("kind", ["row deleted", "data unit deleted", "never initialised"])
 def test_terminal_cases_end_and_create_nothing(system: System, logged: Callable[[], Logged], kind: str) -> None:
     key = {"data unit deleted": "deleted", "never initialised": "uninitialised"}.get(kind, "image")
     row = system.stand_in.row(key)
     label = row["label_hash"]
     before = None
-    if kind in {"row deleted", "no access"}:
+    if kind == "row deleted":
         system.send(label)
         system.drain()
         before = system.stored(label)
         assert before is not None
-    if kind == "row deleted":
         system.stand_in.control("DELETE", f"label-rows/{label}")
-    if kind == "no access":
-        system.stand_in.control("POST", "access", {"project_hash": system.project, "accessible": False})
     system.stand_in.control("DELETE", "requests")
     named = {"label_hash": label} if label else {"data_hash": row["data_hash"]}
     system.send(body=json.dumps({"version": 1, "project_hash": system.project, **named}))
     system.drain()
     expected = {"data unit deleted": "data_deleted"}.get(kind, kind.replace(" ", "_"))
-    assert logged().reasons("nothing_to_export") == [expected]
+    seen = logged()
+    assert seen.reasons("label_unconfirmed") == [expected] * 2, "one answer is no evidence"
+    assert seen.reasons("nothing_to_export") == [expected]
     assert system.dead() == []
     assert system.stand_in.counts()["total"]["writes"] == 0
     assert before is None or system.stored(label) == before
+
+
+@proves(NO_ACCESS)
+@pytest.mark.parametrize(
+    "answer", [None, encord_error(404, "RESOURCE_NOT_FOUND_ERROR")], ids=["no access", "not found"]
+)
+def test_labels_of_a_project_that_cannot_be_read_are_dead_letters_which_a_redrive_exports(
+    system: System, logged: Callable[[], Logged], answer: Answer | None
+) -> None:
+    labels = system.labels(3)
+    if answer is None:
+        system.stand_in.control("POST", "access", {"project_hash": system.project, "accessible": False})
+    else:
+        system.encord.inject(Rule(answers(answer), "labelrow"), Rule(answers(answer), "labelrowmetadata"))
+    system.send(*labels)
+    system.drain()
+    assert system.dead() == sorted(map(system.message, labels))
+    assert logged().reasons("nothing_to_export") == []
+    system.stand_in.control("POST", "access", {"project_hash": system.project, "accessible": True})
+    system.encord.heal()
+    system.send(*labels)
+    system.drain()
+    assert all(map(system.is_exact, labels))
+
+
+@proves(WENT_BACK)
+def test_an_edit_time_that_goes_back_is_stored_at_a_late_receive(system: System, logged: Callable[[], Logged]) -> None:
+    (label,) = system.labels(1)
+    system.edit(label, "2030-01-01T00:00:00Z")
+    system.send(label)
+    system.drain()
+    assert system.is_exact(label)
+    system.edit(label, "2026-01-01T00:00:00Z")
+    system.send(label)
+    assert system.deliver() == [system.message(label)]
+    assert len(system.versions(label)) == 1
+    system.drain()
+    assert system.is_exact(label)
+    assert (len(system.versions(label)), system.dead()) == (2, [])
+    seen = logged()
+    assert (seen.count("label_unconfirmed"), seen.count("label_went_back")) == (2, 1)
 
 
 # Giant rows

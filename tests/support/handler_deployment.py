@@ -26,6 +26,7 @@ from handler_servers import AwsServer, EncordServer, StoredObject
 from label_export import handler
 
 ACCOUNT = "000000000000"
+LATE = 3  # the receive from which on a negative answer counts, by default
 KEY_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:encord-key-AbCdEf"
 SIGNING_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:signing-AbCdEf"
 PASSPHRASE_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:passphrase-AbCdEf"
@@ -119,9 +120,10 @@ class Deployment:
     def stored(self, label_hash: str, project: str = PROJECT) -> StoredObject | None:
         return self.aws.objects.get(f"/labels-bucket/encord/{project}/labels/{label_hash}.json")
 
-    def export(self, *label_hashes: str, context: Context | None = None) -> list[str]:
+    def export(self, *label_hashes: str, context: Context | None = None, receive_count: int = 1) -> list[str]:
         """Process a batch with one message for each label; the labels that failed."""
-        failed = self.call(batch(*(message(label_hash) for label_hash in label_hashes)), context)
+        bodies = [message(label_hash) for label_hash in label_hashes]
+        failed = self.call(batch(*bodies, receive_count=receive_count), context)
         return [label_hashes[int(item["itemIdentifier"])] for item in failed["batchItemFailures"]]
 
     def post(self, body: dict[str, Any] | bytes, /, **changes: Any) -> dict[str, Any]:

@@ -326,12 +326,15 @@ class EncordServer(LoopbackServer):
         self.rows: dict[str, dict[str, Any] | bytes] = {}
         self.metadata: list[dict[str, Any]] = []
         self.trickle: dict[str, threading.Event] = {}  # labels whose rows come a byte at a time, until the event is set
+        self.stages: dict[str, list[str]] = {}  # the titles of a project's workflow, by its hash
         self.gzip = False
 
     def operation(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> str:
-        return str(json.loads(body)["query_type"])
+        return "GetProject" if method == "GET" else str(json.loads(body)["query_type"])
 
     def answer(self, call: Call) -> Answer:
+        if call.operation == "GetProject":
+            return self._project(call)
         question = json.loads(call.body)
         assert (call.path, question["query_method"]) == ("/public", "GET"), "only reading is allowed"
         if not self._authentic(call):
@@ -359,6 +362,23 @@ class EncordServer(LoopbackServer):
         if self.gzip:
             body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
         return Answer(200, body, headers)
+
+    def _project(self, call: Call) -> Answer:
+        """REST: the signature is checked by the rule of the SDK's encord/http/v2/request_signer.py."""
+        params = call.headers["signature-input"].removeprefix("encord-sig=")
+        lines = ['"@method": GET', f'"@request-target": {call.path}']
+        lines += [f'"content-digest": {call.headers["content-digest"]}', f'"@signature-params": {params}']
+        (public_key,) = re.findall(r'keyid="([0-9a-f]{64})"', params)
+        signature = base64.b64decode(call.headers["signature"].removeprefix("encord-sig=:").removesuffix(":"))
+        try:
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(signature, "\n".join(lines).encode())
+        except InvalidSignature:
+            return Answer(401)
+        titles = self.stages.get(call.path.rpartition("/")[2])
+        if public_key not in self.public_keys or titles is None:
+            return Answer(403, b'{"message":"No access"}')
+        stages = [{"stageType": "ANNOTATION", "uuid": "x", "title": title} for title in titles]
+        return Answer(body=json.dumps({"workflow": {"stages": stages}}).encode())
 
     def _authentic(self, call: Call) -> bool:
         public_key, _, signature = call.headers["authorization"].partition(":")

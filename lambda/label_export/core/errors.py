@@ -41,9 +41,17 @@ class KeyRefusedError(PermanentError):
 
 
 class TerminalError(ExportError):
-    """Encord's own word that there is nothing for us to export: counted, logged, the message is done with.
+    """Encord's answer that there is nothing to export: the row or its data unit is deleted, or was never initialised.
 
-    What an earlier export stored stays as it is.
+    One such answer proves nothing. core/export.py lets it end a message only when a late receive confirms it. What an
+    earlier export stored stays as it is.
+    """
+
+
+class UnconfirmedError(ExportError):
+    """An answer that could end the message without an object, at a receive that is too early to believe it.
+
+    The message is redelivered. `reason` names what the answer said.
     """
 
 
@@ -125,11 +133,20 @@ def encord_failure(status: int, code: str | None, retry_after: float | None = No
             f"Encord refuses the private key ({code or 'HTTP 401'}): wrong key, or a key of another region",
         )
     if code == "AUTHORISATION_ERROR":
-        return TerminalError("no_access", "Encord knows our key, and does not let it read this project's labels")
+        return no_access("Encord knows our key, and does not let it read this project's labels (AUTHORISATION_ERROR)")
     named = code or f"HTTP {status}"
     if code in _ENCORD_RETRYABLE or _may_pass(status):
         return RetryableError("encord_unavailable", f"Encord answered {named}", retry_after)
     return PermanentError("encord_refused", f"Encord answered {named}")
+
+
+def no_access(message: str) -> PermanentError:
+    """Return the error for a project that Encord does not let us read.
+
+    It is permanent and never terminal: the message ends in the dead-letter queue. A redrive exports the label once the
+    service account has the project again.
+    """
+    return PermanentError("no_access", message)
 
 
 def aws_failure(service: str, status: int, code: str | None, retry_after: float | None = None) -> ExportError:

@@ -5,19 +5,28 @@ Order, in this rule's sequence:
 2. Both edit times known and different: the later one wins.
 3. A time missing, unreadable or equal, with different bytes: what Encord served later wins. A row that was fetched
    after the stored one was looked at was served later than it, so the row is fetched again, once, and then written.
+4. The served time is the earlier one, with different bytes: the row is fetched again as in 3. If it is still older, the
+   message is redelivered. At a late receive the row is stored: Encord serves it as current, the bucket keeps versions.
 Every write is conditional on what was looked at; who loses looks again.
+
+One answer is no evidence. An answer that would end a message without an object (nothing to export, another workflow
+stage, rule 4) counts only at a late receive: when SQS has delivered the message several times, a visibility timeout
+apart. See Exporter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
-from label_export.core.errors import PermanentError, RetryableError, TerminalError
+from label_export.core.errors import PermanentError, RetryableError, TerminalError, UnconfirmedError
 from label_export.core.messages import LabelChange
 from label_export.core.object_keys import KeyTemplate
 from label_export.core.ports import LabelRow, LabelSource, ObjectStore, Start, StoredLabel
+
+T = TypeVar("T")
 
 MAX_LOOKS = 6  # each lost race means that another writer made progress; six in a row is a storm, left to the queue
 
@@ -35,8 +44,8 @@ class Outcome(Enum):
     """What became of one label."""
 
     EXPORTED = "exported"
+    WENT_BACK = "went_back"  # stored although its edit time is earlier than the stored one (rule 4)
     UNCHANGED = "unchanged"
-    STALE = "stale"
     FILTERED = "filtered"
 
 
@@ -62,38 +71,78 @@ def order(row: LabelRow, stored: StoredLabel | None) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """Brings labels up to date, within one invocation. Empty sets allow everything."""
+    """Brings labels up to date, within one invocation. Empty sets allow everything.
+
+    `late` says that the message was received so often (`late_receive`) that a negative answer of Encord counts. Before
+    that, such an answer raises UnconfirmedError. At a late one the project is read once (PermanentError("no_access")
+    if it cannot be) and the question is asked again: only the second negative answer raises TerminalError.
+    """
 
     source: LabelSource
     store: ObjectStore
     key_template: KeyTemplate
     projects: frozenset[str]
     stages: frozenset[str]
+    late_receive: int
     start: Start
 
-    def labels(self, change: LabelChange) -> Sequence[str]:
+    def is_late(self, receive_count: int) -> bool:
+        """Return whether a negative answer counts at this receive of a message (the first is 1)."""
+        return receive_count >= self.late_receive
+
+    def labels(self, change: LabelChange, *, late: bool = False) -> Sequence[str]:
         """Return the hashes of the labels that a change names: one, or all of a data unit.
 
-        Raises PermanentError for a project that is not exported, TerminalError for a data unit without labels, and as
-        LabelSource does.
+        Raises PermanentError for a project that is not exported, UnconfirmedError or TerminalError for a data unit
+        without labels, and as LabelSource does.
         """
         if self.projects and change.project_hash not in self.projects:
             raise PermanentError("project", "the project is not (any more) one of export_function_projects")
         if change.label_hash is not None:
             return [change.label_hash]
-        labels = self.source.labels_of_data(change.project_hash, change.data_hash or "")
-        if not labels:
-            raise TerminalError("never_initialised", "the data unit has no label row: nobody has begun to label it")
-        return labels
+        return self._confirmed(
+            change.project_hash, lambda: self._labels_of_data(change.project_hash, change.data_hash or ""), late=late
+        )
 
-    def export(self, project_hash: str, label_hash: str) -> Result:
+    def export(self, project_hash: str, label_hash: str, *, late: bool = False) -> Result:
         """Bring one label's object up to what Encord serves.
 
         Where the key is known before the fetch, the first look at the store runs concurrently with it. That saves one
         of three round trips, and no order depends on it (rule 3 fetches again).
-        Raises RetryableError, PermanentError or TerminalError; what was stored before is then untouched.
+        Raises RetryableError, PermanentError, UnconfirmedError or TerminalError; what was stored before is then
+        untouched.
         """
-        if self.stages and self.source.workflow_stage(project_hash, label_hash) not in self.stages:
+        return self._confirmed(project_hash, lambda: self._export(project_hash, label_hash, late=late), late=late)
+
+    def _confirmed(self, project_hash: str, ask: Callable[[], T], *, late: bool) -> T:
+        try:
+            return ask()
+        except TerminalError as error:
+            if not late:
+                raise UnconfirmedError(error.reason, f"{error}. A later receive has to confirm it") from None
+        self.source.require_project(project_hash)
+        return ask()
+
+    def _labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
+        labels = self.source.labels_of_data(project_hash, data_hash)
+        if not labels:
+            raise TerminalError("never_initialised", "the data unit has no label row: nobody has begun to label it")
+        return labels
+
+    def _is_filtered(self, project_hash: str, label_hash: str, *, late: bool) -> bool:
+        """Return whether the label's task is in a stage that is not exported."""
+        if not self.stages:
+            return False
+        stage = self.source.workflow_stage(project_hash, label_hash)
+        if stage is None:
+            problem = "Encord names no workflow stage for this label row, and export_function_workflow_stages is set"
+            raise PermanentError("stage_unknown", problem)
+        if stage not in self.stages and not late:  # the webhook can be quicker than the task
+            raise UnconfirmedError("stage", f"the task is in stage {stage!r}. A later receive has to confirm it")
+        return stage not in self.stages
+
+    def _export(self, project_hash: str, label_hash: str, *, late: bool) -> Result:
+        if self._is_filtered(project_hash, label_hash, late=late):
             return Result(Outcome.FILTERED)
         early_key = self.key_template.render_early(project_hash, label_hash)
         early_look = self.start(lambda: self.store.look(early_key)) if early_key is not None else None
@@ -105,7 +154,7 @@ class Exporter:
             finally:
                 early_look = None  # it keeps its error, which would keep this frame, and so the row
             standing = order(row, stored)
-            if standing is Order.UNDECIDED:
+            if standing in (Order.UNDECIDED, Order.OLDER):
                 del row  # before there is another: two giant rows may not fit beside each other
                 row = self.source.fetch(project_hash, label_hash)
                 if self.key_template.render(project_hash, row) != key:
@@ -113,8 +162,9 @@ class Exporter:
                 standing = order(row, stored)
             if standing is Order.SAME:
                 return Result(Outcome.UNCHANGED, key, row)
-            if standing is Order.OLDER:
-                return Result(Outcome.STALE, key, row)
+            if standing is Order.OLDER and not late:
+                problem = f"Encord serves other bytes with an earlier edit time ({row.edited_at}) than what is stored"
+                raise UnconfirmedError("older_edit_time", f"{problem}. A later receive has to confirm it")
             if self.store.write(key, project_hash, row, stored):
-                return Result(Outcome.EXPORTED, key, row)
+                return Result(Outcome.WENT_BACK if standing is Order.OLDER else Outcome.EXPORTED, key, row)
         raise RetryableError("contended", f"lost {MAX_LOOKS} races for the same object")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import uuid
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from label_export.core.errors import PermanentError
 
 MESSAGE_VERSION = 1
+PROBE_PREFIX = "verify-"  # event uids of playbooks/verify.yml, whose label does not exist
 
 # Encord's hashes are UUIDs. The pattern is wider than that, so that a new form of hash is not lost, but holds nothing
 # that could leave its place in a key, a URL or a log line.
@@ -30,6 +33,16 @@ class LabelChange:
     def target(self) -> tuple[str, str | None, str | None]:
         """What is to be exported, whichever event asked for it."""
         return (self.project_hash, self.label_hash, self.data_hash if self.label_hash is None else None)
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether playbooks/verify.yml sent it: by its uid, and by a label hash that no label of Encord's can have."""
+        return self.event_uid.startswith(PROBE_PREFIX) and self.label_hash == probe_label(self.event_uid)
+
+
+def probe_label(event_uid: str) -> str:
+    """Return the hash of the label that a probe asks for: a UUID made from the probe's uid."""
+    return str(uuid.UUID(bytes=hashlib.sha256(event_uid.encode("utf-8", "replace")).digest()[:16], version=4))
 
 
 def is_hash(value: object) -> TypeGuard[str]:

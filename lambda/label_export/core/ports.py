@@ -51,8 +51,11 @@ class LabelSource(Protocol):
     def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
         """Return the label hashes of a data unit (one a branch); empty when none was ever initialised."""
 
+    def require_project(self, project_hash: str) -> None:
+        """Return if Encord lets us read the project; PermanentError("no_access") if not, whatever Encord's code."""
+
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
-        """Return the title of the workflow stage that the label is in, None where it is in none."""
+        """Return the title of the workflow stage that the label's task is in; None if the row names none."""
 
 
 class ObjectStore(Protocol):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from label_export.core.errors import ExportError, PermanentError, TerminalError, where
+from label_export.core.endings import Ending
+from label_export.core.errors import ExportError, PermanentError, TerminalError, UnconfirmedError, where
 from label_export.core.export import Exporter, Outcome, Result
 from label_export.core.messages import LabelChange, decode
 from label_export.telemetry import Telemetry
 
-PROBE_PREFIX = "verify-"  # event uids of playbooks/verify.yml, whose label does not exist
 START_RESERVE = 5.0  # seconds that must be left for an item to be begun
 ANSWER_RESERVE = 0.5  # seconds kept for the answer, whatever an item hangs at
 
@@ -27,6 +27,15 @@ class _Item:
     change: LabelChange
     message_ids: tuple[str, ...]
     receive_count: int
+    late: bool
+
+
+_METRICS = {
+    Outcome.EXPORTED: ("Exported",),
+    Outcome.WENT_BACK: ("Exported", Ending.WENT_BACK.metric),
+    Outcome.UNCHANGED: ("Unchanged",),
+    Outcome.FILTERED: (Ending.FILTERED.metric,),
+}
 
 
 def is_queue_batch(event: Mapping[str, Any]) -> bool:
@@ -75,7 +84,7 @@ class BatchProcessor:
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     def _read(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[_Item], list[str]]:
-        items: dict[tuple[object, bool], _Item] = {}
+        items: dict[tuple[object, bool, bool], _Item] = {}
         failed: list[str] = []
         for record in records:
             message_id = str(record["messageId"])
@@ -83,7 +92,7 @@ class BatchProcessor:
                 change = decode(record.get("body"))
             except PermanentError as error:
                 failed.append(message_id)
-                self._telemetry.count("Failed", error.reason)
+                self._telemetry.count(Ending.FAILED.metric, error.reason)
                 self._telemetry.log(
                     "ERROR",
                     "label_failed",
@@ -92,52 +101,59 @@ class BatchProcessor:
                     message_id=message_id,
                 )
                 continue
-            piece = (change.target, _is_probe(change.event_uid))  # a probe that fails must end nobody else's message
+            receive_count = _receive_count(record)
+            late = self._exporter.is_late(receive_count)
+            # A probe that fails must end no other message, and nor may a late message one that has just come.
+            piece = (change.target, change.is_probe, late)
             before = items.get(piece)
             ids = (*before.message_ids, message_id) if before else (message_id,)
-            items[piece] = _Item(change, ids, _receive_count(record))
+            items[piece] = _Item(change, ids, receive_count, late)
         return list(items.values()), failed
 
     def _process_item(self, item: _Item) -> bool:
-        """Export an item's labels and log one line for each; False if its messages must come again."""
+        """Export an item's labels and log one line for each; False if its messages must be redelivered."""
         about = _about(item)
         if self._remaining() < START_RESERVE:
             self._hand_back(about, "no_time")
             return False
-        return self._judged(about, lambda: self._process_labels(item.change, about))
+        return self._judged(item.change, about, lambda: self._process_labels(item, about))
 
     def _hand_back(self, about: Mapping[str, object], reason: str) -> None:
         self._telemetry.count("HandedBack", reason)
         self._telemetry.log("WARNING", "label_handed_back", reason=reason, **about)
 
-    def _process_labels(self, change: LabelChange, about: Mapping[str, object]) -> bool:
+    def _process_labels(self, item: _Item, about: Mapping[str, object]) -> bool:
         done = []
-        for label_hash in self._exporter.labels(change):
+        for label_hash in self._exporter.labels(item.change, late=item.late):
             about_label = {**about, "label_hash": label_hash}
-            done.append(self._judged(about_label, partial(self._process_label, change, label_hash, about_label)))
+            work = partial(self._process_label, item, label_hash, about_label)
+            done.append(self._judged(item.change, about_label, work))
         return all(done)
 
-    def _process_label(self, change: LabelChange, label_hash: str, about: Mapping[str, object]) -> bool:
+    def _process_label(self, item: _Item, label_hash: str, about: Mapping[str, object]) -> bool:
         began = time.monotonic()
-        result = self._exporter.export(change.project_hash, label_hash)
+        result = self._exporter.export(item.change.project_hash, label_hash, late=item.late)
         self._note(result, about, (time.monotonic() - began) * 1000)
         return True
 
-    def _judged(self, about: Mapping[str, object], work: Callable[[], bool]) -> bool:
-        """Return what `work` returns; for its errors, counted and logged, whether they end the matter."""
+    def _judged(self, change: LabelChange, about: Mapping[str, object], work: Callable[[], bool]) -> bool:
+        """Return what `work` returns; for its errors, counted and logged, whether they end the message."""
         try:
             return work()
-        except TerminalError as error:
-            if not _is_probe(about["event_uid"]):
-                self._telemetry.count("Terminal", error.reason)
-            self._telemetry.log("WARNING", "nothing_to_export", reason=error.reason, detail=str(error), **about)
-            return True
         except ExportError as error:
-            if _is_probe(about["event_uid"]):  # who sent it reads the log; no alarm is due
-                self._telemetry.log("WARNING", "probe_ended", reason=error.reason, detail=str(error), **about)
+            if change.is_probe:  # its sender reads the log; no alarm is due
+                self._telemetry.record("WARNING", "probe_ended", reason=error.reason, detail=str(error), **about)
                 return True
+            if isinstance(error, TerminalError):
+                self._telemetry.count(Ending.of_terminal(error.reason).metric, error.reason)
+                self._telemetry.record("WARNING", "nothing_to_export", reason=error.reason, detail=str(error), **about)
+                return True
+            if isinstance(error, UnconfirmedError):
+                self._telemetry.count("Unconfirmed", error.reason)
+                self._telemetry.log("INFO", "label_unconfirmed", reason=error.reason, detail=str(error), **about)
+                return False
             permanent = isinstance(error, PermanentError)
-            self._telemetry.count("Failed", error.reason)
+            self._telemetry.count(Ending.FAILED.metric, error.reason)
             self._telemetry.log(
                 "ERROR",
                 "label_failed",
@@ -147,23 +163,26 @@ class BatchProcessor:
                 **about,
             )
         except Exception as error:  # noqa: BLE001  (one bad item must not fail its neighbours)
-            self._telemetry.count("Failed", "unexpected")
+            self._telemetry.count(Ending.FAILED.metric, "unexpected")
             self._telemetry.log("ERROR", "label_failed", reason="unexpected", detail=where(error), **about)
         return False
 
     def _note(self, result: Result, about: Mapping[str, object], milliseconds: float) -> None:
-        self._telemetry.count(result.outcome.value.capitalize())
+        for metric in _METRICS[result.outcome]:
+            self._telemetry.count(metric)
+        if self._exporter.stages:
+            self._telemetry.measure("FilteredShare", float(result.outcome is Outcome.FILTERED))
         fields = {**about, "milliseconds": round(milliseconds)}
         row = result.row
         if row is None:
-            self._telemetry.log("INFO", f"label_{result.outcome.value}", **fields)
+            self._telemetry.record("INFO", f"label_{result.outcome.value}", **fields)
             return
-        if result.outcome is Outcome.EXPORTED:
+        if result.outcome in (Outcome.EXPORTED, Outcome.WENT_BACK):
             self._telemetry.measure("ExportedBytes", len(row.body))
-            if row.edited_at is not None:
-                self._telemetry.measure("EditToObjectSeconds", max(0.0, self._now() - row.edited_at.timestamp()))
+        if result.outcome is Outcome.EXPORTED and row.edited_at is not None:
+            self._telemetry.measure("EditToObjectSeconds", max(0.0, self._now() - row.edited_at.timestamp()))
         self._telemetry.log(
-            "INFO",
+            "WARNING" if result.outcome is Outcome.WENT_BACK else "INFO",
             f"label_{result.outcome.value}",
             **fields,
             key=result.key,
@@ -183,10 +202,6 @@ def _about(item: _Item) -> dict[str, object]:
         "message_ids": list(item.message_ids),
         "receive_count": item.receive_count,
     }
-
-
-def _is_probe(event_uid: object) -> bool:
-    return str(event_uid).startswith(PROBE_PREFIX)
 
 
 def _receive_count(record: Mapping[str, Any]) -> int:

@@ -6,13 +6,12 @@ Nothing is cached, so that a setting that was just corrected counts. Nothing is 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from label_export import __version__
-from label_export.core.errors import ExportError, PermanentError, TerminalError, where
-from label_export.core.ports import LabelRow, LabelSource
+from label_export.core.errors import ExportError, PermanentError, where
+from label_export.core.ports import LabelRow
 from label_export.entrypoints.webhook_authentication import WebhookSecrets
 from label_export.settings import Settings
 from label_export.telemetry import Telemetry
@@ -21,6 +20,16 @@ SECONDS = 30.0  # that all checks may take; the deploy waits for the answer
 PROJECTS_ASKED = 20  # of the allow list, each a request to Encord
 
 Check = Callable[[], str]
+
+
+class Projects(Protocol):
+    """What Encord says of projects. All methods raise ExportError."""
+
+    def require_project(self, project_hash: str) -> None:
+        """Return if Encord lets us read the project; PermanentError("no_access") if not."""
+
+    def stage_titles(self, project_hash: str) -> frozenset[str]:
+        """Return the titles of all stages of the project's workflow; empty where it has none."""
 
 
 class Outside(Protocol):
@@ -32,7 +41,7 @@ class Outside(Protocol):
     def private_key(self) -> object:
         """Return the private key; only that it can be read matters."""
 
-    def source(self) -> LabelSource:
+    def source(self) -> Projects:
         """Return the source of label rows."""
 
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
@@ -60,6 +69,7 @@ class SelfCheck:
             "webhook secrets": self._webhook_secrets,
             "private key": self._private_key,
             "encord": self._encord,
+            "workflow stages": self._workflow_stages,
             "bucket": self._bucket,
             "queue": self._queue,
         }
@@ -97,18 +107,42 @@ class SelfCheck:
         """Ask for labels that do not exist: a signed request that only reads, one for each allowed project."""
         domain = self._settings.encord_domain
         source = self._outside.source()
-        projects = sorted(self._settings.projects)[:PROJECTS_ASKED]
+        projects = self._projects()
         for project in projects:
-            try:
-                source.labels_of_data(project, str(uuid.uuid4()))
-            except TerminalError as error:  # deleted, or never shared with the key's owner
-                raise PermanentError("no_project", f"Encord does not let us read project {project}: {error}") from None
+            source.require_project(project)
         if projects:
             return f"{domain} accepts the key, which can read {len(projects)} projects"
-        # Encord looks at the key first. That it then refuses a project that does not exist is expected.
-        with suppress(TerminalError):
-            source.labels_of_data(str(uuid.uuid4()), str(uuid.uuid4()))
+        try:  # Encord looks at the key first. That it then refuses a project that does not exist is expected.
+            source.require_project(str(uuid.uuid4()))
+        except PermanentError as error:
+            if error.reason != "no_access":
+                raise
         return f"{domain} accepts the key"
+
+    def _workflow_stages(self) -> str:
+        """Look for each title of the stage filter in the workflows of the allowed projects.
+
+        A mistyped title would filter every label.
+        """
+        wanted = self._settings.workflow_stages
+        if not wanted:
+            return "labels are exported in every workflow stage"
+        projects = self._projects()
+        if not projects:
+            return "no project is named in export_function_projects, so the titles cannot be checked"
+        source = self._outside.source()
+        known = {project: source.stage_titles(project) for project in projects}
+        found = frozenset[str]().union(*known.values())
+        if unknown := sorted(wanted - found):
+            problem = f"no allowed project has a workflow stage named {_listed(unknown)}; they have {_listed(found)}"
+            raise PermanentError("stage_unknown", f"{problem}. Set export_function_workflow_stages")
+        if lacking := sorted(project for project, titles in known.items() if not titles & wanted):
+            problem = f"projects {', '.join(lacking)} have none of the stages {_listed(wanted)}"
+            raise PermanentError("stage_unknown", f"{problem}: none of their labels would be exported")
+        return f"all allowed projects have stages out of {_listed(wanted)}"
+
+    def _projects(self) -> list[str]:
+        return sorted(self._settings.projects)[:PROJECTS_ASKED]
 
     def _bucket(self) -> str:
         self._outside.prove_writable(
@@ -119,3 +153,7 @@ class SelfCheck:
     def _queue(self) -> str:
         self._outside.prove_queue()
         return f"{self._settings.queue_url.rpartition('/')[2]} answers"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "none"

@@ -130,7 +130,7 @@ def test_a_project_that_is_taken_away_is_what_the_alarm_watches(
         url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
         deployment.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(change))
         sets = eventually(
-            lambda: [names for names in dimensions_written(deployment, "Terminal") if "Reason=no_access" in names],
+            lambda: [names for names in dimensions_written(deployment, "Failed") if "Reason=no_access" in names],
             "a line of the handler that counts a label without access",
         )
     finally:

@@ -81,11 +81,13 @@ def test_permanent_faults_are_not_tried_again(deployment: Deployment, output: An
     assert written.logged("label_failed")[0]["permanent"] is True
 
 
-def test_an_http_404_with_the_envelope_of_a_deleted_row_is_terminal(deployment: Deployment, output: Any) -> None:
+def test_an_http_404_with_the_envelope_of_a_deleted_row_is_its_negative_answer(
+    deployment: Deployment, output: Any
+) -> None:
     label = deployment.row()
     deployment.encord.fail("labelrow", Fault(Answer(404, b'{"status":404,"response":["RESOURCE_NOT_FOUND_ERROR"]}')))
-    assert deployment.export(label) == []
-    assert output().metric("Terminal", "row_deleted") == 1
+    assert deployment.export(label) == [label]
+    assert output().metric("Unconfirmed", "row_deleted") == 1
 
 
 def test_retry_after_is_honoured_within_the_time_left(deployment: Deployment) -> None:

@@ -14,8 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from ansible_collections.label_export.aws.plugins.modules.export_probe import judged
+from ansible_collections.label_export.aws.plugins.modules.export_probe import judged, probe_label
 from fake_aws import Fake, Values, done
+from label_export.core import messages
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = ["the-first-secret", "the-second-secret"]
@@ -225,3 +226,10 @@ def test_a_check_sends_nothing() -> None:
         == []
     )
     assert fake.calls == []
+
+
+def test_the_function_knows_the_probe_by_its_label() -> None:
+    uid = "verify-1d0c7ea4"
+    change = messages.LabelChange(PROJECT, probe_label(uid), None, uid)
+    assert change.is_probe
+    assert not messages.LabelChange(PROJECT, probe_label(uid), None, "1d0c7ea4").is_probe

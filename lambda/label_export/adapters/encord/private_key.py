@@ -5,6 +5,7 @@ The cryptography library's errors can hold the key's text, so nothing of them is
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Callable
@@ -44,6 +45,29 @@ class EncordKey:
         It is `<public key hex>:<signature hex>`, the signature over the SHA-256 of the body (SDK: encord/configs.py).
         """
         return f"{self._public_hex}:{self._key.sign(hashlib.sha256(body).digest()).hex()}"
+
+    def rest_headers(self, method: str, target: str, created: int) -> dict[str, str]:
+        """Return the headers that sign a request without a body to Encord's REST API.
+
+        `target` is the path with the query, `created` Unix seconds. Source: encord/http/v2/request_signer.py.
+        """
+        digest = f"sha-256=:{base64.b64encode(hashlib.sha256(b'').digest()).decode()}:"
+        covered = '("@method" "@request-target" "content-digest")'
+        params = f'{covered};created={created};keyid="{self._public_hex}";alg="ed25519"'
+        signed = "\n".join(
+            [
+                f'"@method": {method}',
+                f'"@request-target": {target}',
+                f'"content-digest": {digest}',
+                f'"@signature-params": {params}',
+            ]
+        )
+        signature = base64.b64encode(self._key.sign(signed.encode())).decode()
+        return {
+            "Content-Digest": digest,
+            "Signature-Input": f"encord-sig={params}",
+            "Signature": f"encord-sig=:{signature}:",
+        }
 
 
 def _load(text: str, passphrase: str | None) -> Ed25519PrivateKey:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +20,14 @@ from label_export.adapters.encord.envelope import error_name, open_envelope, rea
 from label_export.adapters.encord.private_key import EncordKey
 from label_export.adapters.spool import Spool
 from label_export.adapters.transport import Request, Response, Transport
-from label_export.core.errors import KeyRefusedError, RetryableError, TerminalError, encord_failure
+from label_export.core.errors import (
+    KeyRefusedError,
+    PermanentError,
+    RetryableError,
+    TerminalError,
+    encord_failure,
+    no_access,
+)
 from label_export.core.ports import Buffer, LabelRow
 from label_export.retry import Retry
 
@@ -79,6 +87,7 @@ class EncordSource:
     def __init__(self, account: EncordAccount, retry: Retry, observe: Observe) -> None:
         """`observe` takes the name of a measure and a number."""
         self._transport = account.transport
+        self._domain = account.domain
         self._url = f"{account.domain}/public"
         self._key = account.key
         self._spool = account.spool
@@ -109,6 +118,18 @@ class EncordSource:
         found = {row.get("label_hash") for row in rows if row.get("data_hash") == data_hash}
         return sorted(label_hash for label_hash in found if isinstance(label_hash, str))
 
+    def require_project(self, project_hash: str) -> None:
+        """Return if Encord lets us read the project, which a listing of a data unit that cannot exist shows.
+
+        See LabelSource.
+        """
+        try:
+            self._list(project_hash, data_hashes=[str(uuid.uuid4())])
+        except (TerminalError, PermanentError) as error:
+            if error.reason not in ("no_access", "row_deleted"):
+                raise
+            raise no_access(f"Encord does not let us read project {project_hash}: {error}") from None
+
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
         """Return the title of the workflow stage that the label is in. See LabelSource."""
         rows = self._list(project_hash, label_hashes=[label_hash], include_all_label_branches=True)
@@ -117,6 +138,27 @@ class EncordSource:
             raise TerminalError("row_deleted", "Encord has no such label row (any more)")
         title = nodes[0].get("title") if isinstance(nodes[0], dict) else None
         return title if isinstance(title, str) else None
+
+    def stage_titles(self, project_hash: str) -> frozenset[str]:
+        """Return the titles of all stages of the project's workflow; empty where it has none.
+
+        By the REST API, since a listing of label rows names only the stages that hold a task. `ProjectDTO` in the SDK's
+        encord/orm/project.py. Raises as LabelSource does.
+        """
+        target = f"/v2/public/projects/{project_hash}"
+
+        def read(timeout: float) -> frozenset[str]:
+            headers = key.rest_headers("GET", target, int(time.time()))
+            request = Request("GET", self._domain + target, {"Accept": "application/json", **headers})
+            response = self._transport.send(request, peer="Encord", timeout=timeout)
+            if response.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                raise no_access(f"Encord does not let us read project {project_hash} (HTTP {response.status})")
+            if response.status != HTTPStatus.OK:
+                raise encord_failure(response.status, None, response.retry_after)
+            return _titles(response.body)
+
+        key = self._key.get(self._retry)
+        return self._retry(read)
 
     def _list(self, project_hash: str, **filters: Any) -> list[dict[str, Any]]:
         payload = {"include_workflow_graph_node": True, "include_client_metadata": False, **filters}
@@ -166,3 +208,13 @@ class EncordSource:
 def _reading(query_type: str, uid: str | None, payload: Mapping[str, Any]) -> bytes:
     query = {"query_type": query_type, "query_method": "GET", "values": {"uid": uid, "payload": payload}}
     return json.dumps(query).encode()
+
+
+def _titles(body: Buffer) -> frozenset[str]:
+    try:
+        project = json.loads(bytes(body))
+        stages = (project.get("workflow") or {"stages": []})["stages"]
+        return frozenset(str(stage["title"]) for stage in stages)
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        problem = "it is no project with a workflow that names its stages"
+        raise RetryableError("malformed_answer", f"Encord's answer cannot be used: {problem}") from None

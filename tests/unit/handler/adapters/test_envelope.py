@@ -130,7 +130,7 @@ def test_anything_but_a_whole_envelope_is_refused(body: bytes) -> None:
         (401, ["AUTHENTICATION_ERROR"], KeyRefusedError, "key_refused"),
         (401, ["SSH_KEY_NOT_FOUND_ERROR"], KeyRefusedError, "key_refused"),
         (401, "nonsense", KeyRefusedError, "key_refused"),
-        (403, ["AUTHORISATION_ERROR"], TerminalError, "no_access"),
+        (403, ["AUTHORISATION_ERROR"], PermanentError, "no_access"),
         (403, "nonsense", PermanentError, "encord_refused"),
         (429, ["RATE_LIMIT_ERROR"], RetryableError, "encord_unavailable"),
         (400, ["UNKNOWN_ERROR"], RetryableError, "encord_unavailable"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -47,6 +48,23 @@ def test_the_signature_is_the_sdks() -> None:
 
     headers = SshConfig(KEY).define_headers("p", "project", '{"a":1}')
     assert EncordKey(TEXT).authorization(b'{"a":1}') == headers["Authorization"]
+
+
+def test_the_signature_of_a_rest_request_is_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from encord.http.v2 import request_signer  # noqa: PLC0415  (takes seconds)
+    from requests import Request  # noqa: PLC0415  (comes with encord)
+
+    class Clock:
+        @staticmethod
+        def now() -> datetime:
+            return datetime.fromtimestamp(1_800_000_000)
+
+    monkeypatch.setattr(request_signer, "datetime", Clock)
+    request = Request("GET", "https://api.encord.com/v2/public/projects/1?a=b").prepare()
+    signed = request_signer.sign_request(request, public_hex(KEY), KEY).headers
+    ours = EncordKey(TEXT).rest_headers("GET", "/v2/public/projects/1?a=b", 1_800_000_000)
+    assert ours == {name: signed[name] for name in ours}
+    assert len(ours) == 3
 
 
 def test_an_encrypted_key(deployment: Deployment) -> None:

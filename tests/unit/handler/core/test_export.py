@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
-from label_export.core.errors import RetryableError, TerminalError
+from label_export.core.errors import PermanentError, RetryableError, TerminalError, UnconfirmedError
 from label_export.core.export import MAX_LOOKS, Exporter, Order, Outcome, Result, order
 from label_export.core.messages import LabelChange
 from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
@@ -84,6 +85,8 @@ class World:
     current: int = 0
     stored: dict[str, tuple[str, LabelRow]] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
+    stage: str | None = None
+    projects_read: int = 0
 
     def edit(self) -> None:
         self.step()
@@ -96,8 +99,12 @@ class World:
     def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
         return []
 
+    def require_project(self, project_hash: str) -> None:
+        self.step()
+        self.projects_read += 1
+
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
-        return None
+        return self.stage
 
     def look(self, key: str) -> StoredLabel | None:
         self.step()
@@ -126,12 +133,12 @@ def exporter(world: World, *, eager: bool = True, template: str = DEFAULT_TEMPLA
         return lambda: result
 
     nothing: frozenset[str] = frozenset()
-    parts = {"source": world, "store": world, "projects": nothing, "stages": nothing} | changes
+    parts = {"source": world, "store": world, "projects": nothing, "stages": nothing, "late_receive": 3} | changes
     return Exporter(key_template=KeyTemplate(template), start=start, **parts)  # type: ignore[arg-type]
 
 
-def export(made: Exporter) -> Result:
-    return made.export("project", "label")
+def export(made: Exporter, *, late: bool = False) -> Result:
+    return made.export("project", "label", late=late)
 
 
 def naive(world: World) -> Callable[[], object]:
@@ -140,7 +147,7 @@ def naive(world: World) -> Callable[[], object]:
     def export_naively() -> None:
         row = world.fetch("project", "label")
         stored = world.look("key")
-        if order(row, stored) in (Order.NEWER, Order.UNDECIDED):
+        if order(row, stored) in (Order.NEWER, Order.UNDECIDED, Order.OLDER):
             world.step()
             world.put("key", row)
 
@@ -160,13 +167,13 @@ def versions(steps: Sequence[int | None]) -> list[LabelRow]:
 
 
 def play(
-    steps: Sequence[int | None], writers: Sequence[bool], choices: Sequence[int], make: Callable[..., Any]
+    steps: Sequence[int | None], writers: Sequence[Any], choices: Sequence[int], make: Callable[..., Any]
 ) -> tuple[World, list[BaseException]]:
-    """Let writers run against edits in the order that `choices` say; `writers` say whether each looks first."""
+    """Let writers run against edits in the order that `choices` say; `make` makes each out of a world and a writer."""
     turns = Turns()
     world = World(versions(steps), turns.step)
     picks = iter(choices)
-    works = [lambda eager=eager: make(world, eager)() for eager in writers]
+    works = [lambda writer=writer: make(world, writer)() for writer in writers]
     works.append(lambda: [world.edit() for _ in steps] and None)
     errors = turns.run(works, lambda ready: next(picks, 0) % ready)
     world.step = lambda: None
@@ -229,12 +236,137 @@ def test_an_object_that_no_export_wrote_is_replaced_under_condition() -> None:
     assert seen == [StoredLabel("foreign", None, None)]
 
 
-def test_stale_rows_are_not_written() -> None:
+# Edit times as an SDK save or a restored version may leave them: earlier than before, too.
+any_edit_steps = st.lists(st.sampled_from([0, 1, 3, -2, None]), min_size=1, max_size=4)
+# Deliveries of messages about one label, one after the other: each looks first or not, and is a late one or not.
+deliveries = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_edit_steps, deliveries, st.lists(st.booleans(), max_size=40))
+def test_an_edit_time_goes_back_only_by_a_late_delivery_that_says_so(
+    steps: list[int | None], sent: list[tuple[bool, bool]], edits: list[bool]
+) -> None:
+    """Before each question of a delivery, Encord may serve the next version."""
+    world, edited = World(versions(steps)), iter(edits)
+
+    def step() -> None:
+        if next(edited, False):
+            world.current = min(world.current + 1, len(world.versions) - 1)
+
+    world.step = step
+    went_back = 0
+    for eager, late in sent:
+        try:
+            went_back += export(exporter(world, eager=eager), late=late).outcome is Outcome.WENT_BACK
+        except UnconfirmedError:
+            assert not late
+    times = [world.versions[number].edited_at for number in world.history]
+    assert world.history == sorted(set(world.history)), "what Encord served earlier replaced what it served later"
+    assert went_back == sum(one is not None and two is not None and two < one for one, two in pairwise(times))
+    world.step = lambda: None
+    export(exporter(world), late=True)
+    assert world.history[-1] == world.current, "a late delivery leaves what Encord serves"
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(edit_steps, deliveries.filter(lambda sent: 2 <= len(sent) <= 3), schedules)
+def test_while_edit_times_go_forward_no_delivery_is_in_doubt(
+    steps: list[int | None], sent: list[tuple[bool, bool]], choices: list[int]
+) -> None:
+    """Concurrently and in any order, early and late."""
+    results: list[Outcome] = []
+
+    def make(world: World, delivery: tuple[bool, bool]) -> Callable[[], None]:
+        eager, late = delivery
+        return lambda: results.append(export(exporter(world, eager=eager), late=late).outcome)
+
+    world, errors = play(steps, sent, choices, make)
+    assert not errors
+    assert Outcome.WENT_BACK not in results
+    assert world.history == sorted(set(world.history))
+
+
+def test_an_older_edit_time_is_returned_and_stored_at_a_late_receive() -> None:
     world = World([make_row(0, 5), make_row(1, 1)])
     export(exporter(world))
     world.edit()
-    assert export(exporter(world)).outcome is Outcome.STALE
-    assert world.history == [0]
+    with pytest.raises(UnconfirmedError) as caught:
+        export(exporter(world))
+    assert (caught.value.reason, world.history) == ("older_edit_time", [0])
+    assert export(exporter(world), late=True).outcome is Outcome.WENT_BACK
+    assert world.history == [0, 1]
+    assert export(exporter(world)).outcome is Outcome.UNCHANGED
+
+
+def test_an_older_row_that_was_replaced_while_it_was_fetched_again_is_no_doubt() -> None:
+    """A stale reader of Encord's: the second fetch serves what is newer."""
+    world = World([make_row(0, 5), make_row(1, 1), make_row(2, 9)])
+    export(exporter(world))
+    rows = iter([world.versions[1], world.versions[2]])
+    world.fetch = lambda project, label: next(rows)  # type: ignore[method-assign]
+    assert export(exporter(world)).outcome is Outcome.EXPORTED
+    assert world.history == [0, 2]
+
+
+def gone(world: World, *then: LabelRow) -> list[str]:
+    """Have Encord know no such row, and after the first time serve those in `then`; the questions that are asked."""
+    asked: list[str] = []
+
+    def fetch(project_hash: str, label_hash: str) -> LabelRow:
+        asked.append("fetch")
+        if len(asked) > 1 and then:
+            return then[0]
+        raise TerminalError("row_deleted", "no such row")
+
+    world.fetch = fetch  # type: ignore[method-assign]
+    world.require_project = lambda project: asked.append("project")  # type: ignore[method-assign]
+    return asked
+
+
+def test_a_negative_answer_counts_at_a_late_receive_after_the_project_was_read() -> None:
+    world = World([make_row(0, 0)])
+    asked = gone(world)
+    with pytest.raises(UnconfirmedError) as unconfirmed:
+        export(exporter(world))
+    assert (unconfirmed.value.reason, asked) == ("row_deleted", ["fetch"])
+    with pytest.raises(TerminalError) as terminal:
+        export(exporter(world), late=True)
+    assert (terminal.value.reason, asked) == ("row_deleted", ["fetch", "fetch", "project", "fetch"])
+
+
+def test_a_late_negative_answer_that_is_not_repeated_ends_nothing() -> None:
+    world = World([make_row(0, 0)])
+    gone(world, world.versions[0])
+    assert export(exporter(world), late=True).outcome is Outcome.EXPORTED
+
+
+def test_a_row_of_a_project_that_cannot_be_read_is_never_deleted() -> None:
+    world = World([make_row(0, 0)])
+    gone(world)
+
+    def refused(project_hash: str) -> None:
+        raise PermanentError("no_access", "the project is not ours to read")
+
+    world.require_project = refused  # type: ignore[method-assign]
+    with pytest.raises(PermanentError, match="not ours to read"):
+        export(exporter(world), late=True)
+
+
+def test_another_stage_counts_at_a_late_receive_and_no_stage_never() -> None:
+    world = World([make_row(0, 0)], stage="Review 1")
+    made = exporter(world, stages=frozenset({"Complete"}))
+    with pytest.raises(UnconfirmedError) as caught:
+        export(made)
+    assert caught.value.reason == "stage"
+    assert export(made, late=True).outcome is Outcome.FILTERED
+    world.stage = None
+    for late in (False, True):
+        with pytest.raises(PermanentError) as failed:
+            export(made, late=late)
+        assert failed.value.reason == "stage_unknown"
+    world.stage = "Complete"
+    assert export(made).outcome is Outcome.EXPORTED
 
 
 def test_a_storm_of_races_is_left_to_the_queue() -> None:
@@ -268,11 +400,16 @@ def test_the_look_runs_beside_the_fetch_only_where_the_key_is_known() -> None:
     for template, expected in ((DEFAULT_TEMPLATE, ["look"]), ("{data_title}/{label_hash}", [])):
         began.clear()
         nothing: frozenset[str] = frozenset()
-        Exporter(world, world, KeyTemplate(template), nothing, nothing, start).export("project", "label")
+        Exporter(world, world, KeyTemplate(template), nothing, nothing, 3, start).export("project", "label")
         assert began == expected
 
 
-def test_a_data_unit_without_labels_is_terminal() -> None:
+def test_a_data_unit_without_labels_is_terminal_at_a_late_receive() -> None:
+    world = World([make_row(0, 0)])
+    change = LabelChange("project", None, "data")
+    with pytest.raises(UnconfirmedError):
+        exporter(world).labels(change)
+    assert world.projects_read == 0
     with pytest.raises(TerminalError) as caught:
-        exporter(World([make_row(0, 0)])).labels(LabelChange("project", None, "data"))
-    assert caught.value.reason == "never_initialised"
+        exporter(world).labels(change, late=True)
+    assert (caught.value.reason, world.projects_read) == ("never_initialised", 1)

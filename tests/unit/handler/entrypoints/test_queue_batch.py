@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from handler_deployment import PROJECT, Context, Deployment, batch, message
+from handler_deployment import LATE, PROJECT, Context, Deployment, batch, message
 from handler_servers import Answer, Fault, StoredObject
-from label_export import handler
+from label_export import handler, retry
 from label_export.adapters.aws.s3 import S3Store
 from label_export.core.errors import SettingsError, UnknownEventError
+from label_export.core.messages import probe_label
 from label_export.entrypoints import queue_batch
 
 
@@ -64,10 +65,29 @@ def test_a_replay_writes_nothing_and_an_edit_replaces(deployment: Deployment, ou
     stored = deployment.stored(label)
     assert stored is not None
     assert stored.body == deployment.served(label)
+
+
+def test_an_older_edit_time_is_returned_and_stored_at_a_late_receive(deployment: Deployment, output: Any) -> None:
+    """What an SDK save with a stale time, a restored version or a stored time in the future look like."""
+    label = deployment.row()
+    deployment.export(label)
+    before = deployment.stored(label)
     deployment.row(last_edited_at="2025-01-02 09:59:59")
+    output()
+    for receive_count in range(1, LATE):
+        assert deployment.export(label, receive_count=receive_count) == [label]
+        assert deployment.stored(label) is before
+        written = output()
+        assert written.metric("Unconfirmed", "older_edit_time") == 1
+        assert written.metric("WentBack") is written.metric("Failed") is None
+    assert deployment.export(label, receive_count=LATE) == []
+    assert deployment.stored(label).body == deployment.served(label)  # type: ignore[union-attr]
+    written = output()
+    assert (written.metric("WentBack"), written.metric("Exported")) == (1, 1)
+    (line,) = written.logged("label_went_back")
+    assert (line["level"], line["label_hash"], line["edited_at"]) == ("WARNING", label, "2025-01-02 09:59:59")
     assert deployment.export(label) == []
-    assert [body for _, body in deployment.aws.history][-1] == stored.body
-    assert output().metric("Stale") == 1
+    assert output().metric("Unchanged") == 1
 
 
 def test_equal_or_missing_times_are_settled_by_a_fetch_after_the_look(deployment: Deployment) -> None:
@@ -97,7 +117,7 @@ def test_one_bad_item_never_fails_its_neighbours(deployment: Deployment, output:
     poison = ["{", "[]", "null", None, 7, "[" * 100_000, message(), message("x/y"), message(good[0], version=2)]
     poison += [message(good[0], version=True), message(good[0], project="a b"), message(data_hash=5)]
     poison += [message(good[0], event_uid=7), message(good[0], event_type=None)]
-    event = batch(*poison, message(gone), *(message(label) for label in good))
+    event = batch(*poison, message(gone), *(message(label) for label in good), receive_count=LATE)
     failed = {int(item["itemIdentifier"]) for item in deployment.call(event)["batchItemFailures"]}
     assert failed == set(range(len(poison)))
     assert all(deployment.stored(label) for label in good)
@@ -112,7 +132,7 @@ def test_one_bad_item_never_fails_its_neighbours(deployment: Deployment, output:
     ("row", "reason"),
     [({"data_type": "deleted"}, "data_deleted"), (None, "row_deleted")],
 )
-def test_terminal_cases_succeed_and_leave_an_earlier_export(
+def test_terminal_cases_end_at_a_late_receive_and_leave_an_earlier_export(
     deployment: Deployment, output: Any, row: dict[str, Any] | None, reason: str
 ) -> None:
     label = deployment.row()
@@ -123,13 +143,73 @@ def test_terminal_cases_succeed_and_leave_an_earlier_export(
     else:
         deployment.row(last_edited_at="2026-01-01 00:00:00", **row)
     output()
-    assert deployment.export(label) == []
+    for receive_count in range(1, LATE):
+        assert deployment.export(label, receive_count=receive_count) == [label]
+        written = output()
+        assert written.metric("Unconfirmed", reason) == 1
+        assert written.metric("Terminal") is written.metric("Failed") is None
+        assert [line["reason"] for line in written.logged("label_unconfirmed")] == [reason]
+    assert deployment.encord.count("labelrowmetadata") == 0, "the project is not asked for yet"
+    assert deployment.export(label, receive_count=LATE) == []
+    assert deployment.encord.count("labelrowmetadata") == 1
     assert deployment.stored(label) is before
-    assert output().metric("Terminal", reason) == 1
+    written = output()
+    assert written.metric("Terminal", reason) == 1
+    assert [line["label_hash"] for line in written.logged("nothing_to_export")] == [label]
+
+
+def test_one_negative_answer_of_many_kinds_ends_nothing(deployment: Deployment) -> None:
+    """At the first receive. What Encord serves a moment later is exported."""
+    label = deployment.row()
+    for body in (DELETED, b'{"status":403,"response":["AUTHORISATION_ERROR"]}', b'{"status":200,"response":null}'):
+        deployment.encord.fail("labelrow", *[Fault(Answer(200, body))] * retry.ATTEMPTS)
+        assert deployment.export(label) == [label]
+        deployment.encord.forget_faults()
+    assert deployment.export(label, receive_count=2) == []
+    assert deployment.stored(label) is not None
+
+
+def test_a_late_negative_answer_that_is_not_repeated_ends_nothing(deployment: Deployment) -> None:
+    label = deployment.row()
+    deployment.encord.fail("labelrow", Fault(Answer(404, DELETED)))
+    assert deployment.export(label, receive_count=LATE) == []
+    assert deployment.stored(label) is not None
+
+
+def test_every_label_of_a_project_that_cannot_be_found_stays_in_the_queue(deployment: Deployment, output: Any) -> None:
+    """Encord answers RESOURCE_NOT_FOUND_ERROR for the project too: that is no_access, and never "deleted"."""
+    labels = [deployment.row(number) for number in range(1, 11)]
+    for receive_count in range(1, 6):
+        for operation in ("labelrow", "labelrowmetadata"):
+            deployment.encord.fail(operation, *[Fault(Answer(404, DELETED))] * len(labels))
+        assert deployment.export(*labels, receive_count=receive_count) == labels
+        deployment.encord.forget_faults()
+    written = output()
+    assert written.metric("Terminal") is None
+    assert {line["reason"] for line in written.logged("label_failed")} == {"no_access"}
+    assert len(written.logged("label_failed")) == 3 * len(labels)
+    assert deployment.export(*labels, receive_count=1) == [], "a redrive exports them"
+    assert len(deployment.aws.objects) == len(labels)
+
+
+def test_a_late_message_ends_no_message_that_has_just_come(deployment: Deployment) -> None:
+    label = deployment.row()
+    del deployment.encord.rows[label]
+    records = batch(message(label))["Records"] + batch(message(label), receive_count=LATE)["Records"]
+    records[1]["messageId"] = "late"
+    assert deployment.call({"Records": records})["batchItemFailures"] == [{"itemIdentifier": "0"}]
+
+
+def test_the_late_receive_is_a_setting(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_LATE_RECEIVE="2")
+    label = deployment.row()
+    del deployment.encord.rows[label]
+    assert deployment.export(label, receive_count=1) == [label]
+    assert deployment.export(label, receive_count=2) == []
 
 
 @pytest.mark.parametrize("http_status", [200, 403])
-def test_no_access_to_a_row_is_terminal_and_leaves_its_neighbours_and_what_was_stored(
+def test_no_access_to_a_row_returns_it_and_leaves_its_neighbours_and_what_was_stored(
     deployment: Deployment, output: Any, http_status: int
 ) -> None:
     label, other = deployment.row(1), deployment.row(2)
@@ -139,27 +219,28 @@ def test_no_access_to_a_row_is_terminal_and_leaves_its_neighbours_and_what_was_s
     deployment.set(LABEL_EXPORT_CONCURRENCY="1")
     envelope = deployment.encord.envelope(["AUTHORISATION_ERROR"], 403)
     deployment.encord.fail("labelrow", Fault(Answer(http_status, envelope.body)))
-    assert deployment.export(label, other) == []
+    assert deployment.export(label, other, receive_count=5) == [label]
     assert deployment.stored(label) is before
     assert deployment.stored(other) is not None
     written = output()
-    assert written.metric("Terminal", "no_access") == 1
-    (line,) = written.logged("nothing_to_export")
-    assert (line["label_hash"], line["reason"], line["level"]) == (label, "no_access", "WARNING")
-    assert written.metric("Failed") is None
+    assert written.metric("Failed", "no_access") == 1
+    (line,) = written.logged("label_failed")
+    assert (line["label_hash"], line["reason"], line["level"]) == (label, "no_access", "ERROR")
+    assert written.metric("Terminal") is None
     assert deployment.aws.count("GetSecretValue") == 2, "the key was not refused: it is not read again"
 
 
-def test_no_access_to_a_project_is_terminal_for_data_units_and_workflow_stages_too(
+def test_no_access_to_a_project_returns_data_units_and_labels_with_a_stage_too(
     deployment: Deployment, output: Any
 ) -> None:
     closed = Fault(deployment.encord.envelope(["AUTHORISATION_ERROR"], 403))
     deployment.encord.fail("labelrowmetadata", closed)
-    assert deployment.call(batch(message(data_hash="d-1"))) == {"batchItemFailures": []}
+    assert len(deployment.call(batch(message(data_hash="d-1"), receive_count=5))["batchItemFailures"]) == 1
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
     deployment.encord.fail("labelrowmetadata", closed)
-    assert deployment.export(deployment.row()) == []
-    assert [line["reason"] for line in output().logged("nothing_to_export")] == ["no_access"] * 2
+    label = deployment.row()
+    assert deployment.export(label, receive_count=5) == [label]
+    assert [line["reason"] for line in output().logged("label_failed")] == ["no_access"] * 2
     assert deployment.aws.objects == {}
 
 
@@ -190,7 +271,7 @@ def test_one_branch_that_fails_does_not_hold_back_the_others(deployment: Deploym
     assert [deployment.stored(label) is not None for label in labels] == [False, False, True]
     written = output()
     assert written.logged("label_failed")[0]["label_hash"] == labels[0]
-    assert written.metric("Terminal", "row_deleted") == 1
+    assert written.metric("Unconfirmed", "row_deleted") == 1
 
 
 def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(
@@ -198,7 +279,8 @@ def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(
 ) -> None:
     data = str(uuid.UUID(int=77))
     deployment.encord.metadata = [metadata(None, data)]
-    assert deployment.call(batch(message(data_hash=data))) == {"batchItemFailures": []}
+    assert len(deployment.call(batch(message(data_hash=data)))["batchItemFailures"]) == 1
+    assert deployment.call(batch(message(data_hash=data), receive_count=LATE)) == {"batchItemFailures": []}
     assert output().metric("Terminal", "never_initialised") == 1
     assert {call.operation for call in deployment.encord.calls} == {"labelrowmetadata"}
     assert deployment.aws.objects == {}
@@ -218,17 +300,44 @@ def test_a_listing_in_another_form_is_not_believed(deployment: Deployment) -> No
         assert len(deployment.call(batch(message(data_hash="d-1")))["batchItemFailures"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("stage", "exported"),
-    [("Complete", True), ("Review", False), (None, False), ({"title": 5}, False)],
-)
-def test_only_wanted_workflow_stages(deployment: Deployment, output: Any, stage: object, exported: bool) -> None:
+def test_only_wanted_workflow_stages(deployment: Deployment, output: Any) -> None:
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
     label = deployment.row()
-    deployment.encord.metadata = [metadata(label, "d", stage)]
+    deployment.encord.metadata = [metadata(label, "d", "Complete")]
     assert deployment.export(label) == []
-    assert (deployment.stored(label) is not None) == exported
-    assert output().metric("Exported" if exported else "Filtered") == 1
+    assert deployment.stored(label) is not None
+    assert output().metric("FilteredShare") == [0.0]
+
+
+def test_another_stage_ends_a_message_only_at_a_late_receive(deployment: Deployment, output: Any) -> None:
+    """The webhook can be quicker than the task: what is in Review now can be in Complete a minute later."""
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    label = deployment.row()
+    deployment.encord.metadata = [metadata(label, "d", "Review")]
+    assert deployment.export(label) == [label]
+    written = output()
+    assert (written.metric("Unconfirmed", "stage"), written.metric("Filtered")) == (1, None)
+    assert deployment.export(label, receive_count=LATE) == []
+    written = output()
+    assert (written.metric("Filtered"), written.metric("FilteredShare")) == (1, [1.0])
+    assert [line["label_hash"] for line in written.logged("label_filtered")] == [label]
+    assert deployment.stored(label) is None
+    deployment.encord.metadata = [metadata(label, "d", "Complete")]
+    assert deployment.export(label) == []
+    assert deployment.stored(label) is not None
+
+
+@pytest.mark.parametrize("node", [None, {"title": 5}, "text", []])
+def test_a_row_that_names_no_stage_is_a_failure_where_stages_are_set(
+    deployment: Deployment, output: Any, node: object
+) -> None:
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    label = deployment.row()
+    row = {"label_hash": label, "data_hash": "d", "workflow_graph_node": node}
+    deployment.encord.metadata = [row]
+    assert deployment.export(label, receive_count=5) == [label]
+    written = output()
+    assert (written.metric("Failed", "stage_unknown"), written.metric("Filtered")) == (1, None)
 
 
 def test_a_row_that_no_listing_has_is_deleted_and_not_filtered(deployment: Deployment, output: Any) -> None:
@@ -237,10 +346,20 @@ def test_a_row_that_no_listing_has_is_deleted_and_not_filtered(deployment: Deplo
     before = deployment.stored(label)
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
     output()
-    assert deployment.export(label) == []
+    assert deployment.export(label, receive_count=LATE) == []
     written = output()
     assert (written.metric("Terminal", "row_deleted"), written.metric("Filtered")) == (1, None)
     assert deployment.stored(label) is before
+
+
+def test_what_ended_without_an_object_is_logged_at_any_level(deployment: Deployment, output: Any) -> None:
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]', LABEL_EXPORT_LOG_LEVEL="ERROR")
+    label, gone = deployment.row(), str(uuid.UUID(int=9))
+    deployment.encord.metadata = [metadata(label, "d", "Review")]
+    assert deployment.export(label, gone, receive_count=LATE) == []
+    written = output()
+    assert written.logged("label_filtered")[0]["label_hash"] == label
+    assert written.logged("nothing_to_export")[0]["label_hash"] == gone
 
 
 def test_a_project_that_is_not_exported_any_more_goes_to_the_dead_letter_queue(deployment: Deployment) -> None:
@@ -402,7 +521,7 @@ def test_two_branches_of_one_data_unit_one_gone_one_never_begun(deployment: Depl
     deployment.encord.metadata = [*(metadata(label, data) for label in labels), metadata(None, data)]
     del deployment.encord.rows[labels[2]]
     deployment.row(2, branch_name="model", data_type="deleted")
-    assert deployment.call(batch(message(data_hash=data))) == {"batchItemFailures": []}
+    assert deployment.call(batch(message(data_hash=data), receive_count=LATE)) == {"batchItemFailures": []}
     written = output()
     assert [deployment.stored(label) is not None for label in labels] == [True, False, False]
     assert (written.metric("Terminal", "data_deleted"), written.metric("Terminal", "row_deleted")) == (1, 1)
@@ -470,23 +589,32 @@ def test_an_object_that_someone_else_wrote_is_replaced(deployment: Deployment) -
     assert deployment.aws.objects[path].body == deployment.served(label)
 
 
-def test_a_probe_of_verify_never_comes_again(deployment: Deployment, output: Any) -> None:
+@pytest.mark.parametrize(("error", "tries"), [("AUTHORISATION_ERROR", 1), ("UNKNOWN_ERROR", 4), (None, 1)])
+def test_a_probe_of_verify_is_never_redelivered(
+    deployment: Deployment, output: Any, error: str | None, tries: int
+) -> None:
     """Whatever Encord answers: who sent the probe reads the log, and a dead letter would raise an alarm."""
-    for error, tries, said in (("AUTHORISATION_ERROR", 1, "nothing_to_export"), ("UNKNOWN_ERROR", 4, "probe_ended")):
-        refusal = deployment.encord.envelope([error], 403)
-        deployment.encord.fail("labelrow", *[Fault(refusal)] * tries)
-        body = message(deployment.row(), event_uid="verify-1")
-        assert deployment.call(batch(body)) == {"batchItemFailures": []}
-        written = output()
-        (line,) = written.logged(said)
-        assert line["event_uid"] == "verify-1"
-        assert written.metric("Failed") is written.metric("Terminal") is None
-        deployment.restart()
+    if error:
+        deployment.encord.fail("labelrow", *[Fault(deployment.encord.envelope([error], 403))] * tries)
+    assert deployment.call(batch(message(probe_label("verify-1"), event_uid="verify-1"))) == {"batchItemFailures": []}
+    assert deployment.encord.count("labelrow") == tries
+    written = output()
+    (line,) = written.logged("probe_ended")
+    reasons = {"AUTHORISATION_ERROR": "no_access", "UNKNOWN_ERROR": "encord_unavailable", None: "row_deleted"}
+    assert (line["event_uid"], line["reason"]) == ("verify-1", reasons[error])
+    assert written.metric("Failed") is written.metric("Terminal") is written.metric("Unconfirmed") is None
+
+
+def test_a_real_label_with_a_probes_uid_is_no_probe(deployment: Deployment, output: Any) -> None:
+    label = deployment.row()
+    deployment.encord.fail("labelrow", Fault(Answer(400, b"{}")))
+    assert len(deployment.call(batch(message(label, event_uid="verify-1")))["batchItemFailures"]) == 1
+    assert output().metric("Failed", "encord_refused") == 1
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_probe_ends_no_message_but_its_own(deployment: Deployment, order: int) -> None:
-    label = deployment.row()
+    label = probe_label("verify-1")
     deployment.encord.fail("labelrow", *[Fault(Answer(400, b"{}"))] * 2)
     bodies = [message(label, event_uid="verify-1"), message(label)][::order]
     (failed,) = deployment.call(batch(*bodies))["batchItemFailures"]

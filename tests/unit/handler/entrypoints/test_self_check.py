@@ -12,7 +12,7 @@ from handler_deployment import KEY_ARN, PROJECT, SIGNING_ARN, Context, Deploymen
 from handler_servers import Answer, Fault
 
 ASK = {"action": "self_check"}
-CHECKS = ["webhook secrets", "private key", "encord", "bucket", "queue"]
+CHECKS = ["webhook secrets", "private key", "encord", "workflow stages", "bucket", "queue"]
 DENIED = Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
 DENIED_JSON = Answer(400, json.dumps({"__type": "AccessDeniedException"}).encode())
 
@@ -49,8 +49,50 @@ def test_a_project_that_cannot_be_read_counts_only_when_it_is_wanted(deployment:
     assert failing(deployment.call(ASK)) == {}, "no project is named, and any one proves the key"
     deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([PROJECT]))
     answer = deployment.call(ASK)
-    assert list(failing(answer)) == ["encord"]
+    assert failing(answer) == {"encord": "no_access"}
     assert PROJECT in answer["checks"][2]["detail"]
+
+
+def test_titles_of_stages_are_looked_for_in_the_projects_workflows(deployment: Deployment) -> None:
+    other = str(uuid.UUID(int=2))
+    deployment.encord.stages = {PROJECT: ["Annotate 1", "Review 1", "Complete"], other: ["Annotate", "Complete"]}
+    deployment.set(
+        LABEL_EXPORT_PROJECTS=json.dumps([PROJECT, other]), LABEL_EXPORT_WORKFLOW_STAGES='["Complete", "Review 1"]'
+    )
+    assert failing(deployment.call(ASK)) == {}
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete", "Complet"]')
+    answer = deployment.call(ASK)
+    assert failing(answer) == {"workflow stages": "stage_unknown"}
+    detail = answer["checks"][3]["detail"]
+    assert "'Complet'; they have 'Annotate', 'Annotate 1', 'Complete', 'Review 1'" in detail
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Review 1"]')
+    answer = deployment.call(ASK)
+    assert failing(answer) == {"workflow stages": "stage_unknown"}
+    assert other in answer["checks"][3]["detail"], "none of its labels would be exported"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(403, b'{"message":"No access"}'), "no_access"),
+        (Answer(404), "no_access"),
+        (Answer(200, b"[]"), "malformed_answer"),
+        (Answer(200, b'{"workflow":{"stages":[{}]}}'), "malformed_answer"),
+        (Answer(200, b'{"workflow":null}'), "stage_unknown"),
+        (Answer(401), "key_refused"),
+    ],
+)
+def test_a_workflow_that_cannot_be_read(deployment: Deployment, answer: Answer, reason: str) -> None:
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([PROJECT]), LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    deployment.encord.fail("GetProject", *[Fault(answer)] * 4)
+    assert failing(deployment.call(ASK)) == {"workflow stages": reason}
+
+
+def test_stages_without_an_allow_list_cannot_be_checked(deployment: Deployment) -> None:
+    deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
+    answer = deployment.call(ASK)
+    assert failing(answer) == {}
+    assert "cannot be checked" in answer["checks"][3]["detail"]
 
 
 def test_a_key_that_encord_does_not_know(deployment: Deployment) -> None:

@@ -114,7 +114,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
-# lambda/label_export/entrypoints/queue_batch.py knows probes by it.
+# lambda/label_export/core/messages.py knows probes by it, and by the label that probe_label makes of the uid.
 PROBE_PREFIX = "verify-"
 # Of a type that leads to nothing: the function checks the signature, and answers that it accepted no label.
 HARMLESS_EVENT = "label_export_probe_event"
@@ -127,6 +127,11 @@ ENDS = ("probe_ended", "nothing_to_export", FILTERED, "label_exported", "label_u
 # How Encord says that it has no such label; the second only where no project of ours is known to ask for.
 GONE = ("row_deleted",)
 NO_PROJECT = ("no_access",)
+
+
+def probe_label(event_uid: str) -> str:
+    """Return the label that a probe asks for: the same UUID as in lambda/label_export/core/messages.py."""
+    return str(uuid.UUID(bytes=hashlib.sha256(event_uid.encode()).digest()[:16], version=4))
 
 
 def webhook(event_uid: str, event_type: str, project_hash: str, label_hash: str) -> bytes:
@@ -170,7 +175,7 @@ class Probe:
         self.params = module.params
         self.uid = f"{PROBE_PREFIX}{uuid.uuid4()}"
         self.project = self.params["project_hash"] or str(uuid.uuid4())
-        self.label = str(uuid.uuid4())
+        self.label = probe_label(self.uid)
         self.checks: list[dict[str, Any]] = []
 
     def client(self, service: str) -> Any:
