@@ -230,6 +230,11 @@ CASES = {
         "encord_secrets_private_key_secret_name is 'a b'",
         encord_secrets_private_key_secret_name="a b",
     ),
+    "a secret's name that ends like an ARN": of(
+        "encord_secrets",
+        "neither of which ends with a hyphen and six",
+        encord_secrets_signing_secret_name="webhook-signer",
+    ),
     "an alias for the secrets' key": of_a_key(encord_secrets_kms_key_arn=ALIAS),
     "one text for a list of signing secrets": of(
         "encord_secrets",

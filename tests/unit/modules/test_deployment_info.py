@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +55,8 @@ class FakeAccount(Fake):
         self.in_use = "1"
         self.shares: dict[str, float] = {}
         self.mapping: Values = {}
+        self.logged = 0
+        self.empty_pages = 3
         self.metrics: dict[str, float] = {"Exported": 3, "ApproximateAgeOfOldestMessage": 90}
 
     def there(self, code: str = "ResourceNotFoundException") -> None:
@@ -120,9 +123,13 @@ class FakeAccount(Fake):
 
     def filter_log_events(self, p: Values) -> Values:
         self.there()
-        if "nextToken" in p:
-            return {"events": [{"timestamp": 1_700_000_000_000}]}
-        return {"events": [{"timestamp": 1_600_000_000_000}], "nextToken": "more"}
+        if not p["startTime"] <= self.logged < p["endTime"]:
+            return {"events": []}
+        # Pages without an event come first: each ends after a share of the log.
+        page = int(p.get("nextToken", "0"))
+        if page < self.empty_pages:
+            return {"events": [], "nextToken": str(page + 1)}
+        return {"events": [{"timestamp": self.logged - 1000}, {"timestamp": self.logged}]}
 
     def get_bucket_versioning(self, _p: Values) -> Values:
         self.there("NoSuchBucket")
@@ -293,9 +300,33 @@ def test_nothing_is_told_as_nothing() -> None:
 def test_without_the_metric_the_log_tells_of_the_last_export() -> None:
     fake = FakeAccount()
     fake.metrics = {}
-    found = done("deployment_info", fake, **NAMES)
-    assert (found["last_export"], found["queue"]["oldest_seconds"]) == ("2023-11-14T22:13:20Z", None)
+    # Ages on both sides of each window's bound, and one that is too old.
+    for age in (60, 660, 3000, 4000, 20_000, 80_000):
+        seconds = int(time.time()) - age
+        fake.logged = seconds * 1000
+        found = done("deployment_info", fake, **NAMES)
+        told = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert (found["last_export"], found["queue"]["oldest_seconds"]) == (told, None)
+    fake.logged = int(time.time() - 90_000) * 1000
+    assert done("deployment_info", fake, **NAMES)["last_export"] == ""
     fake.empty = True
+    assert done("deployment_info", fake, **NAMES)["last_export"] == ""
+
+
+def test_the_log_is_searched_back_from_now_and_no_further_than_the_newest_export() -> None:
+    fake = FakeAccount()
+    fake.metrics = {}
+    fake.logged = int(time.time() - 60) * 1000
+    done("deployment_info", fake, **NAMES)
+    looks = [params for name, params in fake.calls if name == "filter_log_events"]
+    assert len(looks) == fake.empty_pages + 1
+    assert all(look["endTime"] - look["startTime"] <= 600_000 for look in looks)
+
+
+def test_a_log_without_end_is_searched_for_a_while() -> None:
+    fake = FakeAccount()
+    fake.metrics = {}
+    fake.logged, fake.empty_pages = int(time.time() - 60) * 1000, 10**9
     assert done("deployment_info", fake, **NAMES)["last_export"] == ""
 
 

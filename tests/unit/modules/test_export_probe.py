@@ -54,6 +54,10 @@ class FakeAccount(Fake):
         uid = p["filterPattern"].strip('"')
         if self.looks < 3 or uid not in self.uids:
             return {"events": []}
+        # Pages without an event come first: each ends after a share of the log.
+        page = int(p.get("nextToken", "0"))
+        if page < 3:
+            return {"events": [], "nextToken": str(page + 1)}
         lines: list[Values] = [
             {"event": "webhook_accepted", "event_uid": uid},
             {**self.end, "event_uid": uid},

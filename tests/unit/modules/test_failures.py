@@ -38,6 +38,13 @@ def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
     assert "policies/deployer-policy.json or policies/monitoring-policy.json" in said
 
 
+def test_what_lambda_itself_may_not_do_is_no_missing_permission_of_the_caller() -> None:
+    text = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
+    said = told(ClientError({"Error": {"Code": "AccessDeniedException", "Message": text}}, "CreateFunction"))
+    assert text in said
+    assert "The credentials lack a permission" not in said
+
+
 def test_another_refusal_says_nothing_of_permissions() -> None:
     said = told(ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "GetQueueUrl"))
     assert said.startswith("The queue a: ")

@@ -37,7 +37,7 @@ class FakeLambda(Fake):
         return {"Policy": json.dumps({"Version": "2012-10-17", "Statement": self.statements(p)})}
 
     def add_permission(self, p: Values) -> None:
-        if any(statement["Sid"] == p["StatementId"] for statement in self.statements(p)):
+        if any(statement.get("Sid") == p["StatementId"] for statement in self.statements(p)):
             raise RefusedError("ResourceConflictException")
         principal = p["Principal"]
         conditions: Values = {}
@@ -62,7 +62,7 @@ class FakeLambda(Fake):
 
     def remove_permission(self, p: Values) -> None:
         statements = self.statements(p)
-        statements[:] = [statement for statement in statements if statement["Sid"] != p["StatementId"]]
+        statements[:] = [statement for statement in statements if statement.get("Sid") != p["StatementId"]]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,36 @@ def test_comparable_principals(principal: Any, expected: str) -> None:
 def test_comparable_conditions(condition: Values, differing: Values) -> None:
     statement = {"Principal": {"Service": PLAIN["principal"]}, "Action": PLAIN["action"], "Condition": condition}
     assert comparable(statement) == {**PLAIN, **differing}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"Principal": {"AWS": [ROOT, "arn:aws:iam::210987654321:root"]}},
+        {"Principal": {"AWS": ROOT, "Service": "apigateway.amazonaws.com"}},
+        {"Principal": {"Federated": "idp"}},
+        {"Principal": {"CanonicalUser": ["a", "b"]}},
+        {"Principal": None, "NotPrincipal": {"Service": "apigateway.amazonaws.com"}},
+        {"Effect": "Deny"},
+        {"Action": ["lambda:InvokeFunction", "lambda:GetFunction"]},
+        {"Action": None, "NotAction": "lambda:GetFunction"},
+        {"Condition": {"StringEquals": {"AWS:SourceAccount": [ACCOUNT, "210987654321"]}}},
+        {"Condition": {"StringNotEquals": {"AWS:SourceAccount": ACCOUNT}}},
+        {"Condition": {"ForAnyValue:StringEquals": {"aws:PrincipalOrgPaths": ["o-1/r-1/*", "o-2/*"]}}},
+    ],
+)
+def test_a_statement_that_addpermission_does_not_write_equals_none_and_is_replaced(odd: Values) -> None:
+    """Lambda's PutResourcePolicy takes statements of any form."""
+    given = {**EVERYTHING, "source_arn": ""}
+    fake = FakeLambda()
+    done("lambda_permission", fake, **given)
+    before = dict(fake.state["live"][0])
+    replaced = {key: value for key, value in {**before, **odd}.items() if value is not None}
+    assert comparable(replaced) != comparable(before)
+    theirs = {key: value for key, value in replaced.items() if key != "Sid"}
+    fake.state["live"] = [theirs, {**theirs}, replaced]
+    assert_converges("lambda_permission", fake, **given)
+    assert fake.state["live"] == [theirs, theirs, before]
 
 
 @pytest.mark.parametrize(

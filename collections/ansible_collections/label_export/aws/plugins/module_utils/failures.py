@@ -13,6 +13,8 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 
 # What services answer when the caller's policies do not allow an action; their text names action and resource.
 DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "AuthorizationError", "UnauthorizedOperation")
+# How Lambda reports that it may not do something itself, such as reading an image: with the same code.
+LAMBDAS_OWN = "Lambda does not have permission"
 WHERE_TO_ALLOW = (
     "The credentials lack a permission. Each that is needed is in policies/deployer-policy.json or "
     "policies/monitoring-policy.json: give both, as they stand in this version, to whoever deploys, or add the action"
@@ -36,7 +38,8 @@ def reported(module: AnsibleAWSModule, message: str) -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        denied = error.response.get("Error", {}).get("Code") in DENIED
+        details = error.response.get("Error", {})
+        denied = details.get("Code") in DENIED and LAMBDAS_OWN not in details.get("Message", "")
         module.fail_json_aws(error, msg=f"{message}. {WHERE_TO_ALLOW}" if denied else message)
     except botocore.exceptions.BotoCoreError as error:
         module.fail_json_aws(error, msg=message)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import canonical_statement, statements
 
 Statement = dict[str, Any]
 
@@ -17,6 +18,10 @@ CONDITIONS = {
     "function_url_auth_type": "FunctionUrlAuthType",
     "invoked_via_function_url": "InvokedViaFunctionUrl",
 }
+
+# What AddPermission writes into a statement beside its effect, and the operators of its conditions.
+ADDED = {"Sid", "Principal", "Action", "Resource", "Condition"}
+ADDED_OPERATORS = {"ArnLike", "ArnEquals", "StringEquals", "StringLike", "Bool"}
 
 
 def short_principal(principal: str) -> str:
@@ -38,26 +43,39 @@ def wanted_statement(params: dict[str, Any]) -> Statement:
 
 
 def comparable(statement: dict[str, Any]) -> Statement:
-    """Bring a statement of a policy document into the form of wanted_statement."""
-    principal = statement["Principal"]
-    if isinstance(principal, dict):
-        principal = principal.get("Service") or principal.get("AWS")
+    """Bring a statement of a policy document into the form of wanted_statement.
+
+    PutResourcePolicy takes what AddPermission cannot write: several principals or actions, NotPrincipal, Deny. Whatever
+    is not in AddPermission's form is returned in ``other_conditions``, so that the statement equals no wanted one.
+    """
+    canonical = canonical_statement(statement)
+    other = {key: canonical[key] for key in canonical.keys() - ADDED if key != "Effect" or canonical[key] != "Allow"}
+    principal = canonical.get("Principal", "")
+    if isinstance(principal, dict) and len(principal) == 1 and principal.keys() <= {"Service", "AWS"}:
+        (principal,) = principal.values()
+    if not isinstance(principal, str):
+        principal, other["principal"] = "", principal
+    action = canonical.get("Action", "")
+    if not isinstance(action, str):
+        action, other["action"] = "", action
     # AWS writes condition keys in either case.
     conditions = {
-        key.lower(): value for tests in statement.get("Condition", {}).values() for key, value in tests.items()
+        key.lower() if operator in ADDED_OPERATORS else f"{operator} {key.lower()}": value
+        for operator, tests in canonical.get("Condition", {}).items()
+        for key, value in tests.items()
     }
-    via_url = str(conditions.get("lambda:invokedviafunctionurl", "")).lower() == "true"
+    via_url = conditions.get("lambda:invokedviafunctionurl") == "true"
     if via_url:
         del conditions["lambda:invokedviafunctionurl"]
     return {
-        "action": statement["Action"],
+        "action": action,
         "principal": short_principal(principal),
         "source_arn": conditions.pop("aws:sourcearn", ""),
         "source_account": conditions.pop("aws:sourceaccount", ""),
         "function_url_auth_type": conditions.pop("lambda:functionurlauthtype", ""),
         "invoked_via_function_url": via_url,
-        # AddPermission is never told any other, so that whatever is left was set by somebody else.
-        "other_conditions": conditions,
+        # AddPermission sets no other condition, so whatever is left was set in another way.
+        "other_conditions": {**conditions, **other},
     }
 
 
@@ -73,7 +91,10 @@ def list_statements(client: Any, named: dict[str, str]) -> dict[str, Statement]:
         policy = json.loads(client.get_policy(aws_retry=True, **named)["Policy"])
     except is_boto3_error_code("ResourceNotFoundException"):
         return {}
-    return {statement.get("Sid", ""): comparable(statement) for statement in policy["Statement"]}
+    return {
+        statement.get("Sid") or f"(without a Sid: {number})": comparable(statement)
+        for number, statement in enumerate(statements(policy), start=1)
+    }
 
 
 def add(client: Any, named: dict[str, str], statement_id: str, statement: Statement) -> None:

@@ -191,6 +191,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.lambda_alias impo
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_function_url import find_url
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, list_mappings
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement import list_statements
+from ansible_collections.label_export.aws.plugins.module_utils.log_events import filtered_events
 from ansible_collections.label_export.aws.plugins.module_utils.log_group import find_group
 from ansible_collections.label_export.aws.plugins.module_utils.s3_bucket import BucketReader
 from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import find_queue
@@ -199,8 +200,9 @@ NO_BUCKET = ["NoSuchBucket", "404"]
 NOT_FOUND = ["ResourceNotFoundException"]
 METRICS = "LabelExport"
 METRIC_DAYS = 14  # for which CloudWatch keeps one datapoint a minute, less one
-LOG_SECONDS = 24 * 3600
-LOG_PAGES = 20
+# Seconds back from now: each look takes what lies between one and the one before.
+LOG_WINDOWS = [600, 3600, 6 * 3600, 24 * 3600]
+LOG_PAGES = 50  # at one look
 SHOWN = (
     "Version", "CodeSha256", "MemorySize", "Timeout", "Role", "State", "LastModified", "Architectures", "TracingConfig",
     "LoggingConfig",
@@ -348,23 +350,23 @@ class Account:
         return when_text(found[0].timestamp()) if found else self.last_export_logged()
 
     def last_export_logged(self) -> str:
-        """Look into the log of the last day; the metric knows longer, but comes some minutes late."""
-        request = {
-            "logGroupName": f"/aws/lambda/{self.params['function']}",
-            "startTime": int((time.time() - LOG_SECONDS) * 1000),
-            "filterPattern": '"label_exported"',
-        }
-        newest = 0
-        for _ in range(LOG_PAGES):
+        """Search the log of the last day, back from now; the metric goes back further, but is some minutes late."""
+        end = now = time.time()
+        for seconds in LOG_WINDOWS:
+            request = {
+                "logGroupName": f"/aws/lambda/{self.params['function']}",
+                "startTime": int((now - seconds) * 1000),
+                "endTime": int(end * 1000),
+                "filterPattern": '"label_exported"',
+            }
             try:
-                answer = self.client("logs").filter_log_events(aws_retry=True, **request)
+                found = [event["timestamp"] for event in filtered_events(self.client("logs"), LOG_PAGES, **request)]
             except is_boto3_error_code(NOT_FOUND):
                 return ""
-            newest = max([newest, *(event["timestamp"] for event in answer["events"])])
-            if not answer.get("nextToken"):
-                break
-            request["nextToken"] = answer["nextToken"]
-        return when_text(newest / 1000) if newest else ""
+            if found:
+                return when_text(max(found) / 1000)
+            end = now - seconds
+        return ""
 
     def bucket(self) -> dict[str, Any]:
         bucket = BucketReader(self.client("s3"), self.params["bucket"])

@@ -113,6 +113,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.log_events import filtered_events
 
 # lambda/label_export/core/messages.py knows probes by it, and by the label that probe_label makes of the uid.
 PROBE_PREFIX = "verify-"
@@ -120,6 +121,7 @@ PROBE_PREFIX = "verify-"
 HARMLESS_EVENT = "label_export_probe_event"
 LOOK_BACK = 600  # seconds that this machine's clock may be ahead of the log's
 PAUSE = 0.5  # seconds between two looks into the log
+LOG_PAGES = 50  # of the log at one look
 ANSWER_WITHIN = 40  # seconds: an HTTP API gives up after 30
 # The events (field `event`) that the function logs when a message has ended.
 FILTERED = "label_filtered"
@@ -248,13 +250,14 @@ class Probe:
 
     def end(self, logs: Any) -> dict[str, Any] | None:
         """Return the log's line about the probe's end, None while there is none."""
-        answer = logs.filter_log_events(
-            aws_retry=True,
+        events = filtered_events(
+            logs,
+            LOG_PAGES,
             logGroupName=self.params["log_group"],
             startTime=int((time.time() - LOOK_BACK) * 1000),
             filterPattern=f'"{self.uid}"',
         )
-        for event in answer["events"]:
+        for event in events:
             try:
                 line = json.loads(event["message"])
             except ValueError:
