@@ -1,8 +1,7 @@
 """Every wrong input is refused before AWS is asked anything, with what is wrong, where it is set and how to mend it.
 
 All cases are hosts of one run: each host has one wrong input, and meets the preflight of the role that is to refuse
-it. What the deploy itself does with the refusal is shown by one more run of it, and on a local AWS by
-tests/molecule/default/test_before_deploy.py.
+it. What the deploy itself does with the refusal is shown by one more run of it.
 """
 
 from __future__ import annotations

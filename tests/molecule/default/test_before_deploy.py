@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from account_resources import everything
 from deployed_environment import NAME
 from local_stack import LocalStack
@@ -43,25 +42,7 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     }
 
 
-# More wrong inputs are in tests/contract/test_wrong_inputs.py, without an account. These are the last that is looked at
-# before AWS is asked anything, and the only one that AWS has to be asked for.
-REFUSED = {
-    "a threshold of nothing": (["-e", "monitoring_errors_threshold=0"], "monitoring_errors_threshold is 0"),
-    "another account": (["-e", "label_export_account_id=111111111111"], "label_export_account_id is 111111111111"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_before_anything_is_made(case: str, stack: LocalStack) -> None:
-    arguments, message = REFUSED[case]
-    run = run_playbook("deploy", *arguments)
-    assert run.returncode != 0
-    assert message in " ".join(run.output.split())
-    assert "group_vars/label_export/" in run.output, "the message says where to set it"
-    assert run.changed == []
-    assert everything(stack.aws, NAME) == {}
-
-
+# What else is refused before anything is made is in tests/contract (test_wrong_inputs.py, test_guards.py).
 def test_a_malformed_private_key_is_refused_without_its_text(stack: LocalStack, tmp_path: Path) -> None:
     lines = Path(stack.facts["encord_private_key_file"]).read_text().splitlines()
     del lines[2]
