@@ -35,7 +35,7 @@ printing = threading.Lock()
 
 @dataclass
 class Result:
-    """What one step came to; ``failures`` names tests, or gives the last lines of a step without a report.
+    """The outcome of a step; ``failures`` names tests, or gives the last lines of a step without a report.
 
     ``not_tried`` has the step's own lines about what it could not try on this machine.
     """

@@ -174,7 +174,7 @@ class _Reader:
 
     def percent(self, variable: str, default: str) -> float:
         value = self.text(variable, default)
-        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", value) or float(value) > 100:  # noqa: PLR2004
+        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", value) or float(value) > 100:  # noqa: PLR2004 - per cent
             raise _wrong(variable, "is not a number from 0 to 100 with at most two decimals")
         return float(value)
 

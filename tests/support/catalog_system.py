@@ -6,6 +6,7 @@ import email.utils
 import hashlib
 import io
 import json
+import os
 import random
 import time
 from collections import defaultdict
@@ -154,7 +155,7 @@ class CatalogSystem:
     monkeypatch: pytest.MonkeyPatch
     bundle: Path
     clock: Clock = field(default_factory=Clock)
-    signing_secret: str = "not-a-secret-in-a-test"  # noqa: S105
+    signing_secret: str = "not-a-secret-in-a-test"  # noqa: S105 - it is none
     letters: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -198,8 +199,6 @@ class CatalogSystem:
     def catalog(self, event: Any, seconds: float = 600.0) -> dict[str, Any]:
         """Invoke the catalog."""
         if self._application is None:
-            import os  # noqa: PLC0415
-
             self._application = Application(Settings.from_environment(os.environ), os.environ, now=self.clock)
         return self._application.handle(event, Context(seconds))
 
