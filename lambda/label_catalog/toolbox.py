@@ -13,7 +13,8 @@ from label_export.core.messages import LabelChange
 
 from label_catalog.adapters.aws.s3 import LabelBucket, StateDocuments
 from label_catalog.adapters.aws.sqs import ExportLane, WorkQueue
-from label_catalog.core.model import Encord, ListedRow, ProjectInfo, StoredObject, object_key
+from label_catalog.adapters.encord.source import EncordFeeds
+from label_catalog.core.model import ListedRow, ProjectInfo, StoredObject, object_key
 from label_catalog.core.selection import Selection
 from label_catalog.settings import Settings
 from label_catalog.telemetry import Telemetry
@@ -33,7 +34,7 @@ class Toolbox:
     """The ports of one invocation."""
 
     settings: Settings
-    encord: Encord
+    encord: EncordFeeds
     bucket: LabelBucket
     documents: StateDocuments
     live_lane: ExportLane

@@ -1,13 +1,10 @@
-"""The values that the catalog compares, and the ports to where they come from."""
+"""The values that the catalog compares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
 
-from label_export.core.messages import LabelChange
 from label_export.core.object_keys import KeyTemplate
 from label_export.core.ports import LabelRow
 
@@ -116,66 +113,8 @@ class TooLargeError(Exception):
     """A listing's answer is larger, or takes longer, than the settings allow."""
 
 
-class Encord(Protocol):
-    """What the catalog reads at Encord. All methods raise RetryableError, PermanentError or TerminalError."""
-
-    def projects(self, wanted: Iterable[str]) -> list[ProjectInfo]:
-        """Return the wanted projects, or all that the key can read where none is named."""
-
-    def actions(self, project: ProjectInfo, after: datetime, before: datetime) -> Iterator[Action]:
-        """Yield what happened to tasks in [after, before), in no promised order."""
-
-    def tasks(self, project: ProjectInfo, stage: Stage) -> Iterator[str]:
-        """Yield the data hashes of all tasks in a stage, in no promised order, some perhaps twice."""
-
-    def rows(
-        self, project_hash: str, filters: Mapping[str, Any], *, bounded: bool = False
-    ) -> Iterator[ListedRow | OddRow]:
-        """Yield label rows. `bounded`: raise TooLargeError for an answer that is above the limits."""
-
-
-class Bucket(Protocol):
-    """The label bucket."""
-
-    def head(self, key: str) -> StoredObject | None:
-        """Return an object's metadata, None where there is no object."""
-
-    def list(self, prefix: str) -> Iterator[ListedObject]:
-        """Yield all objects below a prefix, in the order of their keys."""
-
-    def delete(self, key: str) -> None:
-        """Write a delete marker over an object; its versions stay."""
-
-
-class Documents(Protocol):
-    """Small JSON documents in the bucket, written conditionally."""
-
-    def load(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
-        """Return a document and its ETag, both None where there is none (or where it cannot be read as JSON)."""
-
-    def save(self, key: str, document: Mapping[str, Any], etag: str | None) -> str:
-        """Write a document only over the version with this ETag (None: nothing); raises SupersededError."""
-
-    def put(self, key: str, document: Mapping[str, Any]) -> None:
-        """Write a document whatever is there."""
-
-    def remove(self, key: str) -> None:
-        """Remove a document."""
-
-
 class SupersededError(Exception):
     """Another worker has changed a state object since it was read."""
-
-
-class Lane(Protocol):
-    """A queue of the exporter."""
-
-    def send(self, changes: Sequence[LabelChange]) -> None:
-        """Queue one message for each change; returns after SQS has all of them."""
-
-
-Clock = Callable[[], datetime]
-Remaining = Callable[[], float]
 
 
 def object_key(template: KeyTemplate, project_hash: str, row: ListedRow) -> str:

@@ -19,14 +19,14 @@ _ABSENT = {"404", "NoSuchKey", "NotFound"}
 
 
 class LabelBucket:
-    """Implements the port Bucket."""
+    """The labels' objects. All methods raise RetryableError or PermanentError."""
 
     def __init__(self, s3: Any, bucket: str) -> None:
         self._s3 = s3
         self._bucket = bucket
 
     def head(self, key: str) -> StoredObject | None:
-        """Return an object's metadata. See Bucket."""
+        """Return an object's metadata, None where there is no object."""
         with translated("s3"):
             try:
                 found = self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -46,7 +46,7 @@ class LabelBucket:
         )
 
     def list(self, prefix: str) -> Iterator[ListedObject]:
-        """Yield objects. See Bucket."""
+        """Yield all objects below a prefix, in the order of their keys."""
         with translated("s3"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
             for page in pages:
@@ -54,7 +54,7 @@ class LabelBucket:
                     yield ListedObject(found["Key"], found["ETag"], found["LastModified"])
 
     def delete(self, key: str) -> None:
-        """Write a delete marker. See Bucket."""
+        """Write a delete marker over an object; its versions stay."""
         with translated("s3"):
             self._s3.delete_object(Bucket=self._bucket, Key=key)
 
@@ -76,14 +76,17 @@ class LabelBucket:
 
 
 class StateDocuments:
-    """Implements the port Documents."""
+    """Small JSON documents, written conditionally. All methods raise RetryableError or PermanentError."""
 
     def __init__(self, s3: Any, bucket: str) -> None:
         self._s3 = s3
         self._bucket = bucket
 
     def load(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
-        """Return a document and its ETag. See Documents."""
+        """Return a document and its ETag, both None where there is none.
+
+        Of an object that is no JSON document only the ETag is returned, so that it can be replaced.
+        """
         with translated("s3"):
             try:
                 found = self._s3.get_object(Bucket=self._bucket, Key=key)
@@ -99,7 +102,7 @@ class StateDocuments:
         return (document if isinstance(document, dict) else None), found["ETag"]
 
     def save(self, key: str, document: Mapping[str, Any], etag: str | None) -> str:
-        """Write a document conditionally. See Documents."""
+        """Write a document only over the version with this ETag (None: nothing); raises SupersededError."""
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         with translated("s3"):
             try:
@@ -111,12 +114,12 @@ class StateDocuments:
                 raise
 
     def put(self, key: str, document: Mapping[str, Any]) -> None:
-        """Write a document. See Documents."""
+        """Write a document, whatever is there."""
         with translated("s3"):
             self._put(key, document, {})
 
     def remove(self, key: str) -> None:
-        """Remove a document. See Documents."""
+        """Remove a document."""
         with translated("s3"):
             self._s3.delete_object(Bucket=self._bucket, Key=key)
 

@@ -17,7 +17,7 @@ _TRIES = 4
 
 
 class ExportLane:
-    """Implements the port Lane."""
+    """A queue of the exporter. All methods raise RetryableError or PermanentError."""
 
     def __init__(self, sqs: Any, url: str, threads: ThreadPoolExecutor) -> None:
         self._sqs = sqs
@@ -25,7 +25,7 @@ class ExportLane:
         self._threads = threads
 
     def send(self, changes: Sequence[LabelChange]) -> None:
-        """Queue all changes. See Lane."""
+        """Queue one message for each change; return after SQS has all of them."""
         batches = [changes[begin : begin + _BATCH] for begin in range(0, len(changes), _BATCH)]
         for _ in self._threads.map(self._send, batches):
             pass

@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import requests
@@ -47,6 +49,7 @@ SDK_SETTINGS = RequestsSettings(
 )
 TRIES = 4
 _PIECE = 256 * 1024
+_MOST_RAW = 8 << 20
 # What happens to a task when its label may have changed or moved; not assign and release.
 _KINDS = [
     TaskActionType.SUBMIT,
@@ -57,8 +60,18 @@ _KINDS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """An HTTP answer: its status, its Date header, at most a few megabytes of its body, and how long it took."""
+
+    status: int
+    date: str | None
+    body: bytes
+    seconds: float
+
+
 class EncordFeeds:
-    """Implements the port Encord."""
+    """What the catalog reads at Encord. All methods raise RetryableError, PermanentError or TerminalError."""
 
     def __init__(
         self,
@@ -87,7 +100,7 @@ class EncordFeeds:
         self._projects = {}
 
     def projects(self, wanted: Iterable[str]) -> list[ProjectInfo]:
-        """Return projects. See Encord."""
+        """Return the wanted projects, or all that the key can read where none is named."""
         names = sorted(wanted)
         with _translated("the projects"):
             client = self._client()
@@ -97,7 +110,10 @@ class EncordFeeds:
         return [_info(project) for project in found]
 
     def actions(self, project: ProjectInfo, after: datetime, before: datetime) -> Iterator[Action]:
-        """Yield task actions. See Encord. Both bounds have a zone: the SDK's own default has none."""
+        """Yield what happened to tasks in [after, before), in no promised order.
+
+        Both bounds have a zone: the SDK's own default has none.
+        """
         with _translated("the task actions"):
             found = self._project(project).get_task_actions(
                 after=after.astimezone(UTC), before=before.astimezone(UTC), action_type=_KINDS
@@ -111,7 +127,7 @@ class EncordFeeds:
                 )
 
     def tasks(self, project: ProjectInfo, stage: Stage) -> Iterator[str]:
-        """Yield data hashes of tasks. See Encord."""
+        """Yield the data hashes of all tasks in a stage, in no promised order, some perhaps twice."""
         with _translated("the tasks of a stage"):
             found = self._project(project).workflow.get_stage(uuid=stage.uuid)
             for task in found.get_tasks():
@@ -122,7 +138,10 @@ class EncordFeeds:
     def rows(
         self, project_hash: str, filters: Mapping[str, Any], *, bounded: bool = False
     ) -> Iterator[ListedRow | OddRow]:
-        """Yield label rows. See Encord. A failed request is repeated only before its first row was given."""
+        """Yield label rows; `bounded`: raise TooLargeError for an answer that is above the limits.
+
+        A failed request is repeated only before its first row was given.
+        """
         payload = {
             "include_uninitialised_labels": True,
             "include_all_label_branches": True,
@@ -148,6 +167,38 @@ class EncordFeeds:
                 if given or attempt > 1:
                     raise
                 self.forget()
+
+    def raw(self, project_hash: str, query_type: str, uid: object, payload: Mapping[str, Any]) -> RawAnswer:
+        """Send one reading request to the legacy endpoint and return what came back, whatever it is: for the probe."""
+        query = {"query_type": query_type, "query_method": "GET", "values": {"uid": uid, "payload": payload}}
+        body = json.dumps(query)
+        headers = self._ssh_config().define_headers(project_hash, "project", body)
+        began = time.monotonic()
+        try:
+            with self._session.post(
+                f"{self._domain}/public",
+                data=body,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                stream=True,
+            ) as response:
+                pieces, size = [], 0
+                for piece in response.iter_content(_PIECE):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > _MOST_RAW:
+                        break
+                seconds = time.monotonic() - began
+                return RawAnswer(response.status_code, response.headers.get("Date"), b"".join(pieces), seconds)
+        except requests.exceptions.RequestException as error:
+            raise RetryableError("encord_unavailable", f"Encord did not answer: {type(error).__name__}") from None
+
+    def task_times(self, project: ProjectInfo, stage: Stage, most: int) -> list[tuple[str, datetime]]:
+        """Return data hash and update time of a stage's first tasks, in the order in which they are served."""
+        with _translated("the tasks of a stage"):
+            found = self._project(project).workflow.get_stage(uuid=stage.uuid).get_tasks()
+            tasks = ((getattr(task, "data_hash", None), task.updated_at) for task in islice(found, most))
+            return [(str(data_hash), in_utc(updated)) for data_hash, updated in tasks if data_hash is not None]
 
     def _pieces(self, project_hash: str, body: str, bounded: bool) -> Iterator[bytes]:
         self.requests += 1

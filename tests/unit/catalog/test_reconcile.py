@@ -1,0 +1,258 @@
+"""A reconcile heals what webhooks missed within one interval, whatever the feed, the clock or the state do."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from catalog_system import BUCKET, CatalogSystem, chance, differences
+from handler_servers import Fault
+from label_catalog.core.model import ListedRow
+from label_catalog.core.selection import Selection
+
+
+@pytest.fixture
+def complete(system: CatalogSystem) -> CatalogSystem:
+    """A system whose bucket is complete, and which has reconciled before."""
+    system.census()
+    system.reconcile()
+    system.work_all()
+    system.export_all()
+    assert differences(system) == []
+    return system
+
+
+def act(system: CatalogSystem, key: str, **more: Any) -> dict[str, Any]:
+    """Complete a task whose webhook is lost."""
+    label = system.stand_in.row(key)["label_hash"]
+    found: dict[str, Any] = system.stand_in.control(
+        "POST", "complete-task", {"label_hash": label, "deliver": False, **more}
+    )
+    return found
+
+
+def state(system: CatalogSystem) -> dict[str, Any]:
+    return system.document(f"encord/{system.project}/state/reconcile.json")
+
+
+def test_a_lost_webhook_is_healed_at_the_next_reconcile(complete: CatalogSystem) -> None:
+    act(complete, "audio")
+    act(complete, "video", event_type="task_submitted_event")
+    assert len(differences(complete)) == 2
+    (result,) = complete.reconcile()["projects"]
+    assert (result["outcome"], result["queued"], result["feed"]) == ("reconciled", 2, "answered")
+    assert differences(complete) == []
+    assert complete.reconcile()["projects"][0]["queued"] == 0
+    assert complete.stand_in.counts()["total"]["writes"] == 0
+
+
+def test_an_approval_without_an_edit_is_found(complete: CatalogSystem) -> None:
+    row = complete.stand_in.row("nifti")
+    complete.stand_in.control(
+        "POST", "move-task", {"label_hash": row["label_hash"], "stage": "Complete", "action": "approve"}
+    )
+    assert differences(complete) == ["nifti is missing"]
+    complete.reconcile()
+    assert differences(complete) == []
+
+
+def test_the_oracle_sees_a_reconcile_that_forgets_stages(
+    complete: CatalogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_first_stage(self: Selection, row: ListedRow, kinds: Any) -> bool:
+        return row.label_hash is not None and row.stage == "Review"
+
+    monkeypatch.setattr(Selection, "selects", by_first_stage)
+    act(complete, "audio")
+    complete.reconcile()
+    assert differences(complete) == ["audio is missing"]
+
+
+def test_a_webhook_that_never_came_is_counted_once_by_stage(
+    complete: CatalogSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complete.set(LABEL_CATALOG_GRACE_SECONDS="0")
+    act(complete, "audio")
+    capsys.readouterr()
+    assert complete.catalog({"action": "reconcile"})["projects"][0]["missed_webhooks"] == 1
+    assert complete.catalog({"action": "reconcile"})["projects"][0]["missed_webhooks"] == 0  # not exported yet
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [line for line in lines if line.get("MissedWebhooks")]
+    assert [(line["MissedWebhooks"], line["Stage"]) for line in counted] == [(1, "Annotate")]
+    assert state(complete)["missed_webhooks_total"] == 1
+
+
+def test_a_webhook_that_came_is_not_counted(complete: CatalogSystem) -> None:
+    complete.set(LABEL_CATALOG_GRACE_SECONDS="0")
+    complete.webhook(act(complete, "audio"), "task_completed_event")
+    complete.export_all()
+    assert complete.reconcile()["projects"][0]["missed_webhooks"] == 0
+    complete.set(LABEL_CATALOG_WEBHOOKS="false")
+    act(complete, "text")
+    assert complete.reconcile()["projects"][0]["missed_webhooks"] == 0
+
+
+@pytest.mark.parametrize("how", ["refused", "absent"])
+def test_where_the_feed_is_refused_edit_times_are_compared(complete: CatalogSystem, how: str) -> None:
+    complete.stand_in.control("POST", "settings", {"task_actions": how})
+    act(complete, "audio")
+    (result,) = complete.reconcile()["projects"]
+    assert result["outcome"] == "reconciled"
+    assert (result["feed"] != "answered", result["by_edit_time"]) == (True, 1)
+    assert differences(complete) == []
+    (shown,) = complete.catalog({"action": "status"})["projects"]
+    assert shown["feed"] == result["feed"]
+
+
+def test_a_feed_that_breaks_in_the_middle_moves_no_watermark(complete: CatalogSystem) -> None:
+    complete.stand_in.control("POST", "settings", {"page_size": 1})
+    for key in ("audio", "text", "html"):
+        row = complete.stand_in.row(key)
+        complete.stand_in.control(
+            "POST", "move-task", {"label_hash": row["label_hash"], "stage": "Complete", "action": "approve"}
+        )
+    before = state(complete)["watermark"]
+    complete.stand_in.control("POST", "faults", {"path": "*/task-actions", "nth": [2, 3, 4, 5, 6, 7, 8], "status": 403})
+    complete.reconcile()
+    assert state(complete)["watermark"] == before
+    complete.stand_in.control("DELETE", "faults")
+    complete.reconcile()
+    assert state(complete)["watermark"] != before
+    assert differences(complete) == []
+
+
+def test_late_actions_are_found_by_the_overlap(complete: CatalogSystem) -> None:
+    row = complete.stand_in.row("audio")
+    complete.stand_in.control("POST", "settings", {"task_actions_lag_seconds": 3600})
+    complete.stand_in.control(
+        "POST", "move-task", {"label_hash": row["label_hash"], "stage": "Complete", "action": "approve"}
+    )
+    complete.reconcile()
+    assert differences(complete) == ["audio is missing"]
+    complete.stand_in.control("POST", "settings", {"task_actions_lag_seconds": 0})
+    complete.reconcile()
+    assert differences(complete) == []
+
+
+def test_a_deleted_or_broken_watermark_starts_a_census(complete: CatalogSystem) -> None:
+    path = f"/{BUCKET}/encord/{complete.project}/state/reconcile.json"
+    long_ago = "2025-04-01T00:00:00+00:00"  # before the time that a reconcile without a watermark looks back
+    for broken in (None, b"{"):
+        row = complete.stand_in.row("audio" if broken is None else "text")
+        body = {"label_hash": row["label_hash"], "stage": "Complete", "action": "approve", "at": long_ago}
+        complete.stand_in.control("POST", "move-task", body)
+        if broken is None:
+            del complete.aws.objects[path]
+        else:
+            complete.aws.objects[path].body = broken
+        assert complete.reconcile()["projects"][0]["census_started"]
+        complete.work_all()
+        complete.export_all()
+        assert differences(complete) == []
+    assert not complete.reconcile()["projects"][0]["census_started"]
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_off_loses_nothing(complete: CatalogSystem, minutes: int) -> None:
+    complete.clock.off = timedelta(minutes=minutes)
+    for key in ("audio", "text", "html", "nifti"):
+        act(complete, key)
+        complete.reconcile()
+        assert differences(complete) == []
+
+
+def test_the_watermark_waits_until_sqs_has_everything(complete: CatalogSystem) -> None:
+    before = state(complete)["watermark"]
+    act(complete, "audio")
+    complete.aws.refuse_entries.extend([{"0"}] * 4)
+    (result,) = complete.catalog({"action": "reconcile"})["projects"]
+    assert (result["outcome"], result["reason"]) == ("failed", "sqs_unavailable")
+    assert state(complete)["watermark"] == before
+    complete.reconcile()
+    assert differences(complete) == []
+
+
+def test_a_run_without_time_saves_how_far_it_came(complete: CatalogSystem) -> None:
+    act(complete, "audio")
+    answer = complete.catalog({"action": "reconcile"}, seconds=30)
+    assert [result["outcome"] for result in answer["projects"]] == ["no_time"]
+    complete.reconcile()
+    assert differences(complete) == []
+
+
+def test_two_reconciles_at_once_are_harmless(complete: CatalogSystem) -> None:
+    act(complete, "audio")
+    path = f"/{BUCKET}/encord/{complete.project}/state/reconcile.json"
+    other = dict(state(complete), run="other")
+
+    def meanwhile() -> None:
+        complete.aws.objects[path].body = json.dumps(other).encode()
+
+    complete.aws.fail("SendMessageBatch", Fault(when=meanwhile))
+    (result,) = complete.catalog({"action": "reconcile"})["projects"]
+    assert result["outcome"] == "superseded"
+    complete.export_all()
+    assert differences(complete) == []
+
+
+def test_an_odd_row_is_reported_and_the_others_are_dealt_with(complete: CatalogSystem) -> None:
+    odd = act(complete, "audio")
+    act(complete, "text")
+    complete.stand_in.control("PATCH", f"label-rows/{odd['label_hash']}", {"listing": {"branch_name": ["main"]}})
+    complete.reconcile()
+    assert differences(complete) == ["audio is missing"]
+    complete.stand_in.control("PATCH", f"label-rows/{odd['label_hash']}", {"listing": {}})
+    complete.reconcile()
+    assert differences(complete) == []
+
+
+def test_a_project_that_cannot_be_read_does_not_stop_the_others(complete: CatalogSystem) -> None:
+    small = complete.stand_in.project(1)["project_hash"]
+    complete.set(LABEL_EXPORT_PROJECTS=json.dumps([complete.project, small]))
+    complete.stand_in.control("POST", "access", {"project_hash": small, "accessible": False})
+    act(complete, "audio")
+    answer = complete.reconcile()
+    assert not answer["ok"]
+    assert {result["outcome"] for result in answer["projects"]} == {"reconciled", "failed"}
+    assert differences(complete) == []
+
+
+def test_a_chaos_of_changes_is_healed(complete: CatalogSystem) -> None:
+    """Webhooks are lost, tasks approved without an edit, moved back, deleted, renamed, labels saved by the SDK."""
+    stand_in, dice = complete.stand_in, chance(13)
+    made = stand_in.control("POST", "giant-rows", {"frames": 1, "objects": 2, "count": 60})
+    for row in made["rows"]:
+        body = {"label_hash": row["label_hash"]}
+        if dice.random() < 0.7:
+            event_type = dice.choice(["task_submitted_event", "task_completed_event"])
+            changed = stand_in.control("POST", "complete-task", {**body, "event_type": event_type, "deliver": False})
+            if dice.random() > 0.3:
+                complete.webhook(changed, event_type)
+        what = dice.choice(["approve", "back", "delete", "save", "rename", "nothing", "reopen"])
+        if what == "approve":
+            stand_in.control("POST", "move-task", {**body, "stage": "Complete", "action": "approve"})
+        elif what in ("back", "reopen"):
+            stand_in.control("POST", "move-task", {**body, "stage": "Annotate", "action": "reject"})
+            if what == "reopen":
+                stand_in.control("POST", "complete-task", {**body, "deliver": False})
+        elif what == "delete":
+            stand_in.control("DELETE", f"label-rows/{row['label_hash']}")
+        elif what == "save":
+            stand_in.control("POST", "save-labels", body)
+        elif what == "rename":
+            stand_in.control("PATCH", f"label-rows/{row['label_hash']}", {"data_title": f"renamed {row['key']}"})
+        if dice.random() < 0.1:
+            complete.export_all()
+    complete.reconcile()
+    assert {problem.rpartition(" ")[2] for problem in differences(complete)} <= {"stale"}
+    report = complete.census()
+    assert report["missing"]["total"] == 0
+    complete.catalog({"action": "backfill", "step": "start", "project_hash": "all", "deep": True})
+    complete.work_all()
+    complete.export_all()
+    assert differences(complete) == []
+    assert complete.letters == []
+    assert complete.census()["complete"]
+    assert stand_in.counts()["total"]["writes"] == 0
