@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from catalog_system import BUCKET, CatalogSystem, chance, differences
-from handler_servers import Fault
+from handler_servers import Answer, Fault
 from label_catalog import toolbox
+from label_catalog.adapters.aws import s3, sqs
 from label_catalog.core.work import MAX_HOPS
 from label_catalog.entrypoints import survey as survey_module
 from label_export.core.errors import UnknownEventError
@@ -33,7 +34,8 @@ def work(system: CatalogSystem, kind: str = "backfill") -> dict[str, Any]:
 
 
 def labels_queued(system: CatalogSystem) -> Counter[str]:
-    return Counter(message["label_hash"] for message in system.aws.waiting("backfill"))
+    found = (message for message in system.aws.waiting("backfill") if message["event_type"] == "backfill")
+    return Counter(message["label_hash"] for message in found)
 
 
 def rows(system: CatalogSystem, count: int) -> set[str]:
@@ -139,8 +141,6 @@ def test_killed_twenty_times_nothing_is_skipped(system: CatalogSystem, monkeypat
 
 def _kill_at(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch, operation: str, after: int) -> None:
     """Kill the catalog before its `after`-th call of an operation."""
-    from label_catalog.adapters.aws import s3, sqs  # noqa: PLC0415
-
     left = [after]
 
     def dying(original: Any) -> Any:
@@ -232,8 +232,6 @@ def test_a_message_that_cannot_be_read_fails(system: CatalogSystem) -> None:
 
 
 def test_a_state_that_cannot_be_written_is_delivered_again(system: CatalogSystem) -> None:
-    from handler_servers import Answer  # noqa: PLC0415
-
     start(system)
     event = system.take("catalog")
     system.aws.fail("PutObject", Fault(Answer(403, b"<Error><Code>AccessDenied</Code></Error>")))

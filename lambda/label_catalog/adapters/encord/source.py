@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,12 +102,19 @@ class EncordFeeds:
     def projects(self, wanted: Iterable[str]) -> list[ProjectInfo]:
         """Return the wanted projects, or all that the key can read where none is named."""
         names = sorted(wanted)
-        with _translated("the projects"):
-            client = self._client()
-            found = [client.get_project(name) for name in names] if names else list(client.list_projects())
+        try:
+            found = self._found_projects(names)
+        except KeyRefusedError:  # the secret may have been rotated since it was read
+            self.forget()
+            found = self._found_projects(names)
         for project in found:
             self._projects[project.project_hash] = project
         return [_info(project) for project in found]
+
+    def _found_projects(self, names: Sequence[str]) -> list[Project]:
+        with _translated("the projects"):
+            client = self._client()
+            return [client.get_project(name) for name in names] if names else list(client.list_projects())
 
     def actions(self, project: ProjectInfo, after: datetime, before: datetime) -> Iterator[Action]:
         """Yield what happened to tasks in [after, before), in no promised order.

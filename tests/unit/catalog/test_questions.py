@@ -1,0 +1,140 @@
+"""What playbooks ask: self check, status, probe; and that no answer or error holds a secret."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from catalog_system import CatalogSystem
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from encord_harness import private_key_text
+from handler_deployment import KEY_ARN, openssh
+from handler_servers import Answer, Fault
+from label_export.core.errors import ExportError, UnknownEventError
+
+
+def checks(system: CatalogSystem) -> dict[str, dict[str, Any]]:
+    return {check["name"]: check for check in system.catalog({"action": "self_check"})["checks"]}
+
+
+def answers(system: CatalogSystem) -> dict[str, str]:
+    found = system.catalog({"action": "probe", "project_hash": system.project})["answers"]
+    assert all(set(answer) == {"question", "answer", "detail", "setting"} for answer in found)
+    return {answer["question"]: answer["answer"] for answer in found}
+
+
+def test_a_self_check_proves_all_and_writes_nothing(system: CatalogSystem) -> None:
+    answer = system.catalog({"action": "self_check"})
+    assert answer["ok"], answer
+    assert set(checks(system)) == {"encord", "bucket", "export queue", "backfill queue", "catalog queue"}
+    assert system.aws.objects == {}
+    assert not any(system.aws.queues.values())
+
+
+def test_a_self_check_names_what_fails(system: CatalogSystem) -> None:
+    system.aws.fail("ListObjectsV2", Fault(Answer(403, b"<Error><Code>AccessDenied</Code></Error>")))
+    found = checks(system)
+    assert (found["bucket"]["ok"], found["bucket"]["reason"]) == (False, "s3_access_denied")
+    assert found["encord"]["ok"]
+    system.aws.secrets[KEY_ARN] = private_key_text(Ed25519PrivateKey.generate())
+    system.restart()
+    assert checks(system)["encord"]["reason"] == "key_refused"
+
+
+@pytest.mark.parametrize("kind", ["other curve", "public", "cut", "empty"])
+def test_a_wrong_key_is_named_and_its_text_never_shown(
+    system: CatalogSystem, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = openssh(ec.generate_private_key(ec.SECP256R1()))
+    text = {"other curve": whole, "public": "ssh-ed25519 CANARYCANARY", "cut": whole[:120], "empty": ""}[kind]
+    system.aws.secrets[KEY_ARN] = text
+    system.restart()
+    answer = system.catalog({"action": "self_check"})
+    shown = json.dumps(answer) + capsys.readouterr().out
+    assert checks(system)["encord"]["reason"] == "private_key"
+    for part in (line for line in text.split() if len(line) > 20):
+        assert part not in shown
+
+
+def test_a_key_that_was_pasted_badly_works(system: CatalogSystem) -> None:
+    good = system.aws.secrets[KEY_ARN]
+    for pasted in (good.replace("\n", "\\n"), good.replace("\n", " "), good.replace("\n", "\r\n"), good.strip()):
+        system.aws.secrets[KEY_ARN] = pasted
+        system.restart()
+        assert checks(system)["encord"]["ok"]
+
+
+def test_a_key_that_was_replaced_is_read_again(system: CatalogSystem) -> None:
+    good = system.aws.secrets[KEY_ARN]
+    system.aws.secrets[KEY_ARN] = private_key_text(Ed25519PrivateKey.generate())
+    system.restart()
+    assert not checks(system)["encord"]["ok"]
+    system.aws.secrets[KEY_ARN] = good
+    assert checks(system)["encord"]["ok"]  # the same process
+
+
+def test_unknown_events_are_refused(system: CatalogSystem) -> None:
+    for event in ({}, {"action": "dance"}, [], "census", {"action": ["census"]}):
+        with pytest.raises(UnknownEventError):
+            system.catalog(event)
+
+
+def test_status_sums_up_each_project(system: CatalogSystem) -> None:
+    (before,) = system.catalog({"action": "status"})["projects"]
+    assert before["line"] == "project Street scenes: no census yet"
+    system.census()
+    system.census()
+    system.reconcile()
+    (after,) = system.catalog({"action": "status"})["projects"]
+    assert after["complete"]
+    assert after["line"] == system.report()["line"]
+    assert after["reconciled_at"] is not None
+    assert after["missing"] == 0
+
+
+def test_a_project_off_the_list_is_refused(system: CatalogSystem) -> None:
+    other = system.stand_in.project(1)["project_hash"]
+    with pytest.raises(ExportError, match="export_function_projects"):
+        system.catalog({"action": "status", "project_hash": other})
+    system.set(LABEL_EXPORT_PROJECTS="[]")
+    assert len(system.catalog({"action": "status"})["projects"]) == 2
+
+
+def test_the_probe_answers_both_ways(system: CatalogSystem) -> None:
+    stand_in = system.stand_in
+    first = answers(system)
+    assert first["The envelope is compact, its status first"] == "holds"
+    assert first["An error in the envelope comes with HTTP 200"] == "holds"
+    assert first["A missing label in a request for several is left out"] == "holds"
+    assert first["Our clock is within a minute of Encord's"] == "holds"
+    assert first["A listing of all label rows is fast"] == "holds"
+    assert first["The task actions are served"] == "holds"
+    assert first["Task actions appear within the overlap"] == "unknown"
+    assert first["An approval leaves the edit time alone"] == "unknown"
+    assert first["A window of edit times includes its ends"] == "does_not_hold"
+    assert first["The listing and the label row have the same edit time"] == "holds"
+
+    audio, text = (stand_in.row(key)["label_hash"] for key in ("audio", "text"))
+    stand_in.control("POST", "move-task", {"label_hash": audio, "stage": "Complete", "action": "approve"})
+    changed = {"envelope_key_order": "response-first", "error_http_status": "same", "missing_labels": "error"}
+    stand_in.control("POST", "settings", changed)
+    system.clock.off = timedelta(minutes=4)
+    second = answers(system)
+    assert second["The envelope is compact, its status first"] == "does_not_hold"
+    assert second["An error in the envelope comes with HTTP 200"] == "does_not_hold"
+    assert second["A missing label in a request for several is left out"] == "does_not_hold"
+    assert second["Our clock is within a minute of Encord's"] == "does_not_hold"
+    assert second["An approval leaves the edit time alone"] == "holds"
+
+    system.clock.off = timedelta()
+    stand_in.control("POST", "complete-task", {"label_hash": text, "deliver": False})
+    assert answers(system)["Task actions appear within the overlap"] == "holds"
+    stand_in.control("POST", "settings", {"task_actions": "refused"})
+    third = answers(system)
+    assert third["The task actions are served"] == "does_not_hold"
+    assert third["Task actions appear within the overlap"] == "unknown"
+    assert system.aws.objects == {}
+    assert stand_in.counts()["total"]["writes"] == 0
