@@ -6,6 +6,7 @@ it. What the deploy itself does with the refusal is shown by one more run of it.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -72,6 +73,11 @@ def by_the_spec(role: str, **overrides: Any) -> Case:
     """Return a case that the argument spec refuses, in Ansible's own words: they name the variable alone."""
     (name,) = overrides
     return Case(role, overrides, "Validation of arguments failed", name)
+
+
+def by_the_file(said: str, file: str) -> Case:
+    """Return a case of a private key's file."""
+    return of("encord_secrets", said, encord_secrets_private_key_file=file)
 
 
 def by_the_function(said: str, **overrides: Any) -> Case:
@@ -180,10 +186,25 @@ CASES = {
     "an unknown source of the key": of("encord_secrets", "Exactly one of", encord_secrets_private_key_source="vault"),
     "no key": of("encord_secrets", "Exactly one of", encord_secrets_private_key_file=""),
     "two keys": of("encord_secrets", "Exactly one of", encord_secrets_private_key=PUBLIC),
-    "no such file of the key": of(
-        "encord_secrets",
-        "The Encord private key (/nowhere) cannot be used: It is empty.",
-        encord_secrets_private_key_file="/nowhere",
+    "no such file of the key": by_the_file("There is no file /nowhere.", "/nowhere"),
+    "a relative path": by_the_file("a relative path is taken from the inventory's directory, ", "keys/none"),
+    "a path with a line's end": by_the_file("begins or ends with white space", "{good_key}\n"),
+    "a URL of the key": by_the_file("Give a path, not a URL", "file:///nowhere"),
+    "a variable that is not set": by_the_file("an environment variable in it is not set", "$NO_SUCH_VARIABLE/key"),
+    "a directory for the key": by_the_file("is a directory. Name the file in it.", "{directory}"),
+    "a pipe for the key": by_the_file("is a named pipe", "{fifo}"),
+    "a loop of links": by_the_file("is a link that leads back to itself", "{loop}"),
+    "a link to nowhere": by_the_file("is a link to /nowhere, which does not exist", "{dangling}"),
+    "a giant key": by_the_file("and no private key is that long", "{giant}"),
+    "a vaulted key without the password": by_the_file("Add --ask-vault-pass or --vault-password-file", "{vaulted}"),
+    "a key in UTF-16": by_the_file("is UTF-16, as PowerShell's > writes it", "{utf16}"),
+    "a key with NUL bytes": by_the_file("has NUL bytes in it", "{nul}"),
+    "a binary": by_the_file("is not a text in UTF-8", "{binary}"),
+    "an empty key": by_the_file("It is empty.", "{empty}"),
+    "PuTTY's key": by_the_file("It is in PuTTY's format. Convert it with: puttygen", "{putty}"),
+    "a key in base64": by_the_file("Decode it with: base64 --decode", "{base64}"),
+    "a passphrase that nobody names": by_the_file(
+        "It is encrypted with a passphrase, and encord_secrets_", "{encrypted}"
     ),
     "a public key": of(
         "encord_secrets", "It is a public key;", encord_secrets_private_key=PUBLIC, encord_secrets_private_key_file=""
@@ -244,6 +265,25 @@ CASES = {
         "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["short"]
     ),
     "an empty URL token": of("encord_secrets", "encord_secrets_url_tokens is", encord_secrets_url_tokens=[""]),
+    "a signing secret with a line in it": of(
+        "encord_secrets",
+        "encord_secrets_signing_secrets is",
+        encord_secrets_signing_secrets=["of-sufficient\nlength-and-more"],
+    ),
+    "a signing secret in quotes": of(
+        "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["'of-sufficient-length'"]
+    ),
+    "a signing secret with a mark before it": of(
+        "encord_secrets",
+        "encord_secrets_signing_secrets is",
+        encord_secrets_signing_secrets=["\ufeffof-sufficient-length"],
+    ),
+    "a URL token that ends the query": of(
+        "encord_secrets", "openssl rand -hex 32 makes one", encord_secrets_url_tokens=["of-sufficient&length"]
+    ),
+    "a URL token with a space": of(
+        "encord_secrets", "openssl rand -hex 32 makes one", encord_secrets_url_tokens=["of sufficient length"]
+    ),
     "a signing secret with its line's end": of(
         "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["of-sufficient-length\n"]
     ),
@@ -412,9 +452,24 @@ def keys(directory: Path) -> dict[str, str]:
         "rsa_key": rsa.generate_private_key(65537, 2048).private_bytes(pem, openssh, serialization.NoEncryption()),
         "pkcs8_key": good.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     }
+    texts |= {
+        "encrypted": good.private_bytes(pem, openssh, serialization.BestAvailableEncryption(b"passphrase")),
+        "vaulted": b"$ANSIBLE_VAULT;1.1;AES256\n3132\n",
+        "utf16": texts["good_key"].decode().encode("utf-16"),
+        "nul": b"\0" + texts["good_key"],
+        "binary": b"\xff\xfa",
+        "giant": b" " * 70_000,
+        "empty": b"\n",
+        "putty": b"PuTTY-User-Key-File-3: ssh-ed25519\n",
+        "base64": base64.b64encode(texts["good_key"]),
+    }
     for name, text in texts.items():
         (directory / name).write_bytes(text)
-    return {name: str(directory / name) for name in texts}
+    os.mkfifo(directory / "fifo")
+    (directory / "directory").mkdir()
+    (directory / "loop").symlink_to("loop")
+    (directory / "dangling").symlink_to("/nowhere")
+    return {path.name: str(path) for path in directory.iterdir()}
 
 
 def host_name(case: str) -> str:
@@ -459,7 +514,9 @@ def play(playbook: Path, cases: dict[str, Case], directory: Path) -> Run:
 
         def host(case: Case) -> dict[str, Any]:
             filled = {
-                name: paths.get(value.strip("{}"), value) if isinstance(value, str) else value
+                name: re.sub(r"\{(\w+)\}", lambda found: paths.get(found[1], found[0]), value)
+                if isinstance(value, str)
+                else value
                 for name, value in case.overrides.items()
             }
             return {**right, "refusing_role": case.role, **filled}

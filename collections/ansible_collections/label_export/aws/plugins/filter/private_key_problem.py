@@ -17,6 +17,10 @@ options:
     description: The key's text.
     type: str
     required: true
+  has_passphrase:
+    description: Whether the function gets a passphrase. Without one, an encrypted key is refused.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -43,24 +47,49 @@ BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"  # pragma: allowlist secret - what
 END = "-----END OPENSSH PRIVATE KEY-----"
 # As the function reads it, so that both take the same texts.
 OPENSSH_KEY = re.compile(f"{BEGIN}(.*?){END}", re.DOTALL)
+ENCRYPTED = (
+    "It is encrypted with a passphrase, and encord_secrets_private_key_passphrase_secret_arn names no secret that "
+    "holds it. Name one, or write the key without a passphrase to another file: "
+    "cp <the file> <another file> && ssh-keygen -p -N '' -f <another file>"
+)
 # The name of the type behind its length, as OpenSSH's format begins a public key.
 ED25519_PUBLIC_KEY = b"\0\0\0\x0bssh-ed25519"
 
 
-def private_key_problem(text: str) -> str:
-    """Return why ``text`` is no Encord private key, as a sentence without any of its text; empty when it is one."""
-    if not text.strip():
-        return "It is empty."
-    if text.lstrip().startswith(("ssh-", "ecdsa-")):
-        return "It is a public key; give the private key, the file without .pub at its end."
+def private_key_problem(text: str, has_passphrase: bool = True) -> str:
+    """Return why ``text`` is no Encord private key, as a sentence without any of its text; empty when it is one.
+
+    ``has_passphrase`` says whether the function gets a passphrase for it.
+    """
     found = OPENSSH_KEY.search(text)
     if found is None:
-        return f"It does not begin with {BEGIN} and end with {END}: it is not a private key in OpenSSH's format."
+        return other_problem(text)
     # Environment variables and forms turn line ends into spaces or the two characters \n.
-    return body_problem(re.sub(r"\\r|\\n|\s", "", found[1]))
+    return body_problem(re.sub(r"\\r|\\n|\s", "", found[1]), has_passphrase)
 
 
-def body_problem(body: str) -> str:
+def other_problem(text: str) -> str:
+    """Return what a text is that has no key in OpenSSH's format in it."""
+    start = text.lstrip("\ufeff \t\r\n")
+    if not start:
+        return "It is empty."
+    if "\0" in text:
+        return "It has NUL characters in it: it is not the text of a key."
+    if start.startswith("PuTTY-User-Key-File"):
+        return "It is in PuTTY's format. Convert it with: puttygen <the file> -O private-openssh-new -o <another file>"
+    if start.startswith(("ssh-", "ecdsa-")):
+        return "It is a public key; give the private key, the file without .pub at its end."
+    if is_base64_of_key(start):
+        return "It is the base64 of a key. Decode it with: base64 --decode"
+    return f"It does not begin with {BEGIN} and end with {END}: it is not a private key in OpenSSH's format."
+
+
+def is_base64_of_key(text: str) -> bool:
+    """Return whether a text is a whole key in base64, as some stores of secrets want it."""
+    return text.startswith(base64.b64encode(BEGIN.encode()).decode()[:32])
+
+
+def body_problem(body: str, has_passphrase: bool) -> str:
     """Return the same of what stands between a key's first and last line, given without white space."""
     lines = [body[start : start + 70] for start in range(0, len(body), 70)]
     canonical = "\n".join([BEGIN, *lines, END, ""]).encode()
@@ -70,11 +99,13 @@ def body_problem(body: str) -> str:
     except TypeError:
         # Encrypted: the function opens it with its passphrase. Its public half, with its type, is in the clear.
         is_ed25519 = ED25519_PUBLIC_KEY in base64.b64decode(body)
+        if is_ed25519 and not has_passphrase:
+            return ENCRYPTED
     except (ValueError, UnsupportedAlgorithm):
         return "It is damaged: what stands between its first and last line is not a key."
     return "" if is_ed25519 else "It is not an Ed25519 key; make one with: ssh-keygen -t ed25519"
 
 
 class FilterModule:
-    def filters(self) -> dict[str, Callable[[str], str]]:
+    def filters(self) -> dict[str, Callable[..., str]]:
         return {"private_key_problem": private_key_problem}
