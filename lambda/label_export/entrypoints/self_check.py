@@ -97,6 +97,12 @@ class SelfCheck:
         signing, tokens = len(secrets.signing_secrets), len(secrets.url_tokens)
         if not signing and not tokens:
             return "none is set: every webhook is refused"
+        if secrets.surrounded():
+            raise PermanentError(
+                "secret_white_space",
+                f"{secrets.surrounded()} of the secrets have a line's end, white space or quotes around them: store "
+                f"them without",
+            )
         return f"{signing} signing secrets and {tokens} URL tokens are set"
 
     def _private_key(self) -> str:

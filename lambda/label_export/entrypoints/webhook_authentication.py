@@ -20,6 +20,9 @@ SIGNATURE_HEADER = "x-encord-signature"
 TIMESTAMP_HEADER = "x-encord-timestamp"
 
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
+# What copying, an editor or `echo` leaves around a secret; `\\n` as the two characters too.
+_SURROUNDING = re.compile(r"""^(?:\s|\ufeff|["'`])+|(?:\s|\\[nr]|["'`])+$""")
+_AROUND = "a line's end, white space or quotes around it: store it without"
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
@@ -44,6 +47,10 @@ class WebhookSecrets:
             raise _malformed_secret()
         return cls(_texts(value.get("signing_secrets", [])), _texts(value.get("url_tokens", [])))
 
+    def surrounded(self) -> int:
+        """Return how many secrets and tokens have white space or quotes around them, which no sender has."""
+        return len(_bare(self.signing_secrets + self.url_tokens))
+
 
 def authenticate(
     headers: Mapping[str, str], token: str | None, body: bytes, secrets: WebhookSecrets, now: float
@@ -57,6 +64,8 @@ def authenticate(
         raise _refused("no_secret_set", "no signing secret and no URL token is set: every webhook is refused")
     if token is not None and _any_equal(token, secrets.url_tokens):
         return
+    if token is not None and _any_equal(token, _bare(secrets.url_tokens)):
+        raise _refused("secret_white_space", f"the token fits a URL token of the secret that has {_AROUND}")
     signature = headers.get(SIGNATURE_HEADER)
     if signature is None:
         raise _refused(
@@ -70,9 +79,20 @@ def authenticate(
     if abs(now - int(timestamp)) > TOLERANCE:
         raise _refused("timestamp_out_of_window", f"{TIMESTAMP_HEADER} is more than {TOLERANCE} s from our clock")
     signed = timestamp.encode() + b"." + body
-    expected = tuple(hmac.digest(secret.encode(), signed, "sha256").hex() for secret in secrets.signing_secrets)
-    if not _any_equal(signature.lower(), expected):
+    if not _any_equal(signature.lower(), _signatures(signed, secrets.signing_secrets)):
+        if _any_equal(signature.lower(), _signatures(signed, _bare(secrets.signing_secrets))):
+            raise _refused("secret_white_space", f"{SIGNATURE_HEADER} fits a signing secret that has {_AROUND}")
         raise _refused("signature_wrong", f"{SIGNATURE_HEADER} fits no signing secret{_successors(headers)}")
+
+
+def _signatures(signed: bytes, secrets: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(hmac.digest(secret.encode(), signed, "sha256").hex() for secret in secrets)
+
+
+def _bare(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the texts that a line's end, white space or quotes surround, without them."""
+    bare = ((text, _SURROUNDING.sub("", text)) for text in texts)
+    return tuple(inner for text, inner in bare if inner and inner != text)
 
 
 def _texts(items: object) -> tuple[str, ...]:

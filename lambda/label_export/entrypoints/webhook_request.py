@@ -126,7 +126,8 @@ def _read_body(event: Mapping[str, Any]) -> bytes:
 def _read_token(query: object) -> str | None:
     if not isinstance(query, str) or len(query) > _MAX_QUERY:
         return None
-    tokens = parse_qs(query).get("token", [])
+    # A `+` of a base64 token that was typed as it is stays one: no token has a space in it.
+    tokens = parse_qs(query.replace("+", "%2B")).get("token", [])
     return tokens[0] if len(tokens) == 1 else None
 
 

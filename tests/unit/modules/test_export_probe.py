@@ -99,6 +99,10 @@ class Door:
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/webhook"
 
+    def urls(self, tokens: list[str]) -> list[str]:
+        """Return the URLs that a person would paste."""
+        return [f"{self.url}?token={token}" for token in tokens]
+
 
 @pytest.fixture
 def door() -> Iterator[Callable[..., Door]]:
@@ -141,7 +145,7 @@ def test_it_goes_in_by_the_front_door(
 ) -> None:
     fake = FakeAccount()
     front = door(fake, secrets, tokens)
-    result = probe(fake, url=front.url, signing_secrets=secrets, url_tokens=tokens, project_hash=PROJECT)
+    result = probe(fake, url=front.url, signing_secrets=secrets, token_urls=front.urls(tokens), project_hash=PROJECT)
     assert failing(result) == {}
     assert [request["let_in"] for request in front.requests] == [False, False, True, True]
     assert [request["event_type"] for request in front.requests if request["let_in"]] == accepted
@@ -153,7 +157,7 @@ def test_it_goes_in_by_the_front_door(
 def test_one_verify_raises_no_alarm_for_refused_webhooks(door: Callable[..., Door]) -> None:
     defaults = yaml.safe_load((ROOT / "roles/monitoring/defaults/main.yml").read_text())
     front = door(FakeAccount(), SECRETS, TOKENS)
-    probe(FakeAccount(), url=front.url, signing_secrets=SECRETS, url_tokens=TOKENS, timeout=0)
+    probe(FakeAccount(), url=front.url, signing_secrets=SECRETS, token_urls=front.urls(TOKENS), timeout=0)
     refused = [request for request in front.requests if not request["let_in"]]
     assert 0 < len(refused) < defaults["monitoring_refused_threshold"]
 
@@ -184,7 +188,7 @@ def test_a_door_that_lets_everybody_in_or_is_not_there(door: Callable[..., Door]
     fake = FakeAccount()
     found = failing(probe(fake, url=door(fake, [], [""]).url, signing_secrets=SECRETS[:1]))
     assert set(found) == {"a webhook with a wrong signature is refused", "a webhook without a signature is refused"}
-    found = failing(probe(fake, url="http://127.0.0.1:9/webhook", url_tokens=TOKENS[:1]))
+    found = failing(probe(fake, url="http://127.0.0.1:9/webhook", token_urls=["http://127.0.0.1:9/webhook?token=a"]))
     assert set(found.values()) == {"no answer (ConnectionRefusedError)"}
 
 

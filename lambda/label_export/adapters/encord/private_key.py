@@ -81,7 +81,7 @@ def _load(text: str, passphrase: str | None) -> Ed25519PrivateKey:
             "it does not need the passphrase that is set" if passphrase else "it is encrypted and no passphrase is set"
         )
     except Exception:  # noqa: BLE001  (whatever is raised may hold the key's text)
-        problem = "it cannot be read; " + ("is the passphrase right?" if passphrase else "is it whole?")
+        problem = f"it cannot be read; {_doubt(passphrase)}"
     if not problem and not isinstance(key, Ed25519PrivateKey):
         problem = "it is not an Ed25519 key (ssh-keygen -t ed25519 makes one)"
     if problem or not isinstance(key, Ed25519PrivateKey):
@@ -89,6 +89,14 @@ def _load(text: str, passphrase: str | None) -> Ed25519PrivateKey:
             "private_key", f"the Encord private key cannot be used: {problem}"
         )  # outside of `except`: no context
     return key
+
+
+def _doubt(passphrase: str | None) -> str:
+    if not passphrase:
+        return "is it whole?"
+    if passphrase != passphrase.strip():
+        return "the passphrase has a line's end or white space around it: store it without (printf %s)"
+    return "is the passphrase right?"
 
 
 def _normalised(text: str) -> bytes:

@@ -89,6 +89,7 @@ BAD = {
     "is it whole": (TEXT[:80] + TEXT[120:], None),
     "no passphrase is set": (ENCRYPTED, None),
     "is the passphrase right": (ENCRYPTED, "wrong-canary"),
+    "white space around it: store it without": (ENCRYPTED, "wrong-canary\n"),
     "does not need the passphrase": (TEXT, "canary"),
     "is it whole ": (TEXT.replace("b3Bl", "\u00e9\u00e9\u00e9\u00e9"), None),
 }

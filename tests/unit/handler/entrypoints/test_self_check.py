@@ -147,6 +147,13 @@ def test_one_failure_hides_no_other_and_none_holds_a_secret(deployment: Deployme
     assert all(line not in told for line in openssh(deployment.key).splitlines()[1:-1])
 
 
+def test_a_secret_with_a_line_end_is_found_before_the_version_is_used(deployment: Deployment) -> None:
+    deployment.aws.secrets[SIGNING_ARN] = json.dumps({"signing_secrets": [deployment.signing_secret + "\n"]})
+    answer = deployment.call(ASK)
+    assert failing(answer) == {"webhook secrets": "secret_white_space"}
+    assert "1 of the secrets" in answer["checks"][0]["detail"]
+
+
 def test_without_secrets_it_works_and_says_that_it_is_closed(deployment: Deployment) -> None:
     deployment.aws.secrets[SIGNING_ARN] = "{}"
     answer = deployment.call(ASK)

@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from handler_deployment import PROJECT, SIGNING_ARN, Context, Deployment, signed_request, webhook
@@ -230,6 +231,32 @@ def test_url_token_instead_of_a_signature(deployment: Deployment, output: Any) -
     twice = signed_request(webhook(label_hash=LABEL), "not known", rawQueryString=f"token={second}&token=x")
     assert deployment.call(twice)["statusCode"] == 401
     assert second not in output().text
+
+
+def test_a_base64_token_is_known_however_it_was_typed_behind_the_url(deployment: Deployment) -> None:
+    token = f"{uuid.uuid4().hex}+ab/cd=="  # as `openssl rand -base64` gives
+    deployment.aws.secrets[SIGNING_ARN] = json.dumps({"url_tokens": [token]})
+    for typed in (token, quote(token, safe=""), quote(token), token.replace("=", "%3D")):
+        event = signed_request(webhook(label_hash=LABEL), "not known", rawQueryString=f"token={typed}")
+        assert deployment.call(event)["statusCode"] == 202, typed
+
+
+@pytest.mark.parametrize("stored", ["{}\n", "\ufeff{}", "'{}'", '"{}"', "{}\\n", " {}\r\n"], ids=json.dumps)
+def test_a_secret_with_something_around_it_is_named_and_not_called_wrong(
+    deployment: Deployment, output: Any, stored: str
+) -> None:
+    secret, token = deployment.signing_secret, deployment.token
+    around = {"signing_secrets": [stored.replace("{}", secret)], "url_tokens": [stored.replace("{}", token)]}
+    deployment.aws.secrets[SIGNING_ARN] = json.dumps(around)
+    body = webhook(label_hash=LABEL)
+    by_token = {**signed_request(body, "x", rawQueryString=f"token={token}")}
+    for event in (signed_request(body, secret), by_token):
+        assert deployment.call(event)["statusCode"] == 401
+        written = output()
+        assert written.metric("Refused", "secret_white_space") == 1
+        assert "store it without" in written.logged("webhook_refused")[0]["detail"]
+        assert secret not in written.text
+        assert token not in written.text
 
 
 def test_successor_headers_are_named_in_the_log_alone(deployment: Deployment, output: Any) -> None:

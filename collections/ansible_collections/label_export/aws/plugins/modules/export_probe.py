@@ -25,8 +25,8 @@ options:
     type: list
     elements: str
     default: []
-  url_tokens:
-    description: Tokens that stand behind the URL, for endpoints without a signing secret.
+  token_urls:
+    description: Whole URLs with a token, as they are pasted in Encord, for stages without a signing secret.
     type: list
     elements: str
     default: []
@@ -107,7 +107,6 @@ import time
 import uuid
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import quote
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -187,12 +186,11 @@ class Probe:
         self.checks.append({"name": name, "ok": ok, "found": found, "next": advice})
         return ok
 
-    def post(self, body: bytes, headers: dict[str, str], token: str | None = None) -> str:
+    def post(self, body: bytes, headers: dict[str, str], url: str | None = None) -> str:
         """Send a webhook; return the answer's status as text, or what went wrong, without the URL."""
-        url = self.params["url"] + (f"?token={quote(token, safe='')}" if token else "")
         try:
             answer = open_url(
-                url,
+                url or self.params["url"],
                 data=body,
                 headers=headers,
                 method="POST",
@@ -209,7 +207,7 @@ class Probe:
 
     def knock(self) -> bool:
         """Send what must be refused and what must be let in; return whether the probe is on its way."""
-        secrets, tokens = self.params["signing_secrets"], self.params["url_tokens"]
+        secrets, urls = self.params["signing_secrets"], self.params["token_urls"]
         plain = {"Content-Type": "application/json"}
         body = webhook(self.uid, self.params["event_type"], self.project, self.label)
         forged = self.post(body, signed(body, str(uuid.uuid4()), time.time()))
@@ -222,10 +220,10 @@ class Probe:
         for number, secret in enumerate(secrets[1:], start=2):
             answer = self.post(harmless, signed(harmless, secret, time.time()))
             self.note(f"signing secret {number} is accepted", answer == "202", said(answer), stale)
-        for number, token in enumerate(tokens if secrets else tokens[1:], start=1 if secrets else 2):
-            answer = self.post(harmless, plain, token)
+        for number, url in enumerate(urls if secrets else urls[1:], start=1 if secrets else 2):
+            answer = self.post(harmless, plain, url)
             self.note(f"URL token {number} is accepted", answer == "202", said(answer), stale)
-        if not secrets and not tokens:
+        if not secrets and not urls:
             self.send()
             return self.note(
                 "no secret is set, so the environment is closed and the probe goes to the queue",
@@ -233,10 +231,7 @@ class Probe:
                 "every webhook is refused",
                 "",
             )
-        if secrets:
-            answer = self.post(body, signed(body, secrets[0], time.time()))
-        else:
-            answer = self.post(body, plain, tokens[0])
+        answer = self.post(body, signed(body, secrets[0], time.time())) if secrets else self.post(body, plain, urls[0])
         named = "a webhook with the signing secret" if secrets else "a webhook with the URL token"
         return self.note(f"{named} is accepted", answer == "202", said(answer), stale)
 
@@ -302,7 +297,7 @@ def main() -> None:
         argument_spec={
             "url": {"type": "str", "default": ""},
             "signing_secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
-            "url_tokens": {"type": "list", "elements": "str", "default": [], "no_log": True},
+            "token_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "queue": {"type": "str", "required": True},
             "project_hash": {"type": "str", "default": ""},
             "event_type": {"type": "str", "default": "task_completed_event"},
