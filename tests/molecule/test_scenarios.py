@@ -44,8 +44,6 @@ NOT_ASKED_FOR_HERE = {
     ),
     "Lambda, for the image and the role of a function": (
         "ecr:GetDownloadUrlForLayer",
-        "ecr:GetRepositoryPolicy",
-        "ecr:SetRepositoryPolicy",
         "iam:PassRole",
     ),
     "API Gateway, for a stage's access log": (

@@ -127,8 +127,12 @@ def repositories(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             except ecr.exceptions.LifecyclePolicyNotFoundException:
                 lifecycle = ""
             tags = ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"]
+            policy = json.loads(ecr.get_repository_policy(repositoryName=name)["policyText"])
             images = ecr.list_images(repositoryName=name)["imageIds"]
-            yield f"repository {name}", {**repository, "lifecycle": lifecycle, "tags": tags, "images": images}
+            yield (
+                f"repository {name}",
+                {**repository, "lifecycle": lifecycle, "policy": policy, "tags": tags, "images": images},
+            )
 
 
 def functions(client: Client, name: str) -> Iterator[tuple[str, Any]]:

@@ -243,6 +243,10 @@ TABLE = (
             repositoryName=t.name, imageScanningConfiguration={"scanOnPush": False}), REPOSITORY, shown="scan_on_push"),
     row("images are kept for ever", lambda t: t.aws("ecr").delete_lifecycle_policy(repositoryName=t.name), REPOSITORY,
         shown="lifecycle_policy"),
+    row("anyone can pull images",
+        lambda t: t.aws("ecr").set_repository_policy(repositoryName=t.name, policyText=json.dumps(
+            {"Version": "2012-10-17", "Statement": [
+                {"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"}]})), REPOSITORY, shown="policy"),
     row("the repository has lost a tag",
         lambda t: t.aws("ecr").untag_resource(resourceArn=t.repository_arn, tagKeys=["version"]), REPOSITORY,
         shown="tags"),

@@ -74,6 +74,14 @@ class FakeEcr(Fake):
         self.get_lifecycle_policy(p)
         del self.state["lifecycle"]
 
+    def get_repository_policy(self, _p: Values) -> Values:
+        if "policy" not in self.repository():
+            raise RefusedError("RepositoryPolicyNotFoundException")
+        return {"policyText": self.state["policy"]}
+
+    def set_repository_policy(self, p: Values) -> None:
+        self.repository()["policy"] = p["policyText"]
+
     def list_tags_for_resource(self, _p: Values) -> Values:
         return {"tags": [{"Key": key, "Value": value} for key, value in self.repository()["tags"].items()]}
 
@@ -205,3 +213,51 @@ def test_an_image_that_cannot_be_read_is_not_one_that_is_missing() -> None:
 def test_a_login_is_what_the_token_holds() -> None:
     result = done("ecr_login_info", FakeEcr())
     assert (result["username"], result["password"], result["changed"]) == ("AWS", "the:password", False)
+
+
+LET_LAMBDA_PULL: Values = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "LambdaPulls",
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:function"}},
+        }
+    ],
+}
+
+
+def test_the_policy_is_set_kept_and_restored() -> None:
+    fake = FakeEcr()
+    given = {"name": "images", "policy": LET_LAMBDA_PULL}
+    assert_converges("ecr_repository", fake, **given)
+    before = json.loads(fake.state["policy"])
+    assert before == LET_LAMBDA_PULL
+    (statement,) = before["Statement"]
+    for drift in ({**statement, "Principal": "*"}, {**statement, "Condition": {}}):
+        fake.state["policy"] = json.dumps({**before, "Statement": [drift]})
+        result = assert_converges("ecr_repository", fake, **given)
+        assert list(result["diff"]["after"]) == ["policy"]
+        assert json.loads(fake.state["policy"]) == before
+    del fake.state["policy"]
+    assert_converges("ecr_repository", fake, **given)
+
+
+def test_another_spelling_of_the_policy_is_no_drift() -> None:
+    fake = FakeEcr()
+    given = {"name": "images", "policy": LET_LAMBDA_PULL}
+    done("ecr_repository", fake, **given)
+    (statement,) = LET_LAMBDA_PULL["Statement"]
+    spelt = {**statement, "Action": statement["Action"][::-1], "Principal": {"Service": ["lambda.amazonaws.com"]}}
+    fake.state["policy"] = json.dumps({"Version": "2012-10-17", "Statement": spelt}, indent=2)
+    assert not done("ecr_repository", fake, **given)["changed"]
+
+
+def test_a_policy_that_is_not_managed_is_not_even_read() -> None:
+    fake = FakeEcr()
+    done("ecr_repository", fake, name="images")
+    fake.state["policy"] = "{}"
+    fake.refusals["get_repository_policy"] = ("AccessDeniedException", 1)
+    assert not done("ecr_repository", fake, name="images")["changed"]

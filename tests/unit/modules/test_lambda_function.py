@@ -425,13 +425,98 @@ def test_the_version_that_an_alias_names_is_told() -> None:
     assert done("lambda_function", fake, **MINIMAL, timeout=5)["alias_version"] == ""
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [("State", "making it failed"), ("LastUpdateStatus", "changing it failed")]
-)
-def test_a_function_that_failed_gets_its_image_once_more(status: str, words: str) -> None:
+CANNOT_BE_PULLED = {
+    status: {status: "Failed", f"{status}Reason": "the image cannot be pulled", f"{status}ReasonCode": "ImageDeleted"}
+    for status in ("State", "LastUpdateStatus")
+}
+
+
+def test_a_function_that_could_not_be_created_is_deleted_and_created_again_while_nothing_serves() -> None:
+    fake = FakeLambda()
+    done("lambda_function", fake, **EVERYTHING)
+    fake.state["versions"] = []
+    fake.state["latest"]["Configuration"].update(CANNOT_BE_PULLED["State"])
+    fake.writes()
+    checked = done("lambda_function", fake, check=True, **EVERYTHING)
+    assert (checked["changed"], checked["version"], fake.writes()) == (True, "1", [])
+    result = done("lambda_function", fake, **EVERYTHING)
+    assert result["diff"] == checked["diff"]
+    assert (result["version"], fake.state["concurrency"]) == ("1", 5)
+    assert [name for name in fake.writes() if name in ("delete_function", "create_function")] == [
+        "delete_function",
+        "create_function",
+    ]
+    assert not done("lambda_function", fake, **EVERYTHING)["changed"]
+
+
+def test_a_function_whose_creation_fails_while_it_is_waited_for_is_created_again() -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)
-    failed = {status: "Failed", f"{status}Reason": "the image cannot be pulled", f"{status}ReasonCode": "ImageDeleted"}
+    fake.state["versions"] = []
+    fake.state["latest"]["Configuration"].update(CANNOT_BE_PULLED["State"])
+    fake.progress = [{"State": "Pending"}] * 2
+    assert done("lambda_function", fake, **MINIMAL)["version"] == "1"
+
+
+def test_a_failed_function_that_still_serves_is_neither_updated_nor_deleted() -> None:
+    """AWS: a function whose state is Failed cannot be updated, only deleted and created again."""
+    fake = FakeLambda()
+    done("lambda_function", fake, **MINIMAL)
+    fake.state["latest"]["Configuration"].update(CANNOT_BE_PULLED["State"])
+    fake.writes()
+    for check in (True, False):
+        message = run("lambda_function", fake, check=check, **MINIMAL)["msg"]
+        assert "the image cannot be pulled (ImageDeleted). AWS lets such a function only be deleted" in message
+    assert fake.writes() == []
+
+
+def test_a_deleted_function_that_does_not_go_is_reported() -> None:
+    fake = FakeLambda()
+    done("lambda_function", fake, **MINIMAL)
+    fake.state["versions"] = []
+    fake.state["latest"]["Configuration"].update(CANNOT_BE_PULLED["State"])
+    fake.delete_function = lambda _p: None  # type: ignore[method-assign,assignment]
+    assert "is not gone after 60 s. Run this again." in run("lambda_function", fake, **MINIMAL)["msg"]
+
+
+def test_a_role_that_was_created_again_gets_a_new_version() -> None:
+    """Lambda's grant on the environment's key belongs to the role's unique identifier, not to its name."""
+    fake = FakeLambda()
+    given = {**EVERYTHING, "role_id": "AROAOLD"}
+    assert_converges("lambda_function", fake, **given)
+    assert fake.state["tags"] == {"owner": "us", "execution-role-id": "AROAOLD"}
+    fake.calls.clear()
+    result = assert_converges("lambda_function", fake, **{**given, "role_id": "AROANEW"})
+    assert result["version"] == "2"
+    assert fake.state["tags"]["execution-role-id"] == "AROANEW"
+    assert len(fake.state["versions"]) == 2
+
+
+def test_the_update_for_a_new_role_sends_what_the_grant_is_made_from() -> None:
+    fake = FakeLambda()
+    done("lambda_function", fake, **EVERYTHING, role_id="AROAOLD")
+    fake.calls.clear()
+    done("lambda_function", fake, **EVERYTHING, role_id="AROANEW")
+    (update,) = [params for name, params in fake.calls if name == "update_function_configuration"]
+    assert (update["Role"], update["KMSKeyArn"]) == (ROLE, EVERYTHING["kms_key_arn"])
+    assert update["Environment"]["Variables"] == {**EVERYTHING["environment"], **EVERYTHING["secret_environment"]}
+
+
+@pytest.mark.parametrize("tags", [{"owner": "us"}, None])
+def test_the_kept_role_stays_where_none_is_given_and_its_first_record_publishes_nothing(tags: Values | None) -> None:
+    fake = FakeLambda()
+    given = {**MINIMAL, **({"tags": tags} if tags else {})}
+    done("lambda_function", fake, **given)
+    result = done("lambda_function", fake, **given, role_id="AROAOLD")
+    assert (result["changed"], result["published"]) == (True, False)
+    assert not done("lambda_function", fake, **given)["changed"]
+    assert fake.state["tags"]["execution-role-id"] == "AROAOLD"
+
+
+def test_a_function_whose_change_failed_gets_its_image_once_more() -> None:
+    fake = FakeLambda()
+    done("lambda_function", fake, **MINIMAL)
+    failed = CANNOT_BE_PULLED["LastUpdateStatus"]
     fake.state["latest"]["Configuration"].update(failed)
     fake.heals = True
     checked = done("lambda_function", fake, check=True, **MINIMAL)
@@ -441,7 +526,7 @@ def test_a_function_that_failed_gets_its_image_once_more(status: str, words: str
     fake.heals = False
     fake.state["latest"]["Configuration"].update(failed)
     result = run("lambda_function", fake, **MINIMAL)
-    assert words in result["msg"]
+    assert "changing it failed" in result["msg"]
     assert "the image cannot be pulled (ImageDeleted)" in result["msg"]
     assert len(fake.state["versions"]) == 2, "what failed is not published"
 

@@ -65,3 +65,9 @@ def json_document(text: str | Mapping[str, Any] | None) -> Any:
     if not text:
         return None
     return json.loads(text) if isinstance(text, str) else dict(text)
+
+
+def comparable_policy(policy: str | dict[str, Any] | None) -> dict[str, Any]:
+    """Return a policy document with its statements in canonical form; {} for none."""
+    document = json_document(policy)
+    return {**document, "Statement": statements(document)} if document else {}

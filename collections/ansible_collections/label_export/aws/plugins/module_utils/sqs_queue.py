@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
-from ansible_collections.label_export.aws.plugins.module_utils.comparison import json_document, statements
+from ansible_collections.label_export.aws.plugins.module_utils.comparison import comparable_policy, json_document
 
 # Attributes that the API keeps as JSON text.
 DOCUMENTS = ["Policy", "RedrivePolicy", "RedriveAllowPolicy"]
 NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
-
-
-def comparable_policy(policy: str | dict[str, Any] | None) -> dict[str, Any]:
-    """Return a policy document with its statements in canonical form; {} for none."""
-    document = json_document(policy)
-    return {**document, "Statement": statements(document)} if document else {}
 
 
 def comparable(attributes: dict[str, Any]) -> dict[str, Any]:

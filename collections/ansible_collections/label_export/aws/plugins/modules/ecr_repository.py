@@ -11,7 +11,7 @@ short_description: Ensure a private ECR repository and all its settings
 description:
   - Makes, changes or deletes a private ECR repository.
   - Unlike M(community.aws.ecs_ecr) it manages tags, works in check mode on an account that has no such repository yet,
-    and compares lifecycle policies by meaning.
+    and compares policies by meaning.
 author: The label-export contributors
 options:
   name:
@@ -41,6 +41,11 @@ options:
       - The KMS key that encrypts the images; without it ECR encrypts with AES-256.
       - AWS cannot change it later. A repository that has another one is refused, never replaced.
     type: str
+  policy:
+    description:
+      - The repository's resource policy, all of it. Not managed when left out.
+      - Lambda pulls images through it. Where it does not let Lambda, Lambda adds a statement itself if it can.
+    type: json
   lifecycle_policy:
     description: The lifecycle policy. An empty document removes it. Not managed when left out.
     type: json
@@ -77,6 +82,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
+    comparable_policy,
     difference,
     json_document,
     own_tags,
@@ -93,20 +99,32 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
         "lifecycle_policy": (
             None if params["lifecycle_policy"] is None else json_document(params["lifecycle_policy"]) or {}
         ),
+        "policy": None if params["policy"] is None else comparable_policy(params["policy"]),
         "tags": params["tags"],
     }
 
 
-def find(client: Any, name: str) -> tuple[str | None, dict[str, Any] | None]:
+def read_policy(client: Any, operation: str, member: str, not_found: str, name: str) -> str | None:
+    """Return the text of one of the repository's policies, or None."""
+    try:
+        answer = getattr(client, operation)(aws_retry=True, repositoryName=name)
+    except is_boto3_error_code(not_found):
+        return None
+    return str(answer[member])
+
+
+def find(client: Any, name: str, with_policy: bool) -> tuple[str | None, dict[str, Any] | None]:
     """Return the repository's ARN and its settings in the form of wanted_settings, or None, None."""
     try:
         repository = client.describe_repositories(aws_retry=True, repositoryNames=[name])["repositories"][0]
     except is_boto3_error_code("RepositoryNotFoundException"):
         return None, None
-    try:
-        lifecycle = client.get_lifecycle_policy(aws_retry=True, repositoryName=name)["lifecyclePolicyText"]
-    except is_boto3_error_code("LifecyclePolicyNotFoundException"):
-        lifecycle = None
+    lifecycle = read_policy(
+        client, "get_lifecycle_policy", "lifecyclePolicyText", "LifecyclePolicyNotFoundException", name
+    )
+    policy = with_policy and read_policy(
+        client, "get_repository_policy", "policyText", "RepositoryPolicyNotFoundException", name
+    )
     arn = repository["repositoryArn"]
     encryption = repository.get("encryptionConfiguration", {})
     return arn, {
@@ -114,6 +132,7 @@ def find(client: Any, name: str) -> tuple[str | None, dict[str, Any] | None]:
         "scan_on_push": repository.get("imageScanningConfiguration", {}).get("scanOnPush", False),
         "kms_key_arn": encryption.get("kmsKey", "") if encryption.get("encryptionType", "AES256") != "AES256" else "",
         "lifecycle_policy": json_document(lifecycle) or {},
+        **({"policy": comparable_policy(policy or None)} if with_policy else {}),
         "tags": own_tags(
             boto3_tag_list_to_ansible_dict(client.list_tags_for_resource(aws_retry=True, resourceArn=arn)["tags"])
         ),
@@ -150,6 +169,8 @@ def apply_changes(client: Any, name: str, arn: str | None, current: dict[str, An
             )
         else:
             client.delete_lifecycle_policy(aws_retry=True, repositoryName=name)
+    if "policy" in changes:
+        client.set_repository_policy(aws_retry=True, repositoryName=name, policyText=json.dumps(changes["policy"]))
     to_set, to_remove = compare_aws_tags(current["tags"], changes.get("tags", current["tags"]))
     if to_set:
         client.tag_resource(aws_retry=True, resourceArn=arn, tags=ansible_dict_to_boto3_tag_list(to_set))
@@ -160,7 +181,7 @@ def apply_changes(client: Any, name: str, arn: str | None, current: dict[str, An
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     name = module.params["name"]
     wanted = wanted_settings(module.params)
-    arn, current = find(client, name)
+    arn, current = find(client, name, wanted["policy"] is not None)
     if current and current["kms_key_arn"] != wanted["kms_key_arn"]:
         module.fail_json(
             msg=f"The repository {name} is encrypted with {current['kms_key_arn'] or 'AES-256'}, wanted is "
@@ -171,7 +192,9 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     if changed and not module.check_mode:
         if current is None:
             arn = create(client, name, wanted)
-            current = {**wanted, "lifecycle_policy": {}, "tags": wanted["tags"] or {}}
+            managed = {key: value for key, value in wanted.items() if value is not None}
+            unset: dict[str, Any] = {key: {} for key in ("lifecycle_policy", "policy") if key in managed}
+            current = {"lifecycle_policy": {}, **managed, **unset, "tags": wanted["tags"] or {}}
         apply_changes(client, name, arn, current, changed_values(current, wanted))
     settings = {**(current or {}), **{key: value for key, value in wanted.items() if value is not None}}
     module.exit_json(changed=changed, diff=diff, settings=settings)
@@ -179,7 +202,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
 
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     name = module.params["name"]
-    _arn, current = find(client, name)
+    _arn, current = find(client, name, with_policy=False)
     if current is not None and not module.check_mode:
         client.delete_repository(aws_retry=True, repositoryName=name, force=module.params["force"])
     module.exit_json(changed=current is not None, diff=difference(current, {}))
@@ -194,6 +217,7 @@ def main() -> None:
             "image_tag_mutability": {"type": "str", "choices": ["IMMUTABLE", "MUTABLE"], "default": "IMMUTABLE"},
             "scan_on_push": {"type": "bool", "default": True},
             "kms_key_arn": {"type": "str", "no_log": False},
+            "policy": {"type": "json"},
             "lifecycle_policy": {"type": "json"},
             "tags": {"type": "dict"},
         },

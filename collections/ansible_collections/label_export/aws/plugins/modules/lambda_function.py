@@ -16,6 +16,8 @@ description:
   - What overrides the image's entry point, command or working directory is taken away.
   - A role that was just made cannot be assumed for some seconds. The module fails then; retry the task on the text
     C(cannot be assumed by Lambda).
+  - AWS lets a function that it could not create (C(State) is C(Failed)) only be deleted. The module deletes it and
+    creates it again while it has no published version. With versions, it fails and leaves the function alone.
 author: The label-export contributors
 options:
   name:
@@ -33,6 +35,14 @@ options:
   role:
     description: The ARN of the execution role. Required when O(state=present).
     type: str
+  role_id:
+    description:
+      - The unique identifier of O(role), such as C(AROA...), kept in the function's tag C(execution-role-id).
+      - A role that was deleted and created again has its old name and another identifier. Lambda's grant on the
+        environment's KMS key belongs to the old one, so the function is then updated and a version published.
+      - Not managed when left out or empty.
+    type: str
+    default: ""
   architecture:
     description: The image's architecture.
     type: str
@@ -139,6 +149,7 @@ alias_version:
   type: str
 """
 
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
@@ -157,9 +168,14 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 )
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
+ROLE_ID_TAG = "execution-role-id"
+# Settings that make Lambda encrypt the environment again and take a new grant on its key for the role.
+REGRANTED = ("Role", "KMSKeyArn", "Environment")
 # Everything but these two is a setting that UpdateFunctionConfiguration takes.
 CODE_SETTINGS = ("ImageUri", "Architectures")
 HIDDEN = "(hidden)"
+PATIENCE = {"Delay": 1, "MaxAttempts": 300}
+GONE_WITHIN = 60  # seconds that a deleted function may still be found
 # What GetFunction says of a function that takes no changes now, and the waiter for the end of it.
 IN_TRANSITION = (
     ("State", "Pending", "function_active_v2"),
@@ -250,6 +266,26 @@ def failure_of(function: dict[str, Any]) -> str:
     return ""
 
 
+def is_failed_creation(function: dict[str, Any]) -> bool:
+    """Return whether Lambda could not create the function, which AWS then lets be deleted only."""
+    return bool(function["Configuration"].get("State") == "Failed")
+
+
+def has_new_role(function: dict[str, Any], role_id: str) -> bool:
+    """Return whether the function's role was deleted and created again since ``role_id`` was kept in its tag."""
+    kept = function.get("Tags", {}).get(ROLE_ID_TAG, "")
+    return bool(role_id and kept and kept != role_id)
+
+
+def wanted_tags(params: dict[str, Any], current: dict[str, str]) -> dict[str, str] | None:
+    """Return the wanted tags, None where not managed; without a given role's identifier, the kept one stays."""
+    role_id = params["role_id"] or current.get(ROLE_ID_TAG, "")
+    kept = {ROLE_ID_TAG: role_id} if role_id else {}
+    if params["tags"] is None:
+        return {**current, **kept} if params["role_id"] else None
+    return {**params["tags"], **kept}
+
+
 def code_to_repeat(function: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the image of a function whose last change failed, which then may not run what it says; else nothing."""
     return {"ImageUri": wanted["ImageUri"]} if failure_of(function) else {}
@@ -300,13 +336,41 @@ class Function:
     def wait(self, waiter: str, **qualifier: str) -> None:
         """Wait for the end of what was begun; fail with Lambda's own reason where it failed."""
         try:
-            self.client.get_waiter(waiter).wait(
-                FunctionName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}, **qualifier
-            )
+            self.client.get_waiter(waiter).wait(FunctionName=self.name, WaiterConfig=PATIENCE, **qualifier)
         except WaiterError as error:
             found = self.get(**qualifier)
             reason = failure_of(found) if found else ""
             self.module.fail_json_aws(error, msg=reason or f"The function {self.name} did not become ready")
+
+    def settle(self, function: dict[str, Any]) -> dict[str, Any] | None:
+        """Wait for the end of what another run has begun; return GetFunction's answer then, failed or not."""
+        for status, value, waiter in IN_TRANSITION:
+            if function["Configuration"].get(status) != value:
+                continue
+            with suppress(WaiterError):
+                self.client.get_waiter(waiter).wait(FunctionName=self.name, WaiterConfig=PATIENCE)
+            found = self.get()
+            if found is None:
+                return None
+            if found["Configuration"].get(status) == value:
+                self.module.fail_json(
+                    msg=f"The function {self.name} has been {value} ({status}) for five minutes. Run this again later; "
+                    "if it stays so, delete the function."
+                )
+            function = found
+        return function
+
+    def delete_failed(self) -> None:
+        """Delete the function that Lambda could not create, and wait until it is gone."""
+        self.client.delete_function(aws_retry=True, FunctionName=self.name)
+        for _ in range(GONE_WITHIN):
+            if self.get() is None:
+                return
+            time.sleep(1)
+        self.module.fail_json(
+            msg=f"The function {self.name}, which Lambda could not create, was deleted and is not gone after "
+            f"{GONE_WITHIN} s. Run this again."
+        )
 
     def publish(self) -> str:
         """Publish a version and return its number once it can be invoked; what failed is not published."""
@@ -362,36 +426,52 @@ class Function:
             self.client.tag_resource(aws_retry=True, Resource=arn, Tags=to_set)
 
 
+def usable(module: AnsibleAWSModule, function: Function) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return GetFunction's answers for the function and its newest published version, None for what does not exist.
+
+    A function that cannot be changed now is waited for. One that Lambda could not create, and that never served, is
+    deleted. The module fails for one that can never be changed.
+    """
+    found = function.get()
+    if found and found["Configuration"].get("PackageType") != "Image":
+        module.fail_json(
+            msg=f"The function {function.name} is made from a Zip archive, which AWS cannot turn into one made from an "
+            "image. Delete it, or choose another name."
+        )
+    if found and not module.check_mode:
+        found = function.settle(found)
+    published = function.newest_published() if found else None
+    if found and is_failed_creation(found):
+        if published:
+            module.fail_json(
+                msg=f"{failure_of(found)}. AWS lets such a function only be deleted, and {function.name} has published "
+                "versions, which may still serve. Delete it in the console or with the CLI, and run this again."
+            )
+        if not module.check_mode:
+            function.delete_failed()
+        found = None
+    return found, published
+
+
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     params = module.params
     function = Function(module, client)
     wanted = wanted_settings(params)
-    found = function.get()
-    published = None
-    if found:
-        if found["Configuration"].get("PackageType") != "Image":
-            module.fail_json(
-                msg=f"The function {function.name} is made from a Zip archive, which AWS cannot turn into one made "
-                "from an image. Delete it, or choose another name."
-            )
-        # Somebody, or a run that was broken off, has begun to make or to change the function.
-        for status, value, waiter in IN_TRANSITION:
-            if found and found["Configuration"].get(status) == value and not module.check_mode:
-                function.wait(waiter)
-                found = function.get()
-    if found:
-        published = function.newest_published()
+    found, published = usable(module, function)
     current = current_settings(found, wanted["ImageUri"]) if found else None
     changes = changed_values(current, wanted) | (code_to_repeat(found, wanted) if found else {})
+    if found and has_new_role(found, params["role_id"]):
+        changes |= {name: wanted[name] for name in REGRANTED}
     concurrency = max(params["reserved_concurrency"], -1)
     concurrency_changed = (function.reserved_concurrency() if found else -1) != concurrency
     current_tags = own_tags(found.get("Tags", {})) if found else {}
-    to_set, to_remove = compare_aws_tags(current_tags, current_tags if params["tags"] is None else params["tags"])
+    tags = wanted_tags(params, current_tags)
+    to_set, to_remove = compare_aws_tags(current_tags, current_tags if tags is None else tags)
     to_publish = bool(changes) or not (found and published and same_version(found, published))
 
     visible = params["environment"].keys() - params["secret_environment"].keys()
     before = shown({**current, "Tags": current_tags}, visible) if current else None
-    after = shown({**wanted, "Tags": params["tags"]}, visible)
+    after = shown({**wanted, "Tags": tags}, visible)
     diff = difference(before, after)
     newest = int(published["Configuration"]["Version"]) if published else 0
     if to_publish and newest:
@@ -404,7 +484,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     changed = bool(found is None or to_publish or concurrency_changed or to_set or to_remove)
     if changed and not module.check_mode:
         if found is None:
-            function.create(wanted, params["tags"])
+            function.create(wanted, tags)
         else:
             function.update(changes, wanted)
             function.tag(found["Configuration"]["FunctionArn"], to_set, to_remove)
@@ -437,6 +517,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "image_uri": {"type": "str"},
             "role": {"type": "str"},
+            "role_id": {"type": "str", "default": ""},
             "architecture": {"type": "str", "choices": ["x86_64", "arm64"], "default": "x86_64"},
             "description": {"type": "str", "default": ""},
             "memory_size": {"type": "int", "default": 512},

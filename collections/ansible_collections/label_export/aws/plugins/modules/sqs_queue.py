@@ -99,10 +99,11 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
     changed_values,
+    comparable_policy,
     difference,
     own_tags,
 )
-from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import DOCUMENTS, comparable_policy, find_queue
+from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import DOCUMENTS, find_queue
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 # For a minute after a queue is deleted, SQS refuses to make one of its name.
