@@ -23,7 +23,7 @@ locks: install ## Renew the locks of the Python packages, and say what changed
 	@scripts/locks
 
 local: install ## Start an AWS and an Encord on this machine
-	@ansible-playbook playbooks/local.yml
+	@ansible-playbook playbooks/local.yml -i inventory/local
 
 demo: ## From nothing to a label in S3, on this machine
 	@python3 scripts/demo.py

@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -35,11 +36,27 @@ INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
 # SQS's calls for several messages at once are allowed by the permission for one.
 BATCH_SUFFIX = "Batch"
 ROLE_POLICY_ACTIONS = {"iam:AttachRolePolicy", "iam:DetachRolePolicy"}
+# Actions that know the condition key iam:PermissionsBoundary: of the boundary in the request, or of the role's own.
+BOUNDARY_IN_REQUEST = {"iam:CreateRole", "iam:PutRolePermissionsBoundary"}
+BOUNDARY_OF_ROLE = {
+    "iam:AttachRolePolicy",
+    "iam:DeleteRolePermissionsBoundary",
+    "iam:DeleteRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:PutRolePolicy",
+    "iam:UpdateAssumeRolePolicy",
+}
 MAPPING_ACTIONS = {
     "lambda:CreateEventSourceMapping",
     "lambda:DeleteEventSourceMapping",
     "lambda:GetEventSourceMapping",
     "lambda:UpdateEventSourceMapping",
+}
+
+# Actions that hand a role to a service, which AWS asks iam:PassRole for.
+PASSED_TO = {
+    "lambda:CreateFunction": "lambda.amazonaws.com",
+    "lambda:UpdateFunctionConfiguration": "lambda.amazonaws.com",
 }
 
 LATEST = "$LATEST"
@@ -49,6 +66,10 @@ KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 
 # The mapping that the request at hand names in its path; its function is a condition key.
 named_mapping: ContextVar[str] = ContextVar("named_mapping", default="")
+# The role that the request at hand hands to a service.
+passed_role: ContextVar[str] = ContextVar("passed_role", default="")
+# The ARN of the request at hand, when it is about an HTTP API or a part of one; its tags are condition keys.
+named_api: ContextVar[str] = ContextVar("named_api", default="")
 
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
 original_resource: Callable[..., str] = iam_actions.extract_resource_arn
@@ -67,8 +88,19 @@ allowed_actions: set[str] = set()
 
 
 def decision(request: EvalContext, *policies: Any) -> Any:
-    """Decide as the emulator does, and note what is allowed."""
+    """Decide as the emulator does, ask iam:PassRole too for a role that is handed over, and note what is allowed."""
     result = original_decision(request, *policies)
+    service = PASSED_TO.get(request.action)
+    if service and result.decision == "Allow" and passed_role.get():
+        passing = replace(
+            request,
+            action="iam:PassRole",
+            resource_arn=passed_role.get(),
+            service_context={"iam:passedtoservice": service},
+        )
+        passed = decision(passing, *policies)
+        if passed.decision != "Allow":
+            return passed
     line = f"{request.principal_arn}\t{request.action}\n"
     if allowed_actions_file and result.decision == "Allow" and line not in allowed_actions:
         allowed_actions.add(line)
@@ -113,6 +145,8 @@ def resource(service: str, *request: Any) -> str:
     _method, path, _headers, body, params, region, account = request
     found = original_resource(service, *request)
     named_mapping.set(found.partition(":event-source-mapping:")[2])
+    named_api.set(found if service == "apigateway" else "")
+    passed_role.set(str(json_body(body).get("Role") or "") if service == "lambda" else "")
     if found != "*":
         return found
     if service == "monitoring":
@@ -216,11 +250,41 @@ def tagged_dashboard(put: Callable[..., Any]) -> Callable[..., Any]:
     return put_dashboard
 
 
+def api_tags(body: bytes, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the condition keys for the tags of the HTTP API that is named, and for those in the request.
+
+    The parts of an API (stages, routes, integrations) have the API's tags, as the Service Authorization Reference lists
+    aws:ResourceTag for them.
+    """
+    start, separator, path = named_api.get().partition("::/apis/")
+    keys: dict[str, Any] = {}
+    if separator:
+        whole = f"{start}::/apis/{path.partition('/')[0]}"
+        tags = {**(apigateway._api_tags.get(whole) or {}), **(apigateway._api_tags.get(named_api.get()) or {})}
+        keys |= {f"aws:ResourceTag/{name}": value for name, value in tags.items()}
+    requested = json_body(body).get("tags")
+    requested = requested if isinstance(requested, dict) else {}
+    removed = params.get("tagKeys") or []
+    named = [*requested, *(removed if isinstance(removed, list) else [removed])]
+    keys |= {f"aws:RequestTag/{name}": value for name, value in requested.items()}
+    return {**keys, "aws:TagKeys": named} if named else keys
+
+
 def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
     """Add the condition keys that AWS knows for the action."""
     keys = dict(original_context(service, iam_action, body, params))
     if iam_action in ROLE_POLICY_ACTIONS:
         keys["iam:PolicyARN"] = parameter(params, "PolicyArn")
+    if iam_action in BOUNDARY_IN_REQUEST:
+        boundary = parameter(params, "PermissionsBoundary")
+    elif iam_action in BOUNDARY_OF_ROLE:
+        boundary = (iam._roles.get(parameter(params, "RoleName")) or {}).get("PermissionsBoundary") or ""
+    else:
+        boundary = ""
+    if boundary:
+        keys["iam:PermissionsBoundary"] = boundary
+    if service == "apigateway":
+        keys |= api_tags(body, params)
     if iam_action in MAPPING_ACTIONS:
         mapping = lambda_svc._esms.get(named_mapping.get()) or {}
         if name := json_body(body).get("FunctionName") or mapping.get("FunctionArn"):

@@ -26,7 +26,7 @@ STEPS = (
     (
         "Start an AWS and an Encord on this machine",
         "local",
-        [str(VENV / "ansible-playbook"), "playbooks/local.yml"],
+        [str(VENV / "ansible-playbook"), "playbooks/local.yml", "-i", "inventory/local"],
     ),
     (
         "Deploy, as on AWS",

@@ -43,7 +43,7 @@ class LocalStack:
         return ssl.create_default_context(cafile=self.facts["aws_ca_bundle"])
 
     def aws(self, service: str, profile: str = "root", region: str = "") -> Any:
-        """Return a client for a service as ``root``, the account's owner, or ``deployer``; always the same one."""
+        """Return a client for a service as ``root``, the account's owner; always the same one."""
         wanted = (service, profile, region or self.facts["region"])
         if wanted not in self._clients:
             os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
@@ -72,11 +72,14 @@ class LocalStack:
             time.sleep(LOOK_EVERY_SECONDS)
         raise TimeoutError(f"not within {seconds:.0f} s: an object of label {label_hash} edited at {edited_at}")
 
-    def allowed_actions(self, user: str) -> set[str]:
-        """Return the IAM actions that a user was allowed by its policies since the stack was started."""
+    def allowed_actions(self, users: str) -> set[str]:
+        """Return the IAM actions that users were allowed by their policies since the stack was started.
+
+        ``users`` is what their names begin with.
+        """
         lines = Path(self.facts["aws_allowed_actions_file"]).read_text().splitlines()
         callers = (line.split("\t") for line in lines)
-        return {action for caller, action in callers if caller.endswith(f":user/{user}")}
+        return {action for caller, action in callers if f":user/{users}" in caller}
 
     def request(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send a request to a server of the stack; return status and body, whatever the status."""

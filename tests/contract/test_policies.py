@@ -1,70 +1,169 @@
-"""The documented IAM policies fit into managed ones, and nothing in them is wider than is explained."""
+"""The IAM policies of an environment fit into managed ones, name that environment alone, and are explained."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import ansible
 import pytest
+from rendered_policies import Document, render
 
 ROOT = Path(__file__).resolve().parents[2]
-POLICIES = sorted(ROOT.glob("policies/*-policy.json"))
 REASONS = (ROOT / "docs/decisions/0020-what-the-deployer-may-do.md").read_text()
-# IAM and STS quotas: characters of a managed policy, white space not counted.
+# IAM and STS quotas: characters of a managed policy, white space not counted; managed policies of a user or role.
 MANAGED_POLICY_CHARACTERS = 6144
-# The name at the beginning of every resource of ours, after which a wildcard needs no reason.
-OURS = re.compile(r"arn:aws:[a-z0-9]+:\*?:\*?:[a-z-]*[:/]?(?:/aws/(?:lambda|apigateway)/)?label-export-\*")
+ATTACHED_POLICIES = 10
+# Every way in which an ARN of the environment `dev` names it: nothing of its name follows, or a part that it owns.
+OURS = re.compile(
+    r"arn:aws:s3:::label-export-dev-000000000000-eu-west-1(/\*)?"
+    r"|arn:aws:(sqs|sns):eu-west-1:000000000000:label-export-dev(-dead-letters|-alarms)?"
+    r"|arn:aws:secretsmanager:eu-west-1:000000000000:secret:label-export-dev/[a-z-]+(-\?{6})?"
+    r"|arn:aws:ecr:eu-west-1:000000000000:repository/label-export-dev"
+    r"|arn:aws:iam::000000000000:(role|policy)/label-export-dev-eu-west-1"
+    r"|arn:aws:lambda:eu-west-1:000000000000:function:label-export-dev(:\*)?"
+    r"|arn:aws:logs:eu-west-1:000000000000:log-group:/aws/[a-z/]+/label-export-dev(:\*)?"
+    r"|arn:aws:cloudwatch:eu-west-1:000000000000:alarm:label-export-dev/\*"
+    r"|arn:aws:cloudwatch::000000000000:dashboard/label-export-dev-eu-west-1"
+)
+NAMES = [
+    "boundary",
+    "deployer-data",
+    "deployer-endpoint",
+    "deployer-function",
+    "deployer-identity",
+    "deployer-monitoring",
+]
+DEPLOYERS = [name for name in NAMES if name.startswith("deployer-")]
 
 
-def statements(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(path.read_text())["Statement"]
-    return found
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Document]]:
+    """Documents by environment and by name."""
+    return render(tmp_path_factory.mktemp("policies"))
 
 
-def name_of(path: Path) -> str:
-    return path.name
+def statements(documents: dict[str, Document], *names: str) -> list[dict[str, Any]]:
+    return [statement for name in names for statement in documents[name]["Statement"]]
 
 
-def test_the_readme_names_every_policy() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert [path.name for path in POLICIES] == ["deployer-policy.json", "monitoring-policy.json"]
-    assert [path.name for path in POLICIES if f"](policies/{path.name})" not in readme] == []
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=name_of)
-def test_a_policy_fits_into_a_managed_one(path: Path) -> None:
-    characters = len(re.sub(r"\s", "", path.read_text()))
-    assert characters <= MANAGED_POLICY_CHARACTERS
+def test_the_playbook_writes_a_file_for_each_document_and_says_what_to_do(
+    tmp_path: Path, rendered: dict[str, dict[str, Document]]
+) -> None:
+    run = subprocess.run(
+        [
+            *("ansible-playbook", "playbooks/policies.yml", "--inventory=tests/contract/policies_inventory.yml"),
+            *("--limit=dev", f"--extra-vars=deployer_policies_directory={tmp_path}/policies"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    written = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "policies").iterdir()}
+    assert sorted(written) == NAMES
+    assert written == {name: rendered["dev"][name] for name in NAMES}
+    assert "creates the policy boundary-of-label-export-dev-eu-west-1 from boundary.json" in " ".join(
+        run.stdout.split()
+    )
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=name_of)
-def test_no_action_has_a_wildcard_or_stands_twice_in_a_statement(path: Path) -> None:
-    for statement in statements(path):
-        actions = statement["Action"]
-        assert [action for action in actions if not re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action)] == []
-        assert sorted(set(actions)) == sorted(actions), statement["Sid"]
+def test_they_can_all_be_attached_to_one_user() -> None:
+    assert len(DEPLOYERS) <= ATTACHED_POLICIES
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=name_of)
-def test_every_statement_is_named_and_only_allows(path: Path) -> None:
-    sids = [statement["Sid"] for statement in statements(path)]
-    assert len(set(sids)) == len(sids)
-    assert {statement["Effect"] for statement in statements(path)} == {"Allow"}
+@pytest.mark.parametrize("name", [*NAMES, "execution-role"])
+def test_a_policy_fits_into_a_managed_one(name: str, rendered: dict[str, dict[str, Document]]) -> None:
+    sizes = {environment: len(re.sub(r"\s", "", json.dumps(found[name]))) for environment, found in rendered.items()}
+    assert {environment: size for environment, size in sizes.items() if size > MANAGED_POLICY_CHARACTERS} == {}
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=name_of)
-def test_whatever_is_wider_than_our_names_is_explained(path: Path) -> None:
+def test_no_action_has_a_wildcard_or_stands_twice_in_a_statement(rendered: dict[str, dict[str, Document]]) -> None:
+    for documents in rendered.values():
+        for statement in statements(documents, *NAMES):
+            actions = as_list(statement["Action"])
+            assert [action for action in actions if not re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action)] == []
+            assert sorted(set(actions)) == sorted(actions), statement["Sid"]
+
+
+def test_every_statement_is_named_and_only_allows(rendered: dict[str, dict[str, Document]]) -> None:
+    for documents in rendered.values():
+        for name in NAMES:
+            sids = [statement["Sid"] for statement in statements(documents, name)]
+            assert len(set(sids)) == len(sids)
+            assert {statement["Effect"] for statement in statements(documents, name)} == {"Allow"}
+
+
+def test_what_is_wider_than_the_environments_names_is_explained(rendered: dict[str, dict[str, Document]]) -> None:
     first_cells = re.findall(r"^\|[^|]+\|", REASONS, re.MULTILINE)
     explained = {sid for cell in first_cells for sid in re.findall(r"`(\w+)`", cell)}
     wide = {
         statement["Sid"]
-        for statement in statements(path)
-        if any(not OURS.fullmatch(resource) for resource in statement["Resource"])
+        for statement in [
+            *statements(rendered["dev"], *NAMES),
+            *statements(rendered["every_setting"], "deployer-function"),
+        ]
+        if any(not OURS.fullmatch(resource) for resource in as_list(statement["Resource"]))
     }
-    assert wide - explained == set()
+    assert wide == explained
+
+
+def test_every_partition_has_its_own_arns(rendered: dict[str, dict[str, Document]]) -> None:
+    text = json.dumps([rendered["china"][name] for name in NAMES])
+    assert "arn:aws-cn:" in text
+    assert "arn:aws:" not in text
+    assert set(re.findall(r"\w+\.cn-north-1\.amazonaws\.com[.a-z]*", text)) > {"s3.cn-north-1.amazonaws.com.cn"}
+
+
+def test_rights_on_the_role_need_the_boundary_or_the_setting_that_there_is_none(
+    rendered: dict[str, dict[str, Document]],
+) -> None:
+    def unbounded(environment: str) -> set[str]:
+        return {
+            action
+            for statement in statements(rendered[environment], *DEPLOYERS)
+            for action in statement["Action"]
+            if "iam:PermissionsBoundary" not in json.dumps(statement.get("Condition", {}))
+        }
+
+    widening = {
+        "iam:CreateRole",
+        "iam:AttachRolePolicy",
+        "iam:UpdateAssumeRolePolicy",
+        "iam:PutRolePermissionsBoundary",
+    }
+    never = {"iam:DeleteRolePermissionsBoundary", "iam:PutRolePolicy"}
+    assert unbounded("dev") & (widening | never) == set()
+    assert unbounded("no_boundary") >= widening - {"iam:PutRolePermissionsBoundary"}
+
+
+def test_a_role_that_is_given_is_only_read_and_passed(rendered: dict[str, dict[str, Document]]) -> None:
+    actions = {
+        action
+        for statement in statements(rendered["given_role"], "deployer-identity")
+        for action in statement["Action"]
+    }
+    assert {action for action in actions if not re.match(r"iam:(Get|List)", action)} == {"iam:PassRole"}
+
+
+def test_keys_are_used_through_aws_services_alone(rendered: dict[str, dict[str, Document]]) -> None:
+    found = [
+        statement
+        for statement in statements(rendered["every_setting"], *NAMES, "execution-role")
+        if any(action.startswith("kms:") for action in as_list(statement["Action"]))
+    ]
+    assert len(found) == len({"boundary", "deployer-data", "execution-role"})
+    assert [s["Sid"] for s in found if not s.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService")] == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -91,6 +190,10 @@ OPERATION_OF = {
 # Actions that no module calls by their name.
 BESIDES = {
     "apigateway:": "asked for by the HTTP verb of each call",
+    "ec2:DescribeSecurityGroups": "Lambda, for a function in a VPC",
+    "ec2:DescribeSubnets": "Lambda, for a function in a VPC",
+    "ec2:DescribeVpcs": "Lambda, for a function in a VPC",
+    "kms:": "services of AWS on behalf of the deployer, for keys that are given",
     "ecr:BatchCheckLayerAvailability": "docker push",
     "ecr:CompleteLayerUpload": "docker push",
     "ecr:GetDownloadUrlForLayer": "Lambda, which pulls the image as whoever makes the function",
@@ -121,8 +224,10 @@ def sources() -> str:
     return "\n".join(path.read_text() for path in paths)
 
 
-def actions() -> list[str]:
-    return sorted({action for path in POLICIES for statement in statements(path) for action in statement["Action"]})
+def actions(rendered: dict[str, dict[str, Document]]) -> list[str]:
+    """Return every action that some environment's deployer is allowed."""
+    found = (statement for documents in rendered.values() for statement in statements(documents, *DEPLOYERS))
+    return sorted({action for statement in found for action in statement["Action"]})
 
 
 def operation_of(action: str) -> str:
@@ -133,12 +238,12 @@ def has_another_reason(action: str) -> bool:
     return any(action == known or (known.endswith(":") and action.startswith(known)) for known in BESIDES)
 
 
-def test_every_action_is_called_by_a_module_or_has_another_reason() -> None:
+def test_every_action_is_called_by_a_module_or_has_another_reason(rendered: dict[str, dict[str, Document]]) -> None:
     text = sources()
-    called = {action for action in actions() if re.search(rf"\b{operation_of(action)}\b", text)}
-    assert [action for action in actions() if action not in called and not has_another_reason(action)] == []
+    called = {action for action in actions(rendered) if re.search(rf"\b{operation_of(action)}\b", text)}
+    assert [action for action in actions(rendered) if action not in called and not has_another_reason(action)] == []
 
 
-def test_the_reasons_are_for_actions_that_there_are() -> None:
+def test_the_reasons_are_for_actions_that_there_are(rendered: dict[str, dict[str, Document]]) -> None:
     named = {*OPERATION_OF, *(known for known in BESIDES if not known.endswith(":"))}
-    assert named - set(actions()) == set()
+    assert named - set(actions(rendered)) == set()

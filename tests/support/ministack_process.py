@@ -25,7 +25,7 @@ class MiniStackProcess:
     def __init__(self, files: Files, folder: Path) -> None:
         """`files` has the certificate; `folder` takes the environment, the log and the emulator's own files."""
         self.access_key, self.secret_key = f"ROOT{os.urandom(8).hex().upper()}", os.urandom(20).hex()
-        self._certificate = str(files.certificate)
+        self.certificate = str(files.certificate)
         python = _environment(folder / "environment")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -61,7 +61,7 @@ class MiniStackProcess:
             region_name=REGION,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
-            verify=self._certificate,
+            verify=self.certificate,
         )
 
     def stop(self) -> None:

@@ -18,6 +18,13 @@ CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "A
 INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output
 
+# Arguments that run a playbook as the owner of the local account, whose rights nothing bounds: for settings that the
+# environment's deployer has no policies for.
+OWNER = (
+    *("-e", "label_export_aws_profile=root"),
+    *("-e", '{"label_export_aws_credentials_file": "{{ label_export_local_stack.aws_credentials_file }}"}'),
+)
+
 # A task's name with its role, and the loop's item where it has one.
 Change = tuple[str, str | None]
 

@@ -15,8 +15,8 @@ from deployed_environment import NAME, Deployment
 from local_stack import LocalStack
 from playbook_runs import run_playbook
 
-USER = "deployer-of-label-export"
-DOCUMENTS = "policies/deployer-policy.json or policies/monitoring-policy.json"
+USER = f"deployer-of-{NAME}"
+WHERE_TO_ALLOW = "playbooks/policies.yml"
 # An action, and the role that is to miss it. Modules that are not ours give AWS's own message, which names the action.
 OURS = {
     "s3:GetBucketPolicy": "label_bucket",
@@ -77,7 +77,7 @@ def test_a_permission_that_is_missing_is_named(action: str, stack: LocalStack) -
     said = " ".join(run.output.split())
     assert run.returncode != 0, said
     assert f"not authorized to perform: {action} " in said, said[-1500:]
-    assert action in UPSTREAM or DOCUMENTS in said
+    assert action in UPSTREAM or WHERE_TO_ALLOW in said
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,6 @@ def test_a_permission_to_write_that_is_missing_is_named_and_nothing_is_written(
     said = " ".join(run.output.split())
     assert run.returncode != 0, said
     assert f"not authorized to perform: {action} " in said, said[-1500:]
-    assert DOCUMENTS in said
+    assert WHERE_TO_ALLOW in said
     assert run.changed == []
     assert settings() == before

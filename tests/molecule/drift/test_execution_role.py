@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from deployed_environment import NAME
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import OWNER, Playbook, run_playbook
 from role_documents import role, statements
 
 GIVEN = f"{NAME}-given"
@@ -35,7 +35,8 @@ ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
 
 
 def deploy(**settings: str) -> Playbook:
-    run = run_playbook("deploy", "--tags", "execution_role", "-e", json.dumps(settings))
+    # What the settings name is beyond the deployer's policies, and the boundary is an administrator's to change.
+    run = run_playbook("deploy", "--tags", "execution_role", "-e", json.dumps(settings), *(OWNER if settings else ()))
     assert run.returncode == 0, run.output
     return run
 
@@ -62,7 +63,7 @@ def test_a_boundary_is_set_changed_and_removed_and_keys_are_allowed_only_while_t
     stack: LocalStack, boundaries: list[str]
 ) -> None:
     before = role(stack)
-    assert before["boundary"] is None
+    assert before["boundary"].endswith(f":policy/boundary-of-{NAME}-{stack.facts['region']}")
     assert not [sid for sid, entry in statements(stack).items() if "kms:" in json.dumps(entry)]
 
     prefix = f"arn:aws:kms:{stack.facts['region']}:{stack.facts['account_id']}:key/"
@@ -75,19 +76,32 @@ def test_a_boundary_is_set_changed_and_removed_and_keys_are_allowed_only_while_t
             "Effect": "Allow",
             "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
             "Resource": [prefix + key for key in ("bucket", "queue", "secrets", "function")],
+            "Condition": {
+                "StringEquals": {
+                    "kms:ViaService": [
+                        f"{service}.{stack.facts['region']}.amazonaws.com"
+                        for service in ("lambda", "s3", "secretsmanager", "sqs")
+                    ]
+                }
+            },
         }
     ]
 
     deploy(execution_role_permissions_boundary=boundaries[1])
     assert role(stack) == {**before, "boundary": boundaries[1]}, "without keys their statement is gone"
 
-    assert deploy().changed == ["execution_role : Present | Ensure no boundary is left that is not wanted"]
+    removed = deploy(execution_role_permissions_boundary="")
+    assert removed.changed == ["execution_role : Present | Ensure no boundary is left that is not wanted"]
+    assert "can get every right in the account" in " ".join(removed.output.split())
+    assert role(stack)["boundary"] is None
+
+    assert deploy().changed == ["execution_role : Present | Ensure Lambda, and nobody else, can take the role"]
     assert role(stack) == before
 
 
 def test_another_path_is_refused_and_the_role_keeps_what_it_may_do(stack: LocalStack) -> None:
     before = role(stack)
-    run = run_playbook("deploy", "--tags", "execution_role", "-e", "execution_role_path=/elsewhere/")
+    run = run_playbook("deploy", "--tags", "execution_role", "-e", "execution_role_path=/elsewhere/", *OWNER)
     assert run.returncode != 0
     assert "AWS moves neither to another path: set execution_role_path back" in " ".join(run.output.split())
     assert role(stack) == before
@@ -96,7 +110,7 @@ def test_another_path_is_refused_and_the_role_keeps_what_it_may_do(stack: LocalS
 def test_a_role_that_is_given_is_used_untouched(stack: LocalStack, given: str) -> None:
     ours, theirs = role(stack), role(stack, GIVEN)
     roles = "execution_role,handler_image,export_function"
-    run = run_playbook("deploy", "--tags", roles, "--check", "--diff", "-e", f"execution_role_arn={given}")
+    run = run_playbook("deploy", "--tags", roles, "--check", "--diff", "-e", f"execution_role_arn={given}", *OWNER)
     assert run.returncode == 0, run.output
     assert [task for task in run.changed if task.startswith("execution_role")] == []
     assert f"+Role:{given}" in {"".join(line.split()) for line in run.output.splitlines()}, "the function takes it"

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from account_resources import difference, everything
 from deployed_environment import ENVIRONMENT, NAME, Deployment, statuses, webhook_to
-from local_stack import ROOT, LocalStack
+from local_stack import LocalStack
 from playbook_runs import Run, by_molecule, recorded, run_playbook
+from role_documents import role
 
 OTHER_REGION = "eu-central-1"
 OTHER_ACCOUNT = "111122223333"
-DEPLOYER = "label-export-deployer"
+DEPLOYER = f"deployer-of-{NAME}"
 SOMEBODYS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 MEANT = ("-e", f"label_export_destroy={ENVIRONMENT}")
 A_LABEL = "encord/a-project/labels/a-label.json"
@@ -48,9 +49,35 @@ def own(names: set[str]) -> set[str]:
     return {name for name in names if NAME in name}
 
 
+def policies_of_the_deployer(stack: LocalStack) -> dict[str, str]:
+    """Return the documents of the environment's deployer, and the boundary of its function, by their names."""
+    iam = stack.aws("iam")
+    arns = [policy["PolicyArn"] for policy in iam.list_attached_user_policies(UserName=DEPLOYER)["AttachedPolicies"]]
+    found = {}
+    for arn in [*arns, role(stack)["boundary"]]:
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        found[arn.rpartition("/")[2]] = json.dumps(document)
+    return found
+
+
+def give(iam: Any, documents: dict[str, str], here: str, elsewhere: str) -> None:
+    """Create the policies with another region or account in them, and attach the deployer's to the deployer.
+
+    The text is that which playbooks/policies.yml would write for this region or account.
+    """
+    for name, document in documents.items():
+        # The boundary's name has the region in it, and is the same in every account.
+        there = f"{name}-{elsewhere}" if name.startswith(DEPLOYER) else name.replace(here, elsewhere)
+        made = iam.create_policy(PolicyName=there, PolicyDocument=document.replace(here, elsewhere))
+        if name.startswith(DEPLOYER):
+            iam.attach_user_policy(UserName=DEPLOYER, PolicyArn=made["Policy"]["Arn"])
+
+
 @pytest.fixture(scope="module")
-def neighbour() -> Run:
+def neighbour(stack: LocalStack) -> Run:
     """The same environment deployed in another region of the account. It goes with the stack."""
+    give(stack.aws("iam"), policies_of_the_deployer(stack), stack.facts["region"], OTHER_REGION)
     return recorded("deploy", *THERE)
 
 
@@ -66,15 +93,15 @@ class OtherAccount:
 
 
 @pytest.fixture(scope="module")
-def other_account(tmp_path_factory: pytest.TempPathFactory) -> OtherAccount:
-    """Deployed by a deployer of that account, who has the documented policies and no more. It goes with the stack."""
+def other_account(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> OtherAccount:
+    """Deployed by a deployer of that account, who has the same policies and no more. It goes with the stack."""
+    documents, account = policies_of_the_deployer(stack), stack.facts["account_id"]
     stack = LocalStack(account=OTHER_ACCOUNT)
     iam = stack.aws("iam")
     if not iam.list_policies(Scope="Local")["Policies"]:
         iam.create_user(UserName=DEPLOYER)
-        for document in sorted(ROOT.glob("policies/*-policy.json")):
-            policy = iam.create_policy(PolicyName=f"{DEPLOYER}-{document.stem}", PolicyDocument=document.read_text())
-            iam.attach_user_policy(UserName=DEPLOYER, PolicyArn=policy["Policy"]["Arn"])
+        # Not in the region's way: the deployer here may have got those of the other region too.
+        give(iam, {name: text for name, text in documents.items() if OTHER_REGION not in name}, account, OTHER_ACCOUNT)
     key = iam.create_access_key(UserName=DEPLOYER)["AccessKey"]
     credentials = tmp_path_factory.mktemp("other-account") / "credentials"
     credentials.touch(mode=0o600)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from deployed_environment import ENVIRONMENT, NAME, Deployment, eventually, given_secrets
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import OWNER, Playbook, run_playbook
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
 # What a changed setting of the function takes; the rest of a deploy has tests of its own.
@@ -211,7 +211,7 @@ def test_status_tells_what_is_there_and_changes_nothing(
 
 
 def test_what_is_not_deployed_is_told_so() -> None:
-    elsewhere = ("-e", "label_export_name=label-export-none")
+    elsewhere = ("-e", "label_export_name=label-export-none", *OWNER)
     status = passed(run_playbook("status", *elsewhere))
     assert f"Function: not deployed (label-export-none-{ENVIRONMENT})" in words(status)
     for playbook in ("verify", "rollback"):

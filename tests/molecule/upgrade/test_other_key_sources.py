@@ -17,7 +17,7 @@ from disturbances import ALIAS, FUNCTION, POLICY
 from local_stack import LocalStack
 from playbook_runs import Playbook, run_playbook
 from pushed_images import PushedImage, docker, tags
-from role_documents import statements
+from role_documents import role, statements
 
 IMAGE = "handler_image : Present | Ensure the registry has the image"
 SIGNING_SECRETS = f"{NAME}/webhook-signing-secrets"
@@ -76,10 +76,18 @@ def back_to_the_default(stack: LocalStack, deployment: Deployment) -> Iterator[N
 
 @pytest.fixture
 def by_hand(stack: LocalStack, key: str) -> Iterator[str]:
-    """A secret with the key that is none of this repository's; its ARN."""
-    manager = stack.aws("secretsmanager")
+    """A secret with the key that is none of this repository's; its ARN. The boundary is written again for it."""
+    manager, iam = stack.aws("secretsmanager"), stack.aws("iam")
     arn = str(manager.create_secret(Name=BY_HAND, SecretString=key)["ARN"])
+    boundary = role(stack)["boundary"]
+    before = iam.get_policy(PolicyArn=boundary)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=boundary, VersionId=before)["PolicyVersion"]["Document"]
+    (secrets,) = [statement for statement in document["Statement"] if statement["Sid"] == "Secrets"]
+    secrets["Resource"].append(arn)
+    made = iam.create_policy_version(PolicyArn=boundary, PolicyDocument=json.dumps(document), SetAsDefault=True)
     yield arn
+    iam.set_default_policy_version(PolicyArn=boundary, VersionId=before)
+    iam.delete_policy_version(PolicyArn=boundary, VersionId=made["PolicyVersion"]["VersionId"])
     manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 
 

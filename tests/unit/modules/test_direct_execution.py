@@ -142,7 +142,7 @@ def test_a_module_comes_to_the_same_as_in_a_process_that_another_python_gets(tmp
     assert "missing required arguments: name" in mistaken["msg"]
     assert censored["settings"]["tags"] == {"owner": HIDDEN}
     assert HIDDEN not in said
-    assert "deployer-policy.json" in refused["msg"]
+    assert "playbooks/policies.yml" in refused["msg"]
 
     logs.fake.state.clear()
     python = Path(sys.executable)

@@ -35,7 +35,7 @@ def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
     said = told(ClientError({"Error": {"Code": code, "Message": DENIED}}, "CreateQueue"))
     assert said.startswith("The queue a")
     assert "sqs:CreateQueue on resource: arn:aws:sqs:eu-west-1:123456789012:a" in said
-    assert "policies/deployer-policy.json or policies/monitoring-policy.json" in said
+    assert "playbooks/policies.yml" in said
 
 
 def test_what_lambda_itself_may_not_do_is_no_missing_permission_of_the_caller() -> None:
@@ -49,7 +49,7 @@ def test_another_refusal_says_nothing_of_permissions() -> None:
     said = told(ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "GetQueueUrl"))
     assert said.startswith("The queue a: ")
     assert "gone" in said
-    assert "deployer-policy" not in said
+    assert "playbooks/policies.yml" not in said
 
 
 def test_a_connection_that_fails_is_told_too() -> None:

@@ -113,4 +113,4 @@ def test_what_aws_refuses_is_told_with_the_aliass_name() -> None:
     fake.refusals["create_alias"] = ("AccessDeniedException", 1)
     message = run("lambda_alias", fake, **MINIMAL)["msg"]
     assert "The alias live of function could not be ensured" in message
-    assert "policies/deployer-policy.json" in message
+    assert "playbooks/policies.yml" in message

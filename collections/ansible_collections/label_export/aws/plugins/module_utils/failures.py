@@ -16,8 +16,8 @@ DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "Authori
 # How Lambda reports that it may not do something itself, such as reading an image: with the same code.
 LAMBDAS_OWN = "Lambda does not have permission"
 WHERE_TO_ALLOW = (
-    "The credentials lack a permission. Each that is needed is in policies/deployer-policy.json or "
-    "policies/monitoring-policy.json: give both, as they stand in this version, to whoever deploys, or add the action"
+    "The credentials lack a permission. Each that is needed is in the documents that playbooks/policies.yml writes for "
+    "the environment: write them again with this version and the present settings, and update the deployer's policies"
 )
 
 

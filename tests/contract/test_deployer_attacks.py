@@ -1,0 +1,350 @@
+"""What a deployer with the rendered policies cannot do, against the local AWS, which enforces IAM.
+
+The attacks are those of a security audit: becoming administrator by way of the function's role, and reaching from one
+environment into another of the same account. Each is made with the calls that an attacker would make.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from encord_harness import make_files
+from ministack_process import MiniStackProcess
+from rendered_policies import ACCOUNT, REGION, Document, render
+
+REFUSALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
+EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+TRUST_IN_LAMBDA = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ],
+    }
+)
+
+
+@dataclass
+class Account:
+    """The account, in which an administrator has created what README's step 2 says."""
+
+    ministack: MiniStackProcess
+    documents: dict[str, dict[str, Document]]
+
+    def user(self, name: str, *environments: str) -> Caller:
+        """Return a user who has the deployer's policies of these environments."""
+        iam = self.ministack.client("iam")
+        iam.create_user(UserName=name)
+        for environment in environments:
+            for document, content in self.documents[environment].items():
+                if document.startswith("deployer-"):
+                    policy = f"{name}-{environment}-{document}"
+                    made = iam.create_policy(PolicyName=policy, PolicyDocument=json.dumps(content))
+                    iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return Caller(self.ministack, name, key["AccessKeyId"], key["SecretAccessKey"])
+
+
+@dataclass
+class Caller:
+    """Somebody with credentials."""
+
+    ministack: MiniStackProcess
+    name: str
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.ministack.url,
+            region_name=REGION,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            aws_session_token=self.token,
+            verify=self.ministack.certificate,
+        )
+
+
+class Environment:
+    """The names of one environment's resources."""
+
+    def __init__(self, environment: str) -> None:
+        self.tags = {"application": "label-export", "environment": environment}
+        self.name = f"label-export-{environment}"
+        self.bucket = f"{self.name}-{ACCOUNT}-{REGION}"
+        self.secret = f"{self.name}/encord-private-key"
+        self.role = f"{self.name}-{REGION}"
+        self.role_arn = f"arn:aws:iam::{ACCOUNT}:role/{self.role}"
+        self.policy_arn = f"arn:aws:iam::{ACCOUNT}:policy/{self.role}"
+        self.boundary_arn = f"arn:aws:iam::{ACCOUNT}:policy/boundary-of-{self.role}"
+
+    def create_role(self, caller: Caller) -> None:
+        """Create the role as a deploy does: with its boundary, and its policy attached."""
+        iam = caller.client("iam")
+        iam.create_policy(PolicyName=self.role, PolicyDocument=EVERYTHING)
+        iam.create_role(
+            RoleName=self.role, AssumeRolePolicyDocument=TRUST_IN_LAMBDA, PermissionsBoundary=self.boundary_arn
+        )
+        iam.attach_role_policy(RoleName=self.role, PolicyArn=self.policy_arn)
+
+    def deploy(self, caller: Caller) -> None:
+        """Create one resource of each kind."""
+        place = {"LocationConstraint": REGION}
+        caller.client("s3").create_bucket(Bucket=self.bucket, CreateBucketConfiguration=place)
+        caller.client("sqs").create_queue(QueueName=self.name)
+        caller.client("secretsmanager").create_secret(Name=self.secret, SecretString="private")
+        caller.client("ecr").create_repository(repositoryName=self.name)
+        caller.client("logs").create_log_group(logGroupName=f"/aws/lambda/{self.name}")
+        caller.client("sns").create_topic(Name=f"{self.name}-alarms")
+        self.create_role(caller)
+        self.create_function(caller, self.name, self.role_arn)
+        gateway = caller.client("apigatewayv2")
+        api = gateway.create_api(Name=self.name, ProtocolType="HTTP", Tags=self.tags)["ApiId"]
+        gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True, Tags=self.tags)
+        gateway.create_route(ApiId=api, RouteKey="POST /webhook")
+
+    def create_function(self, caller: Caller, name: str, role_arn: str) -> None:
+        image = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{self.name}@sha256:{'0' * 64}"
+        caller.client("lambda").create_function(
+            FunctionName=name, PackageType="Image", Code={"ImageUri": image}, Role=role_arn
+        )
+
+    def api(self, owner: Any) -> str:
+        """Return the identifier of the API, as the account's owner sees it."""
+        (api,) = [api["ApiId"] for api in owner.get_apis()["Items"] if api["Name"] == self.name]
+        return str(api)
+
+
+DEV, PROD = Environment("dev"), Environment("prod")
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    documents = render(tmp_path_factory.mktemp("policies"))
+    files = make_files(tmp_path_factory.mktemp("files"))
+    ministack = MiniStackProcess(files, tmp_path_factory.mktemp("ministack"))
+    try:
+        iam = ministack.client("iam")
+        for environment in ("dev", "prod"):
+            boundary = f"boundary-of-{Environment(environment).role}"
+            iam.create_policy(PolicyName=boundary, PolicyDocument=json.dumps(documents[environment]["boundary"]))
+        yield Account(ministack, documents)
+    finally:
+        ministack.stop()
+
+
+@pytest.fixture(scope="module")
+def prod(account: Account) -> Environment:
+    """Prod, deployed by its own deployer."""
+    PROD.deploy(account.user("deployer-of-prod", "prod"))
+    return PROD
+
+
+@pytest.fixture(scope="module")
+def deployer(account: Account, prod: Environment) -> Caller:
+    """The deployer of dev, who has deployed it."""
+    caller = account.user("deployer-of-dev", "dev")
+    DEV.deploy(caller)
+    return caller
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> str:
+    """Make a call that must be refused; return the refusal's code and text."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    error = caught.value.response["Error"]
+    assert error["Code"] in REFUSALS, error
+    return f"{error['Code']}: {error['Message']}"
+
+
+# Becoming administrator
+
+OTHER_ROLE = "label-export-dev-second"
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a role without the boundary": ("create_role", {"RoleName": DEV.role, "AssumeRolePolicyDocument": TRUST_IN_LAMBDA}),
+    "a role with a boundary that bounds nothing": (
+        "create_role",
+        {"RoleName": DEV.role, "AssumeRolePolicyDocument": TRUST_IN_LAMBDA, "PermissionsBoundary": DEV.policy_arn},
+    ),
+    "a second role": (
+        "create_role",
+        {"RoleName": OTHER_ROLE, "AssumeRolePolicyDocument": TRUST_IN_LAMBDA, "PermissionsBoundary": DEV.boundary_arn},
+    ),
+    "removing the boundary": ("delete_role_permissions_boundary", {"RoleName": DEV.role}),
+    "replacing the boundary": (
+        "put_role_permissions_boundary",
+        {"RoleName": DEV.role, "PermissionsBoundary": DEV.policy_arn},
+    ),
+    "another version of the boundary": (
+        "create_policy_version",
+        {"PolicyArn": DEV.boundary_arn, "PolicyDocument": EVERYTHING, "SetAsDefault": True},
+    ),
+    "an older version of the boundary": (
+        "set_default_policy_version",
+        {"PolicyArn": DEV.boundary_arn, "VersionId": "v1"},
+    ),
+    "deleting the boundary": ("delete_policy", {"PolicyArn": DEV.boundary_arn}),
+    "another version of its own policy": (
+        "create_policy_version",
+        {
+            "PolicyArn": f"arn:aws:iam::{ACCOUNT}:policy/deployer-of-dev-dev-deployer-identity",
+            "PolicyDocument": EVERYTHING,
+            "SetAsDefault": True,
+        },
+    ),
+    "another policy": ("create_policy", {"PolicyName": "label-export-dev", "PolicyDocument": EVERYTHING}),
+    "another policy for itself": (
+        "attach_user_policy",
+        {"UserName": "deployer-of-dev", "PolicyArn": DEV.policy_arn},
+    ),
+    "a policy inside itself": (
+        "put_user_policy",
+        {"UserName": "deployer-of-dev", "PolicyName": "all", "PolicyDocument": EVERYTHING},
+    ),
+    "a policy inside the role": (
+        "put_role_policy",
+        {"RoleName": DEV.role, "PolicyName": "all", "PolicyDocument": EVERYTHING},
+    ),
+    "another policy for the role": ("attach_role_policy", {"RoleName": DEV.role, "PolicyArn": ADMINISTRATOR}),
+    "a user": ("create_user", {"UserName": "label-export-dev"}),
+    "the trust of another role": (
+        "update_assume_role_policy",
+        {"RoleName": PROD.role, "PolicyDocument": TRUST_IN_LAMBDA},
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_deployer_cannot_widen_itself_or_the_role(attack: str, deployer: Caller) -> None:
+    operation, arguments = ATTACKS[attack]
+    refused(getattr(deployer.client("iam"), operation), **arguments)
+
+
+def test_a_role_that_lost_its_boundary_gets_nothing_before_it_has_it_again(account: Account, deployer: Caller) -> None:
+    owner, iam = account.ministack.client("iam"), deployer.client("iam")
+    owner.delete_role_permissions_boundary(RoleName=DEV.role)
+    try:
+        refused(iam.update_assume_role_policy, RoleName=DEV.role, PolicyDocument=TRUST_IN_LAMBDA)
+        iam.detach_role_policy(RoleName=DEV.role, PolicyArn=DEV.policy_arn)
+        refused(iam.attach_role_policy, RoleName=DEV.role, PolicyArn=DEV.policy_arn)
+    finally:
+        iam.put_role_permissions_boundary(RoleName=DEV.role, PermissionsBoundary=DEV.boundary_arn)
+    iam.attach_role_policy(RoleName=DEV.role, PolicyArn=DEV.policy_arn)
+
+
+def test_an_administrators_role_cannot_be_passed_to_the_function(account: Account, deployer: Caller) -> None:
+    owner = account.ministack.client("iam")
+    made = owner.create_role(RoleName="administrator", AssumeRolePolicyDocument=TRUST_IN_LAMBDA)
+    functions = deployer.client("lambda")
+    refused(functions.update_function_configuration, FunctionName=DEV.name, Role=made["Role"]["Arn"])
+    functions.update_function_configuration(FunctionName=DEV.name, Role=DEV.role_arn)
+    refused(DEV.create_function, caller=deployer, name="label-export-dev-second", role_arn=DEV.role_arn)
+
+
+def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
+    account: Account, deployer: Caller, prod: Environment
+) -> None:
+    """The audit's attack: everything in the role's policy, the trust opened, and somebody else takes the role."""
+    iam = deployer.client("iam")
+    iam.create_policy_version(PolicyArn=DEV.policy_arn, PolicyDocument=EVERYTHING, SetAsDefault=True)
+    outsider = account.user("outsider")
+    may_take_roles = EVERYTHING.replace('"Action": "*"', '"Action": "sts:AssumeRole"')
+    account.ministack.client("iam").put_user_policy(
+        UserName="outsider", PolicyName="takes-roles", PolicyDocument=may_take_roles
+    )
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/outsider"}}
+    document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
+    iam.update_assume_role_policy(RoleName=DEV.role, PolicyDocument=json.dumps(document))
+    taken = outsider.client("sts").assume_role(RoleArn=DEV.role_arn, RoleSessionName="attack")["Credentials"]
+    role = Caller(account.ministack, "role", taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+
+    role.client("s3").put_object(Bucket=DEV.bucket, Key="encord/a", Body=b"what it is for")
+    refused(role.client("iam").create_user, UserName="administrator")
+    refused(role.client("iam").delete_role_permissions_boundary, RoleName=DEV.role)
+    refused(role.client("s3").put_object, Bucket=prod.bucket, Key="encord/a", Body=b"")
+    refused(role.client("s3").delete_object, Bucket=DEV.bucket, Key="encord/a")
+    refused(role.client("secretsmanager").get_secret_value, SecretId=prod.secret)
+    refused(role.client("sqs").delete_queue, QueueUrl=f"{account.ministack.url}/{ACCOUNT}/{DEV.name}")
+
+
+# Reaching into another environment
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"),
+    [
+        ("s3", "list_objects_v2", {"Bucket": PROD.bucket}),
+        ("s3", "delete_bucket", {"Bucket": PROD.bucket}),
+        ("s3", "delete_object", {"Bucket": PROD.bucket, "Key": "encord/a"}),
+        ("s3", "put_bucket_versioning", {"Bucket": PROD.bucket, "VersioningConfiguration": {"Status": "Suspended"}}),
+        ("secretsmanager", "get_secret_value", {"SecretId": PROD.secret}),
+        ("secretsmanager", "delete_secret", {"SecretId": PROD.secret}),
+        ("sqs", "get_queue_url", {"QueueName": PROD.name}),
+        ("ecr", "delete_repository", {"repositoryName": PROD.name, "force": True}),
+        ("ecr", "batch_get_image", {"repositoryName": PROD.name, "imageIds": [{"imageTag": "a"}]}),
+        ("lambda", "get_function", {"FunctionName": PROD.name}),
+        ("lambda", "invoke", {"FunctionName": PROD.name}),
+        ("lambda", "delete_function", {"FunctionName": PROD.name}),
+        ("logs", "filter_log_events", {"logGroupName": f"/aws/lambda/{PROD.name}"}),
+        ("logs", "delete_log_group", {"logGroupName": f"/aws/lambda/{PROD.name}"}),
+        ("sns", "delete_topic", {"TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{PROD.name}-alarms"}),
+        ("cloudwatch", "delete_alarms", {"AlarmNames": [f"{PROD.name}/errors"]}),
+        ("iam", "get_role", {"RoleName": PROD.role}),
+        ("iam", "delete_role", {"RoleName": PROD.role}),
+        ("iam", "create_policy_version", {"PolicyArn": PROD.policy_arn, "PolicyDocument": EVERYTHING}),
+        # A name that begins as the environment's own does.
+        ("sqs", "create_queue", {"QueueName": "label-export-dev2"}),
+        ("lambda", "get_function", {"FunctionName": "label-export-dev2"}),
+        ("ecr", "create_repository", {"repositoryName": "label-export-dev2"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_deployer_of_dev_does_not_reach_prod(
+    service: str, operation: str, arguments: dict[str, Any], deployer: Caller, prod: Environment
+) -> None:
+    refused(getattr(deployer.client(service), operation), **arguments)
+
+
+def test_an_http_api_is_its_environments(account: Account, deployer: Caller, prod: Environment) -> None:
+    owner = account.ministack.client("apigatewayv2")
+    theirs, gateway = prod.api(owner), deployer.client("apigatewayv2")
+    (route,) = owner.get_routes(ApiId=theirs)["Items"]
+    arn = f"arn:aws:apigateway:{REGION}::/apis/{theirs}"
+
+    refused(gateway.get_api, ApiId=theirs)
+    refused(gateway.update_api, ApiId=theirs, Description="mine")
+    refused(gateway.delete_api, ApiId=theirs)
+    refused(gateway.create_api, Name="untagged", ProtocolType="HTTP")
+    refused(gateway.create_api, Name="of prod", ProtocolType="HTTP", Tags=prod.tags)
+    refused(gateway.update_route, ApiId=theirs, RouteId=route["RouteId"], Target="integrations/mine")
+    refused(gateway.delete_stage, ApiId=theirs, StageName="$default")
+    # Nor by making it its own first, or nobody's.
+    refused(gateway.tag_resource, ResourceArn=arn, Tags=DEV.tags)
+    refused(gateway.untag_resource, ResourceArn=arn, TagKeys=["environment"])
+
+    ours = DEV.api(owner)
+    gateway.update_api(ApiId=ours, Description="mine")
+    gateway.tag_resource(ResourceArn=arn.replace(theirs, ours), Tags={"version": "2"})
+    gateway.update_stage(ApiId=ours, StageName="$default", Description="mine")
+
+
+def test_somebody_with_the_policies_of_two_environments_deploys_both(account: Account, deployer: Caller) -> None:
+    both = account.user("deployer-of-both", "dev", "prod")
+    owner = account.ministack.client("apigatewayv2")
+    for environment in (DEV, PROD):
+        both.client("s3").list_objects_v2(Bucket=environment.bucket)
+        both.client("lambda").get_function(FunctionName=environment.name)
+        both.client("apigatewayv2").update_api(ApiId=environment.api(owner), Description="by both")
+        both.client("iam").put_role_permissions_boundary(
+            RoleName=environment.role, PermissionsBoundary=environment.boundary_arn
+        )
+    refused(both.client("iam").put_role_permissions_boundary, RoleName=DEV.role, PermissionsBoundary=PROD.boundary_arn)

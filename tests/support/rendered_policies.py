@@ -1,0 +1,33 @@
+"""The IAM documents of the environments in tests/contract/policies_inventory.yml, rendered once for all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT, REGION = "000000000000", "eu-west-1"
+
+Document = dict[str, Any]
+
+
+def render(folder: Path) -> dict[str, dict[str, Document]]:
+    """Return the documents by environment and by name; `execution-role` is the policy of the function's role."""
+    destination = folder / "policies.json"
+    run = subprocess.run(
+        [
+            *("ansible-playbook", "tests/contract/policies.yml", "--inventory=tests/contract/policies_inventory.yml"),
+            f"--extra-vars=destination={destination}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return dict(json.loads(destination.read_text()))
