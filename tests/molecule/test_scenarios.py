@@ -41,9 +41,7 @@ NOT_ASKED_FOR_HERE = {
         "ecr:PutImage",
         "ecr:UploadLayerPart",
     ),
-    "Lambda, for the image and the role of a function": (
-        "ecr:GetDownloadUrlForLayer",
-    ),
+    "Lambda, for the image and the role of a function": ("ecr:GetDownloadUrlForLayer",),
     "API Gateway, for a stage's access log": (
         "logs:CreateLogDelivery",
         "logs:DeleteLogDelivery",
