@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,8 +42,15 @@ def test_two_starts_serve_the_same_bytes(stand_in: Any, new_stand_in: Callable[.
     ]
 
 
-def test_a_start_is_quick(running: Any) -> None:
-    assert running.start_seconds < 5  # about 1.3 on an idle machine, most of it the SDK's import
+def test_a_start_is_quick(new_stand_in: Callable[..., Any]) -> None:
+    """Most of a start is the SDK's import. Both are measured at the same load, and have several tries."""
+
+    def seconds_of_the_import() -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import encord"], check=True)
+        return time.monotonic() - started
+
+    assert any(new_stand_in().start_seconds < 3 * seconds_of_the_import() for _ in range(5))
 
 
 ENVELOPES = list(itertools.product(["status-first", "response-first"], ["compact", "spaced", "indented"]))
