@@ -109,8 +109,8 @@ def test_the_bucket_of_another_environment_is_refused(stack: LocalStack, deploym
     run = deploy(deployment.bucket, label_export_environment="another")
     assert run.returncode != 0
     said = " ".join(run.output.split()).replace("\\", "")
-    assert f"The bucket {deployment.bucket} is another environment's" in said
-    assert f'environment: "{ENVIRONMENT}", wanted is environment: "another"' in said
-    assert "with label_bucket_name in" in said
+    assert f"The bucket {deployment.bucket} belongs to another environment" in said
+    assert f'environment: "{ENVIRONMENT}", wanted are environment: "another"' in said
+    assert "The bucket is named by label_bucket_name in" in said
     assert run.changed == []
     assert everything_of(stack, deployment.bucket) == before
