@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS ?= true
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
 PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
-.PHONY: help install locks local demo down clean lint audit unit integration newcomer other-node molecule bench test
+.PHONY: help install locks local demo down clean lint audit sbom unit integration newcomer other-node molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ lint: install ## Check style, types and good practice
 
 audit: install ## Have auditors of security look at everything
 	@scripts/audit
+
+sbom: install ## Write bills of materials of control node and images to .local/sbom
+	@scripts/sbom
 
 unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
 	@$(PYTEST) -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
