@@ -31,6 +31,9 @@ MAKES_NOTHING = {
     "verification",
     "status_report",
     "dead_letters",
+    "label_census",
+    "backfill",
+    "probe",
     # The first writes files, the other makes what goes with the local stack.
     "deployer_policies",
     "local_deployer",

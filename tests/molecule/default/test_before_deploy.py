@@ -10,13 +10,21 @@ from local_stack import LocalStack
 from playbook_runs import run_playbook
 
 ALARMS = [
+    "catalog-dead-letters",
+    "catalog-errors",
+    "catalog-failed",
+    "census-late",
     "dead-letters",
     "oldest-message",
     "errors",
     "throttles",
+    "reconcile-late",
     "refused",
     "unavailable",
     "failed",
+    "labels-gone",
+    "labels-missing",
+    "missed-webhooks",
     "no-access",
     "endpoint",
 ]

@@ -14,12 +14,20 @@ from playbook_runs import run_playbook
 # With the region in which all of these tests deploy.
 DASHBOARD = f"{NAME}-eu-west-1"
 ALARMS = [
+    "catalog-dead-letters",
+    "catalog-errors",
+    "catalog-failed",
+    "census-late",
     "dead-letters",
     "endpoint",
     "errors",
     "failed",
+    "labels-gone",
+    "labels-missing",
+    "missed-webhooks",
     "no-access",
     "oldest-message",
+    "reconcile-late",
     "refused",
     "throttles",
     "unavailable",

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright: the label-export contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: catalog_info
+short_description: Read what the catalog function reports, and wait for its work
+description:
+  - Invokes the catalog function with a request that only reads, and returns its answer.
+  - With O(wait) it invokes the function again every few seconds until no work that the answer lists is open, or until the
+    time is over, whichever comes first.
+  - C(amazon.aws.lambda_execute) invokes once, and a retried task prints every try as a failure.
+author: The label-export contributors
+options:
+  function_name:
+    description: The catalog function's name.
+    type: str
+    required: true
+  qualifier:
+    description: The alias or version to invoke.
+    type: str
+    required: true
+  request:
+    description: The event, such as C({"action":"status"}). The actions that only read are in lambda/label_catalog/README.md.
+    type: dict
+    required: true
+  wait:
+    description: Seconds to wait for open work. 0 for one invocation.
+    type: int
+    default: 0
+  interval:
+    description: Seconds between two invocations.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    description: It only reads, so it does the same in check mode.
+    support: full
+  diff_mode:
+    description: Nothing is changed.
+    support: none
+extends_documentation_fragment: label_export.aws.module
+"""
+
+EXAMPLES = r"""
+- name: Wait at most a minute for the backfill
+  label_export.aws.catalog_info:
+    function_name: label-export-dev-catalog
+    qualifier: live
+    request: {action: backfill, step: status, project_hash: all}
+    wait: 60
+"""
+
+RETURN = r"""
+answer:
+  description: What the function returned.
+  returned: success
+  type: dict
+open:
+  description: The hashes of projects whose work is not completed and has not failed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import json
+import time
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+
+OPEN = frozenset({"running", "waiting"})
+
+
+def open_projects(answer: dict[str, Any]) -> list[str]:
+    """Return the hashes of the projects whose work is open."""
+    return [str(project["project_hash"]) for project in answer.get("projects", []) if project.get("state") in OPEN]
+
+
+def invoke(module: AnsibleAWSModule, client: Any) -> dict[str, Any]:
+    """Invoke the function once; return its answer. Fails the module where the function fails."""
+    name, qualifier = module.params["function_name"], module.params["qualifier"]
+    response = client.invoke(
+        aws_retry=True,
+        FunctionName=name,
+        Qualifier=qualifier,
+        Payload=json.dumps(module.params["request"]).encode(),
+    )
+    text = response["Payload"].read().decode()
+    if "FunctionError" in response:
+        module.fail_json(
+            msg=f"{name}:{qualifier} failed ({response['FunctionError']}) on {json.dumps(module.params['request'])}: "
+            f"{text[:1000]}. Its log group /aws/lambda/{name} has the rest."
+        )
+    answer = json.loads(text)
+    if not isinstance(answer, dict):
+        module.fail_json(msg=f"{name}:{qualifier} returned {text[:200]}, which is no object: is it the catalog function?")
+    return answer
+
+
+def main() -> None:
+    module = AnsibleAWSModule(
+        argument_spec={
+            "function_name": {"type": "str", "required": True},
+            "qualifier": {"type": "str", "required": True},
+            "request": {"type": "dict", "required": True},
+            "wait": {"type": "int", "default": 0},
+            "interval": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
+    end = time.monotonic() + module.params["wait"]
+    with reported(module, f"The catalog function {module.params['function_name']} could not be invoked"):
+        while True:
+            answer = invoke(module, client)
+            still_open = open_projects(answer)
+            if not still_open or time.monotonic() >= end:
+                break
+            time.sleep(module.params["interval"])
+        module.exit_json(changed=False, answer=answer, open=still_open)
+
+
+if __name__ == "__main__":
+    main()
