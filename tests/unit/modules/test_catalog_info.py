@@ -34,6 +34,14 @@ class FakeLambda(Fake):
         return found | ({"FunctionError": self.error} if self.error else {})
 
 
+def test_a_missing_function_is_an_error_unless_it_may_be_missing() -> None:
+    fake = FakeLambda({})
+    fake.refusals["invoke"] = ("ResourceNotFoundException", 2)
+    assert run("catalog_info", fake, **REQUEST)["failed"]
+    found = done("catalog_info", fake, missing_ok=True, **REQUEST)
+    assert (found["answer"], found["open"]) == ({}, [])
+
+
 def state(name: str) -> Values:
     return {"projects": [{"project_hash": "p", "state": name}, {"project_hash": "q", "state": "completed"}]}
 

@@ -27,6 +27,10 @@ options:
     description: The event, such as C({"action":"status"}). The actions that only read are in lambda/label_catalog/README.md.
     type: dict
     required: true
+  missing_ok:
+    description: Return an empty answer where there is no such function, or no such alias.
+    type: bool
+    default: false
   wait:
     description: Seconds to wait for open work. 0 for one invocation.
     type: int
@@ -70,6 +74,7 @@ import json
 import time
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.errors import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
@@ -85,12 +90,13 @@ def open_projects(answer: dict[str, Any]) -> list[str]:
 def invoke(module: AnsibleAWSModule, client: Any) -> dict[str, Any]:
     """Invoke the function once; return its answer. Fails the module where the function fails."""
     name, qualifier = module.params["function_name"], module.params["qualifier"]
-    response = client.invoke(
-        aws_retry=True,
-        FunctionName=name,
-        Qualifier=qualifier,
-        Payload=json.dumps(module.params["request"]).encode(),
-    )
+    payload = json.dumps(module.params["request"]).encode()
+    try:
+        response = client.invoke(aws_retry=True, FunctionName=name, Qualifier=qualifier, Payload=payload)
+    except is_boto3_error_code("ResourceNotFoundException"):
+        if module.params["missing_ok"]:
+            return {}
+        raise
     text = response["Payload"].read().decode()
     if "FunctionError" in response:
         module.fail_json(
@@ -109,6 +115,7 @@ def main() -> None:
             "function_name": {"type": "str", "required": True},
             "qualifier": {"type": "str", "required": True},
             "request": {"type": "dict", "required": True},
+            "missing_ok": {"type": "bool", "default": False},
             "wait": {"type": "int", "default": 0},
             "interval": {"type": "int", "default": 3},
         },
