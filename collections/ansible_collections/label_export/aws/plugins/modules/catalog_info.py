@@ -74,7 +74,7 @@ import json
 import time
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.errors import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
