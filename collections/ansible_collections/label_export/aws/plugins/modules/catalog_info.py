@@ -10,8 +10,8 @@ module: catalog_info
 short_description: Read what the catalog function reports, and wait for its work
 description:
   - Invokes the catalog function with a request that only reads, and returns its answer.
-  - With O(wait) it invokes the function again every few seconds until no work that the answer lists is open, or until the
-    time is over, whichever comes first.
+  - With O(wait) it invokes the function again every few seconds, until no work that the answer lists is open, or until
+    the time is over.
   - C(amazon.aws.lambda_execute) invokes once, and a retried task prints every try as a failure.
 author: The label-export contributors
 options:
@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   request:
-    description: The event, such as C({"action":"status"}). The actions that only read are in lambda/label_catalog/README.md.
+    description: The event, such as C({"action":"status"}). lambda/label_catalog/README.md lists them.
     type: dict
     required: true
   missing_ok:
@@ -105,7 +105,9 @@ def invoke(module: AnsibleAWSModule, client: Any) -> dict[str, Any]:
         )
     answer = json.loads(text)
     if not isinstance(answer, dict):
-        module.fail_json(msg=f"{name}:{qualifier} returned {text[:200]}, which is no object: is it the catalog function?")
+        module.fail_json(
+            msg=f"{name}:{qualifier} returned {text[:200]}, which is no object: is it the catalog function?"
+        )
     return answer
 
 
