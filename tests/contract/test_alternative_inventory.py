@@ -22,6 +22,7 @@ AS_BY_DEFAULT = {
     "execution_role_arn": "a role of one's own takes the place of ours (test_execution_role.py)",
     "monitoring_existing_topic_arn": "a topic of one's own takes the place of ours, with its key and addresses",
     "monitoring_dashboard": "the other way there is none to look at",
+    "catalog_function_enabled": "the other way there is no catalog to look at (test_catalog.py of scenario drift)",
     "handler_image_architecture": "the emulator runs what this machine runs, not both architectures",
     "front_door_kind": "the other kinds take the place of the API with all its settings (test_front_door.py)",
 }  # fmt: skip

@@ -82,6 +82,66 @@ def test_the_queues(stack: LocalStack, given: dict[str, Any]) -> None:
     assert has_tags(failure_tags)
 
 
+def test_the_catalogs_queues(stack: LocalStack, given: dict[str, Any]) -> None:
+    work, work_tags = queue(stack, f"{NAME}-catalog-work")
+    failures, _ = queue(stack, f"{NAME}-catalog-failures")
+    lane, lane_tags = queue(stack, f"{NAME}-second-lane")
+    assert (work["VisibilityTimeout"], work["MessageRetentionPeriod"]) == ("4000", str(2 * DAY))
+    assert failures["MessageRetentionPeriod"] == str(10 * DAY)
+    redrive = json.loads(work["RedrivePolicy"])
+    assert (redrive["deadLetterTargetArn"], int(redrive["maxReceiveCount"])) == (failures["QueueArn"], 6)
+    assert json.loads(lane["RedrivePolicy"])["deadLetterTargetArn"].endswith(f":{NAME}-failures")
+    assert {item["KmsMasterKeyId"] for item in (work, failures, lane)} == {given["kms_key_arn"]}
+    assert has_tags(work_tags)
+    assert has_tags(lane_tags)
+
+
+def test_the_catalog(stack: LocalStack) -> None:
+    functions, name = stack.aws("lambda"), f"{NAME}-counter"
+    found = functions.get_function_configuration(FunctionName=name, Qualifier="current")
+    assert (found["MemorySize"], found["Timeout"], found["EphemeralStorage"]) == (768, 600, {"Size": 2048})
+    assert found["Role"].endswith(f":role/label-export-alternative/{NAME}-counts")
+    concurrency = functions.get_function_concurrency(FunctionName=name)
+    assert concurrency["ReservedConcurrentExecutions"] == 4
+    environment = found["Environment"]["Variables"]
+    wanted = {
+        "OVERLAP_SECONDS": "3600",
+        "LOOKBACK_SECONDS": "172800",
+        "GRACE_SECONDS": "1200",
+        "LISTING_SECONDS": "60",
+        "LISTING_BYTES": "134217728",
+        "DELETED_LABELS": "delete",
+        "SAMPLE_PERCENT": "5",
+    }
+    assert {key: environment[f"LABEL_CATALOG_{key}"] for key in wanted} == wanted
+    mappings = {
+        mapping["EventSourceArn"].rpartition(":")[2]: mapping["ScalingConfig"]["MaximumConcurrency"]
+        for mapping in functions.list_event_source_mappings()["EventSourceMappings"]
+        if mapping["EventSourceArn"].rpartition(":")[2].startswith(NAME)
+    }
+    assert mappings[f"{NAME}-second-lane"] == 4
+    assert f"{NAME}-catalog-work" in mappings
+    log_group = {"logGroupNamePrefix": f"/aws/lambda/{name}"}
+    (group,) = stack.aws("logs").describe_log_groups(**log_group)["logGroups"]
+    assert group["retentionInDays"] == 14
+
+
+def test_the_catalogs_schedules(stack: LocalStack) -> None:
+    scheduler = stack.aws("scheduler")
+    found = {item["Name"] for item in scheduler.list_schedules(NamePrefix=f"{NAME}-counter")["Schedules"]}
+    assert found == {f"{NAME}-counter-reconcile", f"{NAME}-counter-census"}, "an empty expression means no schedule"
+    census = scheduler.get_schedule(Name=f"{NAME}-counter-census")
+    assert census["ScheduleExpression"] == "cron(0 3 * * ? *)"
+    assert census["Target"]["RoleArn"].endswith(f":role/label-export-alternative/{NAME}-clock")
+    assert census["Target"]["DeadLetterConfig"]["Arn"].endswith(f":{NAME}-catalog-failures")
+    assert json.loads(census["Target"]["Input"]) == {"action": "census"}
+
+
+def test_the_catalogs_repository(stack: LocalStack) -> None:
+    (found,) = stack.aws("ecr").describe_repositories(repositoryNames=[f"{NAME}/catalog"])["repositories"]
+    assert found["imageTagMutability"] == "IMMUTABLE"
+
+
 def test_the_secrets(stack: LocalStack, given: dict[str, Any]) -> None:
     manager = stack.aws("secretsmanager")
     secret = manager.describe_secret(SecretId=f"{NAME}/webhooks")
@@ -177,7 +237,15 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "errors": (3, 600),
         "failed": (6, 600),
         "no-access": (8, 600),
+        "catalog-dead-letters": (2, 60),
+        "catalog-errors": (3, 600),
+        "catalog-failed": (1, 600),
+        "census-late": (1, 86400),
+        "labels-gone": (1, 600),
+        "labels-missing": (1, 600),
+        "missed-webhooks": (12, 3600),
         "oldest-message": (900, 60),
+        "reconcile-late": (1, 3600),
         "refused": (7, 7200),
         "unavailable": (5, 600),
     }, "all but the one that is left out"

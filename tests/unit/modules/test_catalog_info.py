@@ -70,4 +70,4 @@ def test_a_function_that_fails_is_an_error_with_its_text() -> None:
 
 def test_an_answer_that_is_no_object_names_the_function() -> None:
     failed = run("catalog_info", FakeLambda("[]"), **REQUEST)
-    assert "Is it the catalog function?" in failed["msg"]
+    assert "is it the catalog function?" in failed["msg"]

@@ -103,12 +103,13 @@ def invoke(module: AnsibleAWSModule, client: Any) -> dict[str, Any]:
             msg=f"{name}:{qualifier} failed ({response['FunctionError']}) on {json.dumps(module.params['request'])}: "
             f"{text[:1000]}. Its log group /aws/lambda/{name} has the rest."
         )
-    answer = json.loads(text)
+    answer: Any = json.loads(text)
     if not isinstance(answer, dict):
         module.fail_json(
             msg=f"{name}:{qualifier} returned {text[:200]}, which is no object: is it the catalog function?"
         )
-    return answer
+    found: dict[str, Any] = answer
+    return found
 
 
 def main() -> None:
