@@ -83,7 +83,7 @@ class _Probe:
 
     def error_status(self) -> Judged:
         answer = self.tools.encord.raw(self.project.project_hash, "labelrow", str(uuid.uuid4()), _FETCH)
-        same = answer.status == 200  # noqa: PLR2004
+        same = answer.status == 200  # noqa: PLR2004 - HTTP
         return ("holds" if same else "does_not_hold"), f"a label that does not exist: HTTP {answer.status}", "none"
 
     def missing_in_several(self) -> Judged:
@@ -144,7 +144,7 @@ class _Probe:
 
     def order_of_tasks(self) -> Judged:
         times = [updated for _, updated in self.final_tasks()]
-        if len(set(times)) < 3:  # noqa: PLR2004
+        if len(set(times)) < 3:  # noqa: PLR2004 - two have no order
             return "unknown", "fewer than three tasks in final stages", "none"
         if times == sorted(times, reverse=True):
             return "holds", "the newest task comes first", "none"
