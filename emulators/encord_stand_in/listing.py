@@ -48,9 +48,14 @@ def _conditions(payload: dict[str, Any]) -> Iterator[Condition]:
 def _times(payload: dict[str, Any]) -> Iterator[Condition]:
     after, before = _instant(payload, "edited_after"), _instant(payload, "edited_before")
     if after is not None:
-        yield lambda row: row.last_edited_at is not None and row.last_edited_at > after
+        yield lambda row: (moment := _listed_time(row)) is not None and moment > after
     if before is not None:
-        yield lambda row: row.last_edited_at is not None and row.last_edited_at < before
+        yield lambda row: (moment := _listed_time(row)) is not None and moment < before
+
+
+def _listed_time(row: LabelRow) -> datetime | None:
+    """Return the edit time of a row as it is listed: none where the control API has taken it out of the listing."""
+    return None if row.odd.get("last_edited_at", ...) is None else row.last_edited_at
 
 
 def _lists(payload: dict[str, Any]) -> Iterator[Condition]:

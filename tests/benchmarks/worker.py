@@ -56,4 +56,5 @@ def main() -> None:
         replies.flush()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -162,7 +162,9 @@ def test_many_rows_with_one_edit_time_are_read_whole(system: CatalogSystem) -> N
     made = system.stand_in.control(
         "POST", "giant-rows", {"frames": 1, "objects": 1, "count": 60, "stage": "Complete", "spread_seconds": 0}
     )
+    system.stand_in.control("POST", "faults", {"path": "*/tasks", "status": 403})
     report = system.census()
+    assert report["feeds"]["tasks"] == "unavailable: no_access"
     assert {row["label_hash"] for row in made["rows"]} <= labels(report, "missing")
 
 
