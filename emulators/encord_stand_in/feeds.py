@@ -28,7 +28,7 @@ def task_actions(project: Project, query: Parameters, *, now: datetime, lag: int
     shown = [
         action.public
         for action in project.actions
-        if after <= action.at < before and action.at <= now - timedelta(seconds=lag)
+        if after <= action.at < before and (not lag or action.at <= now - timedelta(seconds=lag))
     ]
     for name, values in wanted.items():
         if values:

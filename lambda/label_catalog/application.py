@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import certifi
 from label_export.core.edit_times import parse_edit_time
 from label_export.core.errors import ExportError, PermanentError, UnknownEventError
 from label_export.core.messages import is_hash
@@ -55,7 +57,7 @@ class Application:
         self._settings = settings
         self._now = now
         if bundle := environment.get("AWS_CA_BUNDLE"):  # the SDK's and our own requests to Encord
-            os.environ.setdefault("REQUESTS_CA_BUNDLE", bundle)
+            os.environ.setdefault("REQUESTS_CA_BUNDLE", _with_public_authorities(bundle))
         self._s3, self._sqs = client("s3"), client("sqs")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog")
         self._encord = EncordFeeds(
@@ -186,6 +188,13 @@ class Application:
         with translated("secretsmanager"):
             found = client("secretsmanager").get_secret_value(SecretId=arn)
         return str(found.get("SecretString") or "")
+
+
+def _with_public_authorities(bundle: str) -> str:
+    """Return a file with the public authorities and those of `bundle`: the variable replaces, and must not lose any."""
+    with tempfile.NamedTemporaryFile("w", prefix="authorities-", suffix=".pem", delete=False) as file:
+        file.write(Path(certifi.where()).read_text() + "\n" + Path(bundle).read_text())
+    return file.name
 
 
 def _backfill_options(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from label_catalog.entrypoints.survey import Survey, verdict
 from label_catalog.toolbox import batched
 
 _STEP = 500
+_MOST_TOMBSTONES = 20_000  # in one census; the next one goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Census:
     def _bury(self, graves: list[_Grave]) -> tuple[int, int]:
         """Write, update and remove tombstones; return how many there are, and how many of them are new."""
         survey, tools = self.survey, self.survey.tools
-        places, now = survey.places, tools.now().isoformat()
+        places = survey.places
         existing = {
             found.key.removeprefix(places.tombstones).removesuffix(".json"): found.key
             for found in tools.bucket.list(places.tombstones)
@@ -179,34 +180,39 @@ class Census:
                 labels=len(graves),
                 detail="more than a tenth of the bucket at once: nothing is deleted, only tombstones are written",
             )
-        for grave in graves:
+        if len(graves) > _MOST_TOMBSTONES:
+            left = len(graves) - _MOST_TOMBSTONES
+            tools.telemetry.log("WARNING", "tombstones_left", project_hash=survey.project.project_hash, labels=left)
+        for batch in batched(graves[:_MOST_TOMBSTONES], _STEP):
             tools.check_time()
-            before = (
-                tools.documents.load(places.tombstone(grave.label_hash))[0] if grave.label_hash in existing else None
-            )
-            stored = tools.bucket.head(grave.key) if before is None else None
-            version = stored.version_id if stored is not None else None
-            stone = buried(
-                label_hash=grave.label_hash,
-                key=grave.key,
-                reason=grave.reason,
-                version_id=version,
-                work=self.work.work,
-                now=now,
-                before=before,
-            )
-            if deleting and stone["confirmed_at"] and not stone["deleted_at"]:
-                tools.bucket.delete(grave.key)
-                stone["deleted_at"] = now
-            if stone != before:
-                tools.documents.put(places.tombstone(grave.label_hash), stone)
-                self._log("tombstone_written", grave.label_hash, reason=grave.reason, deleted_at=stone["deleted_at"])
+            list(tools.threads.map(lambda grave: self._bury_one(grave, grave.label_hash in existing, deleting), batch))
         here = {grave.label_hash for grave in graves}
         back = [label for label in existing if label not in here and survey.table.selected_label(label)]
         for label in back:
             tools.documents.remove(existing[label])
             self._log("tombstone_removed", label)
         return len(here | set(existing)) - len(back), len(here - set(existing))
+
+    def _bury_one(self, grave: _Grave, exists: bool, deleting: bool) -> None:
+        tools = self.survey.tools
+        key, now = self.survey.places.tombstone(grave.label_hash), tools.now().isoformat()
+        before = tools.documents.load(key)[0] if exists else None
+        stored = tools.bucket.head(grave.key) if before is None else None
+        stone = buried(
+            label_hash=grave.label_hash,
+            key=grave.key,
+            reason=grave.reason,
+            version_id=stored.version_id if stored is not None else None,
+            work=self.work.work,
+            now=now,
+            before=before,
+        )
+        if deleting and stone["confirmed_at"] and not stone["deleted_at"]:
+            tools.bucket.delete(grave.key)
+            stone["deleted_at"] = now
+        if stone != before:
+            tools.documents.put(key, stone)
+            self._log("tombstone_written", grave.label_hash, reason=grave.reason, deleted_at=stone["deleted_at"])
 
     def _log(self, event: str, label_hash: str, **fields: object) -> None:
         project_hash = self.survey.project.project_hash

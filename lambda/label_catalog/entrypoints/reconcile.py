@@ -98,7 +98,9 @@ class Reconcile:
         known = state.get("remembered")
         found = _Run(uuid.uuid4().hex[:12], remembered=dict(known) if isinstance(known, dict) else {})
         found.census = not state  # a new project, or its state is lost
-        actions = self._actions(project, (watermark - overlap) if watermark else begin, now + _AHEAD, found)
+        # An action may be from the future, by Encord's mistake or since our clock is behind: later ones must be seen.
+        after = min(watermark, now) - overlap if watermark else begin
+        actions = self._actions(project, after, now + _AHEAD, found)
         since = min(edited, now - overlap) - overlap if edited else begin
         complete = True
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -132,6 +132,16 @@ def test_actions_that_appear_late_are_found_by_the_overlap(complete: CatalogSyst
     complete.stand_in.control("POST", "move-task", {**late, "at": (watermark - timedelta(minutes=20)).isoformat()})
     complete.reconcile()
     assert differences(complete) == []
+
+
+def test_an_action_from_the_future_hides_no_later_one(complete: CatalogSystem) -> None:
+    future = (datetime.now(UTC) + timedelta(hours=20)).isoformat()
+    rows = [complete.stand_in.row(key)["label_hash"] for key in ("text", "audio")]
+    for row, at in zip(rows, (future, None), strict=True):
+        body = {"label_hash": row, "stage": "Complete", "action": "approve"}
+        complete.stand_in.control("POST", "move-task", body if at is None else {**body, "at": at})
+        complete.reconcile()
+        assert differences(complete) == []
 
 
 def test_a_deleted_or_broken_watermark_starts_a_census(complete: CatalogSystem) -> None:
