@@ -16,10 +16,16 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".local" / "logs"
 VENV = ROOT / ".venv" / "bin"
 SHOWN_LINES_OF_A_FAILURE = 40
+CATALOG = "label-export-local-catalog"
 # What is put on the user's system, and not into this directory, is said; the role's tasks name it.
 INSTALLED_ON_THE_SYSTEM = re.compile(
     r"^TASK \[local_stack : \S+ \w* ?\| (.* on this system .*)\] \**\nchanged", re.MULTILINE
 )
+
+NEXT_STEP = """\
+Next, on AWS: set your account, region and key in inventory/dev/group_vars/label_export, then run
+  .venv/bin/ansible-playbook deploy.yml -i inventory/dev
+README.md, "Deploy to AWS", leads through it. `make down` ends what runs here."""
 
 STEPS = (
     ("Install what the playbooks need", "install", [str(ROOT / "scripts" / "install")]),
@@ -77,10 +83,19 @@ def main() -> None:
     if not url or not bucket:
         sys.exit("The deploy named no webhook URL or no bucket: see .local/logs/deploy.log")
     print(f"4. Complete a task in Encord, whose webhook goes to {url[1]}", flush=True)
-    label = subprocess.run(  # noqa: S603 - our own script
-        [str(VENV / "python"), str(ROOT / "scripts" / "save_a_label.py"), url[1], bucket[1]], cwd=ROOT, check=False
+    show("save_a_label.py", url[1], bucket[1])
+    print("\n5. Lose a webhook, and let the catalog find the label", flush=True)
+    show("find_a_lost_label.py", CATALOG, bucket[1])
+    print(f"\n{NEXT_STEP}")
+
+
+def show(script: str, *arguments: str) -> None:
+    """Run a script of this directory, whose output is the demonstration. Ends the program when it fails."""
+    result = subprocess.run(  # noqa: S603 - our own scripts
+        [str(VENV / "python"), str(ROOT / "scripts" / script), *arguments], cwd=ROOT, check=False
     )
-    sys.exit(label.returncode)
+    if result.returncode:
+        sys.exit(result.returncode)
 
 
 if __name__ == "__main__":

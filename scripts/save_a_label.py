@@ -12,10 +12,6 @@ import time
 from local_stack import LocalStack
 
 EXCERPT_CHARACTERS = 480
-NEXT_STEP = """\
-Next, on AWS: set your account, region and key in inventory/dev/group_vars/label_export, then run
-  .venv/bin/ansible-playbook deploy.yml -i inventory/dev
-README.md, "Deploy to AWS", leads through it. `make down` ends what runs here."""
 
 
 def main() -> None:
@@ -50,7 +46,6 @@ def main() -> None:
         sys.exit("The object is not what Encord serves for this label.")
     print("   the same bytes that Encord serves for this label\n")
     print(body[:EXCERPT_CHARACTERS].decode(errors="replace") + (" ..." if len(body) > EXCERPT_CHARACTERS else ""))
-    print(f"\n{NEXT_STEP}")
 
 
 if __name__ == "__main__":

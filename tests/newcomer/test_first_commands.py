@@ -55,6 +55,14 @@ def test_the_demo_shows_the_saved_label(first: str) -> None:
     assert re.search(r"last-edited-at: \S+", first)
 
 
+def test_the_demo_finds_a_label_whose_webhook_was_lost_and_shows_completeness(first: str) -> None:
+    lost = re.search(r"found by the catalog's next reconcile.*\n +s3://label-export-local-\S+/labels/\S+\.json", first)
+    assert lost
+    lines = re.findall(r"^ +project (.+): Encord (\d+) complete, bucket (\d+)(.*), as of .+ UTC$", first, re.MULTILINE)
+    assert len(lines) >= 2
+    assert first.rindex("Completeness") > first.index("Saved:")
+
+
 def test_a_second_demo_changes_nothing_and_saves_the_next_edit(first: str) -> None:
     second = make("demo")
     assert re.findall(r"changed=(\d+)", second) == ["0", "0"]

@@ -7,6 +7,7 @@ times, how a thing was last reached) is left out.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ VOLATILE = {
 EMPTIED = {"ImageConfig", "ImageConfigResponse", "FilterCriteria"}
 # A tag of a secret's in which its module records the version that it wrote, an identifier that AWS chooses.
 WRITTEN_VERSION = "written-version"
+SCHEDULE_TIMES = {"CreationDate", "LastModificationDate"}
 BUCKET_ASPECTS = (
     "get_public_access_block",
     "get_bucket_ownership_controls",
@@ -58,6 +60,18 @@ def settled(value: Any) -> Any:
     return value
 
 
+def names(name: str) -> set[str]:
+    """Return the names of an environment's two functions, which their log groups and repositories share."""
+    return {name, f"{name}-catalog"}
+
+
+def schedules(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    scheduler = client("scheduler")
+    for item in scheduler.list_schedules(NamePrefix=f"{name}-")["Schedules"]:
+        found = scheduler.get_schedule(Name=item["Name"])
+        yield f"schedule {item['Name']}", {key: value for key, value in found.items() if key not in SCHEDULE_TIMES}
+
+
 def buckets(client: Client, name: str) -> Iterator[tuple[str, Any]]:
     s3 = client("s3")
     for bucket in s3.list_buckets()["Buckets"]:
@@ -69,8 +83,11 @@ def buckets(client: Client, name: str) -> Iterator[tuple[str, Any]]:
                 found[aspect] = getattr(s3, aspect)(Bucket=bucket["Name"])
             except s3.exceptions.ClientError as error:
                 found[aspect] = error.response["Error"]["Code"]
+        # The catalog writes its state and reports whenever its schedules say.
         found["objects"] = [
-            (item["Key"], item["ETag"]) for item in s3.list_object_versions(Bucket=bucket["Name"]).get("Versions", [])
+            (item["Key"], item["ETag"])
+            for item in s3.list_object_versions(Bucket=bucket["Name"]).get("Versions", [])
+            if not re.search(r"/(state|reports)/", item["Key"])
         ]
         yield f"bucket {bucket['Name']}", found
 
@@ -121,16 +138,17 @@ def identities(client: Client, name: str) -> Iterator[tuple[str, Any]]:
 def repositories(client: Client, name: str) -> Iterator[tuple[str, Any]]:
     ecr = client("ecr")
     for repository in ecr.describe_repositories()["repositories"]:
-        if repository["repositoryName"] == name:
+        repository_name = repository["repositoryName"]
+        if repository_name in names(name):
             try:
-                lifecycle = ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"]
+                lifecycle = ecr.get_lifecycle_policy(repositoryName=repository_name)["lifecyclePolicyText"]
             except ecr.exceptions.LifecyclePolicyNotFoundException:
                 lifecycle = ""
             tags = ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"]
-            policy = json.loads(ecr.get_repository_policy(repositoryName=name)["policyText"])
-            images = ecr.list_images(repositoryName=name)["imageIds"]
+            policy = json.loads(ecr.get_repository_policy(repositoryName=repository_name)["policyText"])
+            images = ecr.list_images(repositoryName=repository_name)["imageIds"]
             yield (
-                f"repository {name}",
+                f"repository {repository_name}",
                 {**repository, "lifecycle": lifecycle, "policy": policy, "tags": tags, "images": images},
             )
 
@@ -138,9 +156,9 @@ def repositories(client: Client, name: str) -> Iterator[tuple[str, Any]]:
 def functions(client: Client, name: str) -> Iterator[tuple[str, Any]]:
     functions = client("lambda")
     for function in functions.list_functions()["Functions"]:
-        if function["FunctionName"] != name:
+        if function["FunctionName"] not in names(name):
             continue
-        one = {"FunctionName": name}
+        one = {"FunctionName": function["FunctionName"]}
         aliases = functions.list_aliases(**one)["Aliases"]
         policies = {}
         for alias in aliases:
@@ -149,7 +167,7 @@ def functions(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             except functions.exceptions.ResourceNotFoundException:
                 policies[alias["Name"]] = "{}"
         yield (
-            f"function {name}",
+            f"function {function['FunctionName']}",
             {
                 **functions.get_function(**one),
                 "concurrency": functions.get_function_concurrency(**one).get("ReservedConcurrentExecutions"),
@@ -183,7 +201,7 @@ def apis(client: Client, name: str) -> Iterator[tuple[str, Any]]:
 def log_groups(client: Client, name: str) -> Iterator[tuple[str, Any]]:
     logs = client("logs")
     for group in logs.describe_log_groups()["logGroups"]:
-        if group["logGroupName"].rpartition("/")[2] == name:
+        if group["logGroupName"].rpartition("/")[2] in names(name):
             arn = group["arn"].removesuffix(":*")
             tags = logs.list_tags_for_resource(resourceArn=arn).get("tags", {})
             yield f"log group {group['logGroupName']}", {**group, "tags": tags}
@@ -212,6 +230,10 @@ KINDS = {
     "execution_role": (identities,),
     "image_repository": (repositories,),
     "export_function": (functions, log_groups),
+    "catalog_queue": (queues,),
+    "catalog_execution_role": (identities,),
+    "catalog_image": (repositories,),
+    "catalog_function": (functions, log_groups, schedules),
     "front_door": (apis, functions, log_groups),
     "monitoring": (notices,),
 }

@@ -70,6 +70,12 @@ class Deployment:
         attributes = self.queue_attributes(name)
         return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
 
+    def mapping(self, queue: str = NAME) -> dict[str, Any]:
+        """Return the event source mapping of a queue."""
+        found = self.functions.list_event_source_mappings()["EventSourceMappings"]
+        (mapping,) = [item for item in found if item["EventSourceArn"].endswith(f":{queue}")]
+        return dict(mapping)
+
     def key(self, project_hash: str, label_hash: str) -> str:
         return f"encord/{project_hash}/labels/{label_hash}.json"
 

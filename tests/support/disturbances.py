@@ -27,6 +27,15 @@ LOG_GROUP = "export_function : Present | Ensure the log group forgets in time"
 FUNCTION = "export_function : Present | Ensure the function runs the image"
 ALIAS = "export_function : Present | Ensure the alias names the newest version"
 MAPPING = "export_function : Present | Ensure the function takes its work from the queue"
+CATALOG_QUEUE = "catalog_queue : Present | Ensure the catalog's queue hands failures to its dead-letter queue"
+LANE = "catalog_queue : Present | Ensure the backfill queue hands failures to the exporter's dead-letter queue"
+CATALOG_POLICIES = "catalog_execution_role : Present | Ensure each policy allows what its role needs and nothing else"
+CATALOG_ROLES = "catalog_execution_role : Present | Ensure only its own service can assume each role"
+CATALOG_LOG_GROUP = "catalog_function : Present | Ensure the catalog's log group has a retention"
+CATALOG = "catalog_function : Present | Ensure the catalog function runs the image"
+CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
+CATALOG_MAPPINGS = "catalog_function : Present | Ensure each queue hands its messages to its function"
+SCHEDULES = "catalog_function : Present | Ensure the catalog runs on its schedules"
 ACCESS_LOG = "front_door : HTTP API | Ensure the access log forgets in time"
 API = "front_door : HTTP API | Ensure webhooks reach the function"
 TOPIC = "monitoring : Present | Ensure alarms have somewhere to go"
@@ -94,8 +103,24 @@ class Target:
 
     @property
     def mapping(self) -> str:
-        found = self.aws("lambda").list_event_source_mappings(FunctionName=self.name)["EventSourceMappings"]
-        return str(found[0]["UUID"])
+        return self.mapping_of(self.name)
+
+    def mapping_of(self, queue: str) -> str:
+        """Return the identifier of the mapping that a queue has."""
+        found = self.aws("lambda").list_event_source_mappings()["EventSourceMappings"]
+        (mapping,) = [item for item in found if item["EventSourceArn"].endswith(f":{queue}")]
+        return str(mapping["UUID"])
+
+    @property
+    def catalog(self) -> str:
+        return f"{self.name}-catalog"
+
+    def schedule(self, kind: str, **settings: Any) -> None:
+        """Change a schedule of the catalog; every setting that is not named stays."""
+        scheduler, name = self.aws("scheduler"), f"{self.catalog}-{kind}"
+        wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State", "Description")
+        found = scheduler.get_schedule(Name=name)
+        scheduler.update_schedule(**{key: found[key] for key in wanted if key in found} | settings)
 
     def s3(self, call: str, **arguments: Any) -> None:
         getattr(self.aws("s3"), call)(Bucket=self.bucket, **arguments)
@@ -306,6 +331,38 @@ TABLE = (
     row("one bad label fails its neighbours",
         lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, FunctionResponseTypes=[]), MAPPING,
         shown="FunctionResponseTypes"),
+
+    row("the catalog's work is hidden for 30 s",
+        lambda t: t.aws("sqs").set_queue_attributes(
+            QueueUrl=t.aws("sqs").get_queue_url(QueueName=t.catalog)["QueueUrl"],
+            Attributes={"VisibilityTimeout": "30"}), CATALOG_QUEUE, shown="VisibilityTimeout"),
+    row("failures of a backfill are tried without end",
+        lambda t: t.aws("sqs").set_queue_attributes(
+            QueueUrl=t.aws("sqs").get_queue_url(QueueName=f"{t.name}-backfill")["QueueUrl"],
+            Attributes={"RedrivePolicy": ""}), LANE, shown="RedrivePolicy"),
+    row("the catalog may do everything with S3",
+        lambda t: t.aws("iam").create_policy_version(
+            PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.catalog}-{t.region}", PolicyDocument=EVERYTHING_ALLOWED,
+            SetAsDefault=True), CATALOG_POLICIES),
+    row("another service can take the schedules' role",
+        lambda t: t.aws("iam").update_assume_role_policy(
+            RoleName=f"{t.name}-schedules-{t.region}", PolicyDocument=ANYBODY_OF_EC2), CATALOG_ROLES),
+    # Its tasks are those of role image_repository.
+    Disturbance("catalog_image", "tags of the catalog's images can be moved",
+        lambda t: t.aws("ecr").put_image_tag_mutability(repositoryName=t.catalog, imageTagMutability="MUTABLE"),
+        (REPOSITORY,)),
+    row("the catalog's logs are kept for a day",
+        lambda t: t.aws("logs").put_retention_policy(logGroupName=f"/aws/lambda/{t.catalog}", retentionInDays=1),
+        CATALOG_LOG_GROUP, shown="retention"),
+    row("the catalog may take 30 s",
+        lambda t: t.aws("lambda").update_function_configuration(FunctionName=t.catalog, Timeout=30), CATALOG,
+        CATALOG_ALIAS, shown="Timeout"),
+    row("nothing limits a backfill",
+        lambda t: t.aws("lambda").update_event_source_mapping(
+            UUID=t.mapping_of(f"{t.name}-backfill"), ScalingConfig={}), CATALOG_MAPPINGS, shown="ScalingConfig"),
+    row("no census is due", lambda t: t.schedule("census", State="DISABLED"), SCHEDULES, shown="State"),
+    row("a reconcile is due once a year",
+        lambda t: t.schedule("reconcile", ScheduleExpression="rate(365 days)"), SCHEDULES, shown="365 days"),
 
     row("access logs are kept for ever",
         lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/apigateway/{t.name}"), ACCESS_LOG,

@@ -92,7 +92,7 @@ def test_the_function_is_set_as_documented(deployment: Deployment, stack: LocalS
     assert configuration["TracingConfig"]["Mode"] == "Active"
     role = f"{NAME}-{stack.facts['region']}"
     assert configuration["Role"] == f"arn:aws:iam::{stack.facts['account_id']}:role/{role}"
-    (mapping,) = deployment.functions.list_event_source_mappings()["EventSourceMappings"]
+    mapping = deployment.mapping()
     assert mapping["FunctionArn"].endswith(f":function:{NAME}:live")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == 5

@@ -246,7 +246,7 @@ def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str
     functions = deployment.functions
     function = functions.get_function_configuration(FunctionName=NAME)["FunctionArn"]
     found["function"] = functions.list_tags(Resource=function)["Tags"]
-    (mapping,) = functions.list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
+    mapping = deployment.mapping()
     found["mapping"] = functions.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"]
     for group in deployment.logs.describe_log_groups()["logGroups"]:
         arn = group["arn"].removesuffix(":*")

@@ -118,13 +118,14 @@ def test_the_deploy_changes_only_what_was_disturbed(story: Story) -> None:
 def test_everything_is_as_it_was(story: Story) -> None:
     left = difference(story.before, story.healed)
     # Versions of a function are history, somebody's too: the healed one is a new version, which the alias names.
-    function = left.pop(f"function {NAME}")
-    assert set(function) == {"versions", "aliases"}
-    versions = story.disturbed[f"function {NAME}"]["versions"]
-    healed = str(len(versions))
-    assert function["versions"][1] == [*versions, healed]
-    (alias,) = function["aliases"][1]
-    assert alias == {**function["aliases"][0][0], "FunctionVersion": healed}
+    for title in (f"function {NAME}", f"function {NAME}-catalog"):
+        function = left.pop(title)
+        assert set(function) == {"versions", "aliases"}
+        versions = story.disturbed[title]["versions"]
+        healed = str(len(versions))
+        assert function["versions"][1] == [*versions, healed]
+        (alias,) = function["aliases"][1]
+        assert alias == {**function["aliases"][0][0], "FunctionVersion": healed}
     assert left == {}
 
 

@@ -48,7 +48,7 @@ def published(deployment: Deployment) -> list[str]:
 @pytest.fixture
 def unmapped(deployment: Deployment) -> Iterator[str]:
     """The mapping between queue and function has lost its partial responses; yields its identifier."""
-    (mapping,) = deployment.functions.list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
+    mapping = deployment.mapping()
     deployment.functions.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[])
     yield mapping["UUID"]
     deployment.functions.update_event_source_mapping(
@@ -59,7 +59,9 @@ def unmapped(deployment: Deployment) -> Iterator[str]:
 def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment, stack: LocalStack) -> None:
     def objects() -> int:
         listing = deployment.s3.list_object_versions(Bucket=deployment.bucket)
-        return len(listing.get("Versions", [])) + len(listing.get("DeleteMarkers", []))
+        found = listing.get("Versions", []) + listing.get("DeleteMarkers", [])
+        # The catalog writes its state and reports whenever its schedules say.
+        return len([item for item in found if "/labels/" in item["Key"]])
 
     eventually(lambda: deployment.messages() == 0, "an empty queue")
     before, dead = objects(), deployment.messages(DEAD_LETTERS)

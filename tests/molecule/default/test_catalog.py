@@ -1,0 +1,98 @@
+"""The deployed catalog: a lost webhook is found, a schedule fires, a census counts, a backfill exports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from deployed_environment import NAME, Deployment, eventually
+from local_stack import LocalStack
+from playbook_runs import run_playbook
+
+CATALOG = f"{NAME}-catalog"
+SCHEDULE = f"{CATALOG}-reconcile"
+# The emulator looks at its schedules every ten seconds, and the shortest rate is a minute.
+PATIENCE_SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def began(stack: LocalStack) -> Iterator[datetime]:
+    """The schedule of the reconcile fires every minute; yields when that began."""
+    scheduler = stack.aws("scheduler")
+    found = scheduler.get_schedule(Name=SCHEDULE)
+    wanted = {key: found[key] for key in ("Name", "FlexibleTimeWindow", "Target", "State", "Description")}
+    scheduler.update_schedule(**wanted, ScheduleExpression="rate(1 minute)")
+    yield datetime.now(UTC)
+    scheduler.update_schedule(**wanted, ScheduleExpression=found["ScheduleExpression"])
+
+
+@pytest.fixture(scope="module")
+def rows(stack: LocalStack) -> list[dict[str, Any]]:
+    """The label rows of the stand-in's main project that have a label."""
+    project = stack.encord_json("GET", "projects")["projects"][0]
+    return [{**row, "project_hash": project["project_hash"]} for row in project["label_rows"] if row["label_hash"]]
+
+
+def invoke(deployment: Deployment, event: dict[str, Any]) -> dict[str, Any]:
+    response = deployment.functions.invoke(FunctionName=CATALOG, Qualifier="live", Payload=json.dumps(event).encode())
+    answer: dict[str, Any] = json.loads(response["Payload"].read())
+    assert "FunctionError" not in response, answer
+    return answer
+
+
+def test_a_label_whose_webhook_was_lost_is_found_by_the_next_reconcile(
+    began: datetime, deployment: Deployment, stack: LocalStack, rows: list[dict[str, Any]]
+) -> None:
+    assert began
+    task = stack.encord_json("POST", "complete-task", {"label_hash": rows[2]["label_hash"], "deliver": False})
+    answer = invoke(deployment, {"action": "reconcile"})
+    assert answer["ok"]
+    _, found = stack.saved_label(deployment.bucket, rows[2]["label_hash"], task["last_edited_at"])
+    assert found["Body"].read() == stack.encord("GET", f"label-rows/{rows[2]['label_hash']}")
+
+
+def test_a_census_by_playbook_counts_every_label(deployment: Deployment, rows: list[dict[str, Any]]) -> None:
+    run = run_playbook("census")
+    assert run.returncode == 0, run.output
+    text = " ".join(run.output.split())
+    assert re.search(r"project [^:]+: Encord \d+ complete, bucket \d+", text)
+    key = f"encord/{rows[0]['project_hash']}/reports/latest.json"
+    report = json.loads(deployment.s3.get_object(Bucket=deployment.bucket, Key=key)["Body"].read())
+    assert report["encord"]["rows"] > 0
+    status = run_playbook("status")
+    assert report["line"].partition(", as of")[0] in " ".join(status.output.split())
+
+
+def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing(
+    deployment: Deployment, stack: LocalStack
+) -> None:
+    project = stack.encord_json("GET", "projects")["projects"][1]
+    row = next(row for row in project["label_rows"] if row["label_hash"])
+    task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"], "deliver": False})
+    options = ("-e", f"backfill_project={project['project_hash']}", "-e", "backfill_progress_interval=2")
+    check = run_playbook("backfill", *options, "--check")
+    assert check.returncode == 0, check.output
+    assert re.search(r"In all [1-9]\d* labels to export", " ".join(check.output.split()))
+    run = run_playbook("backfill", *options)
+    assert run.returncode == 0, run.output
+    assert "The backfill has ended." in " ".join(run.output.split())
+    _, found = stack.saved_label(deployment.bucket, row["label_hash"], task["last_edited_at"])
+    assert found["Body"].read() == stack.encord("GET", f"label-rows/{row['label_hash']}")
+
+
+def test_the_schedule_fires(began: datetime, deployment: Deployment, stack: LocalStack) -> None:
+    group = f"/aws/lambda/{CATALOG}"
+
+    def reconciled() -> int:
+        pages = deployment.logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group, startTime=int(began.timestamp() * 1000)
+        )
+        return len([event for page in pages for event in page["events"] if "project reconciled" in event["message"]])
+
+    # Each project is one line; the first test invoked one reconcile by hand.
+    by_hand = len(stack.encord_json("GET", "projects")["projects"])
+    eventually(lambda: reconciled() > by_hand, "a reconcile that the schedule started", seconds=PATIENCE_SECONDS)
