@@ -18,9 +18,7 @@ LOOK_EVERY_SECONDS = 1
 
 def invoke(stack: LocalStack, function: str, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke the catalog function; return its answer. Ends the program when the function fails."""
-    response = stack.aws("lambda", "deployer").invoke(
-        FunctionName=function, Qualifier=ALIAS, Payload=json.dumps(event).encode()
-    )
+    response = stack.aws("lambda").invoke(FunctionName=function, Qualifier=ALIAS, Payload=json.dumps(event).encode())
     answer = json.loads(response["Payload"].read())
     if "FunctionError" in response:
         sys.exit(f"{function} failed: {answer.get('errorMessage', answer)}. See its log in CloudWatch Logs.")
