@@ -57,6 +57,8 @@ MAPPING_ACTIONS = {
 PASSED_TO = {
     "lambda:CreateFunction": "lambda.amazonaws.com",
     "lambda:UpdateFunctionConfiguration": "lambda.amazonaws.com",
+    "scheduler:CreateSchedule": "scheduler.amazonaws.com",
+    "scheduler:UpdateSchedule": "scheduler.amazonaws.com",
 }
 
 LATEST = "$LATEST"
@@ -146,7 +148,7 @@ def resource(service: str, *request: Any) -> str:
     found = original_resource(service, *request)
     named_mapping.set(found.partition(":event-source-mapping:")[2])
     named_api.set(found if service == "apigateway" else "")
-    passed_role.set(str(json_body(body).get("Role") or "") if service == "lambda" else "")
+    passed_role.set(role_in(service, json_body(body)))
     if found != "*":
         return found
     if service == "monitoring":
@@ -166,6 +168,13 @@ def resource(service: str, *request: Any) -> str:
         if len(content.get("repositoryNames") or []) == 1:
             return f"arn:aws:ecr:{region}:{account}:repository/{content['repositoryNames'][0]}"
     return found
+
+
+def role_in(service: str, request: dict[str, Any]) -> str:
+    """Return the ARN of the role that a request hands over; empty where there is none."""
+    holder = {"lambda": request, "scheduler": request.get("Target")}.get(service)
+    holder = holder if isinstance(holder, dict) else {}
+    return str(holder.get("Role") or holder.get("RoleArn") or "")
 
 
 def metric_resource(request: dict[str, Any], region: str, account: str) -> str:
