@@ -70,6 +70,13 @@ class FakeS3(Fake):
         self.versions: list[str] = []
         self.uploads: list[str] = []
         self.locked: list[str] = []
+        self.owner = ACCOUNT
+
+    def answer(self, operation: str, params: Values) -> Values:
+        """S3 refuses a request that names another account as the bucket's owner."""
+        if self.state and params.get("ExpectedBucketOwner", self.owner) != self.owner:
+            raise RefusedError("403" if operation == "head_bucket" else "AccessDenied")
+        return super().answer(operation, params)
 
     def bucket(self) -> Values:
         if not self.state:
@@ -614,3 +621,17 @@ def test_our_own_bucket_that_was_opened_is_closed_first() -> None:
     result = run("s3_bucket", fake, **RECOGNISING, policy_statements=[REFUSE_PLAIN])
     assert "Public access is blocked again; nothing else was changed." in result["msg"]
     assert all(fake.state["block"].values())
+
+
+def test_a_bucket_that_another_account_created_first_is_refused_and_left_alone() -> None:
+    """Its policy may allow these credentials everything."""
+    fake = FakeS3()
+    assert done("s3_bucket", fake, name="bucket", expected_owner=ACCOUNT)["changed"]
+    named = {operation for operation, params in fake.calls if "ExpectedBucketOwner" in params}
+    assert {operation for operation, _params in fake.calls} - named == {"create_bucket"}
+
+    fake.owner = "999999999999"
+    fake.calls.clear()
+    said = run("s3_bucket", fake, name="bucket", expected_owner=ACCOUNT, tags={"team": "vision"})["msg"]
+    assert f"it belongs to another account than {ACCOUNT}" in said
+    assert fake.calls == []

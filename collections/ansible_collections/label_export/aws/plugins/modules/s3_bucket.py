@@ -30,6 +30,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  expected_owner:
+    description:
+      - The account that owns the bucket. S3 then refuses every call on a bucket of another account, whatever its policy
+        allows. All accounts share the names of buckets, so another one can have created a bucket of this name first.
+    type: str
   force:
     description: Whether O(state=absent) also deletes every version of every object in the bucket.
     type: bool
@@ -113,6 +118,7 @@ settings:
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
@@ -269,6 +275,12 @@ def as_line(values: dict[str, str]) -> str:
     return ", ".join(f"{key}: {json.dumps(value)}" for key, value in values.items())
 
 
+def add_expected_owner(owner: str, params: dict[str, Any], model: Any, **_event: Any) -> None:
+    """Name the account that must own the bucket in a request, where the operation takes it."""
+    if model.input_shape is not None and "ExpectedBucketOwner" in model.input_shape.members:
+        params["ExpectedBucketOwner"] = owner
+
+
 class Bucket(BucketReader):
     """The thin layer over the API for one bucket: a reader and a writer for each setting."""
 
@@ -281,7 +293,10 @@ class Bucket(BucketReader):
     def patient_client(module: AnsibleAWSModule, *codes: str) -> Any:
         """Return a client that also retries while S3 works on the bucket's last change, such as its deletion."""
         retry = AWSRetry.jittered_backoff(catch_extra_error_codes=["OperationAborted", *codes])
-        return module.client("s3", retry_decorator=retry)
+        client = module.client("s3", retry_decorator=retry)
+        if owner := module.params["expected_owner"]:
+            client.meta.events.register("provide-client-params.s3", partial(add_expected_owner, owner))
+        return client
 
     def exists(self) -> bool:
         """Tell whether there is such a bucket. Raises ExplainedError for one elsewhere or of somebody else."""
@@ -291,8 +306,9 @@ class Bucket(BucketReader):
             return False
         except is_boto3_error_code("403"):
             raise ExplainedError(
-                f"There is a bucket {self.name}, but not for these credentials: it belongs to another account, or they "
-                "lack s3:ListBucket. Choose another name, or give them the permission."
+                f"There is a bucket {self.name}, but not for these credentials: it belongs to another account than "
+                f"{self.module.params['expected_owner'] or 'theirs'}, or they lack s3:ListBucket. Choose another name, "
+                "or give them the permission."
             ) from None
         # The SDK follows a bucket to its region, so that it answers from there.
         region = answer.get("BucketRegion") or self.region
@@ -435,6 +451,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "expected_owner": {"type": "str"},
             "force": {"type": "bool", "default": False},
             "kms_key_arn": {"type": "str", "default": "", "no_log": False},
             "policy_statements": {"type": "list", "elements": "dict", "default": []},
