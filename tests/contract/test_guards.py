@@ -24,7 +24,7 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
 
 class Aws(BaseHTTPRequestHandler):
-    """AWS of an account in which nothing is allowed but to ask who one is."""
+    """AWS of an account without images, in which nothing is allowed but to look for them and to ask who one is."""
 
     account: ClassVar[str] = MEANT
     identity_calls: ClassVar[list[str]] = []
@@ -33,6 +33,9 @@ class Aws(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer GetCallerIdentity, and refuse everything else."""
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if "ContainerRegistry" in self.headers.get("X-Amz-Target", ""):
+            self.answer(400, '{"__type": "RepositoryNotFoundException", "message": "none"}')
+            return
         if "Action=GetCallerIdentity" not in body:
             self.refuse()
             return
@@ -180,6 +183,17 @@ def test_the_right_account_gets_as_far_as_aws(arguments: list[str], settings: di
     _code, output = run(tmp_path, settings, MEANT, "playbooks/redrive.yml", *arguments)
     assert Aws.other_calls, output
     assert len(Aws.identity_calls) >= 1
+
+
+def test_an_engine_that_does_not_answer_is_found_in_a_check_and_before_anything_is_made(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    without = {**settings, "label_export_docker_host": f"unix://{tmp_path}/nowhere.sock"}
+    code, output = run(tmp_path, without, MEANT, "deploy.yml", "--check")
+    assert code != 0
+    assert "no container engine that builds Linux images answers at unix:///" in output
+    assert "label_export_docker_host in" in output
+    assert Aws.other_calls == []
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)

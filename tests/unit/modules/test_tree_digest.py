@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -28,6 +29,13 @@ def hide(tree: Path, name: str) -> None:
     path.write_text("anything")
 
 
+def through_a_link(path: Path) -> None:
+    """Put a link in the place of what it leads to."""
+    elsewhere = path.parent.parent / f"{path.name}-elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
 def test_a_copy_has_the_same_digest(tree: Path, tmp_path: Path) -> None:
     digest = tree_digest([tree])
     assert re.fullmatch("[0-9a-f]{64}", digest)
@@ -38,9 +46,9 @@ def test_the_order_in_which_a_file_system_lists_files_does_not_matter(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree_digest([tree])
-    listed = sorted(tree.rglob("*"))
-    for order in (listed, listed[::-1]):
-        monkeypatch.setattr(Path, "rglob", lambda _self, _pattern, order=order: order)
+    listed = [(folder, folders, sorted(files)) for folder, folders, files in os.walk(tree)]
+    for order in (listed, [(folder, folders, files[::-1]) for folder, folders, files in listed[::-1]]):
+        monkeypatch.setattr(os, "walk", lambda _path, followlinks, order=order: iter(order))
         assert tree_digest([tree]) == before
 
 
@@ -50,7 +58,6 @@ def test_the_order_in_which_a_file_system_lists_files_does_not_matter(
         pytest.param(lambda tree: (tree / "a.py").write_text("A"), id="content"),
         pytest.param(lambda tree: (tree / "a.py").rename(tree / "a2.py"), id="name"),
         pytest.param(lambda tree: (tree / "a.py").rename(tree / "package" / "a.py"), id="directory"),
-        pytest.param(lambda tree: (tree / "a.py").chmod(0o755), id="executable"),
         pytest.param(lambda tree: (tree / "a.py").unlink(), id="gone"),
         pytest.param(lambda tree: (tree / "package" / "empty").write_text(""), id="an empty file"),
         pytest.param(
@@ -73,6 +80,12 @@ def test_what_matters_changes_the_digest(tree: Path, change: Callable[[Path], ob
         pytest.param(lambda tree: hide(tree, ".cache/file"), id="a hidden directory"),
         pytest.param(lambda tree: (tree / "empty").mkdir(), id="an empty directory"),
         pytest.param(lambda tree: (tree / "a.py").chmod(0o600), id="other permissions"),
+        # Every file has them on the file systems of Windows, and no file of a Python package needs them.
+        pytest.param(lambda tree: (tree / "a.py").chmod(0o777), id="all permissions"),
+        pytest.param(lambda tree: os.utime(tree / "a.py", (0, 0)), id="another time"),
+        pytest.param(lambda tree: through_a_link(tree / "a.py"), id="a link to the file"),
+        pytest.param(lambda tree: through_a_link(tree / "package"), id="a link to the directory"),
+        pytest.param(lambda tree: (tree / "package" / "up").symlink_to(".."), id="a link that leads back"),
     ],
 )
 def test_what_does_not_matter_leaves_the_digest(tree: Path, change: Callable[[Path], object]) -> None:

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 name: tree_digest
 short_description: A digest of everything in files and directories
 description:
-  - Returns the SHA-256 over the relative path, the executable bit and the content of every file, in a fixed order, so
-    that it is the same on every machine that holds the same files.
-  - Byte code and hidden files are left out.
+  - Returns the SHA-256 over the relative path and the content of every file, in a fixed order, so that it is the same
+    on every machine that holds the same files. Modes, times, links and the order of a listing do not count.
+  - Byte code and hidden files are left out. A link counts as what it leads to.
 author: The label-export contributors
 options:
   _terms:
@@ -33,6 +33,7 @@ _raw:
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,14 @@ def files_below(path: Path) -> list[tuple[str, Path]]:
     if path.is_file():
         return [(path.name, path)]
     found = []
-    for file in path.rglob("*"):
-        relative = file.relative_to(path)
-        if file.is_file() and file.suffix != ".pyc" and not any(part.startswith(".") for part in relative.parts):
-            found.append((f"{path.name}/{relative.as_posix()}", file))
+    for folder, folders, files in os.walk(path, followlinks=True):
+        # The way to a folder, so that a link to one above it is not followed for ever.
+        above = {parent.resolve() for parent in [Path(folder), *Path(folder).parents]}
+        folders[:] = [each for each in folders if each[0] != "." and Path(folder, each).resolve() not in above]
+        for name in files:
+            file = Path(folder, name)
+            if file.suffix != ".pyc" and name[0] != "." and file.is_file():
+                found.append((f"{path.name}/{file.relative_to(path).as_posix()}", file))
     return sorted(found)
 
 
@@ -61,8 +66,7 @@ def tree_digest(paths: Iterable[Path]) -> str:
             raise FileNotFoundError(path)
         for name, file in files_below(path):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
-            mode = "x" if file.stat().st_mode & 0o100 else "-"
-            digest.update(f"{name}\0{mode}\0{content}\n".encode())
+            digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()
 
 

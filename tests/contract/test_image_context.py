@@ -1,0 +1,111 @@
+"""A commit is one image, whatever the file system and the settings of who has it checked out.
+
+Two clones of the same commit differ in umask, line ends, times, time zone and a link on the way: they have one tag, and
+what goes into the image has the same modes, which any user can read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"]
+
+
+def git(directory: Path, *arguments: str) -> None:
+    subprocess.run([*GIT, *arguments], cwd=directory, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the source of the image as it is here, and without its dependencies, which are downloaded."""
+    repository = tmp_path_factory.mktemp("commit")
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", ".gitattributes", "lambda"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in filter(None, tracked.stdout.split("\0")):
+        file = repository / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes((ROOT / name).read_bytes())
+    (repository / "lambda/requirements.lock").write_text("")
+    git(repository, "init", "--quiet")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "as it is here")
+    return repository
+
+
+def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: str, linked: bool) -> dict[str, Any]:
+    """Clone the commit and put together its image's content under other circumstances; return tag and modes."""
+    before = os.umask(umask)
+    try:
+        git(directory, *settings, "clone", "--quiet", str(commit), "clone")
+        source = directory / "clone/lambda"
+        if linked:
+            for file in (directory / "clone").rglob("*"):
+                os.utime(file, (0, 0))
+            (directory / "link").symlink_to(source)
+            source = directory / "link"
+        inventory = directory / "inventory.yml"
+        host = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "label_export_environment": "dev",
+            "label_export_account_id": "123456789012",
+            "label_export_region": "eu-west-1",
+            "encord_secrets_private_key_source": "secretsmanager",
+            "handler_image_source": str(source),
+            "context_result": str(directory / "result.json"),
+        }
+        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": host}}}))
+        run = subprocess.run(
+            [
+                "ansible-playbook",
+                "tests/contract/image_context.yml",
+                "-i",
+                str(inventory),
+                "-e",
+                "label_export_version=1",
+            ],
+            cwd=ROOT,
+            env={**os.environ, "TZ": zone, "DOCKER_CONFIG": str(directory / "nowhere")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+        result: dict[str, Any] = json.loads((directory / "result.json").read_text())
+        return result
+    finally:
+        os.umask(before)
+
+
+def test_one_commit_is_one_tag_and_readable_for_any_user(
+    commit: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    usual = assembled(commit, tmp_path_factory.mktemp("usual"), 0o022, "UTC", linked=False)
+    other = assembled(
+        commit, tmp_path_factory.mktemp("other"), 0o077, "Asia/Tokyo", "-c", "core.autocrlf=true", linked=True
+    )
+    assert other["tag"] == usual["tag"]
+    modes = dict(line.rsplit(" ", 1) for line in other["listed"])
+    content = {name: mode for name, mode in modes.items() if name.split("/")[0] in ("label_export", "label_catalog")}
+    assert len(content) > 20
+    assert {mode for name, mode in content.items() if name.endswith(".py")} == {"644"}
+    assert set(content.values()) == {"644", "755"}
+    assert modes["docker/config.json"] == "600"
+    # The modes of what is not in the image are the umask's.
+    inside = ("label_export", "label_catalog", "dependencies", "files")
+    assert [line for line in other["listed"] if line.startswith(inside)] == [
+        line for line in usual["listed"] if line.startswith(inside)
+    ]
+
+
+def test_every_text_file_of_the_repository_has_the_line_ends_of_unix_on_any_machine() -> None:
+    assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text().splitlines()
