@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
 from label_export.core.errors import SettingsError
-from label_export.core.event_types import normalised_event_type
+from label_export.core.event_types import EXPORTING, normalised_event_type
 from label_export.core.messages import is_hash
 from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
 from label_export.telemetry import LEVELS
@@ -125,10 +125,7 @@ class Settings:
                 "LABEL_EXPORT_WEBHOOK_PATH", _PATH, "a path that begins, and does not end, with a slash", "/webhook"
             ),
             projects=read.names("LABEL_EXPORT_PROJECTS", "[]", "project hashes", is_hash),
-            event_types=frozenset(
-                normalised_event_type(name)
-                for name in read.names("LABEL_EXPORT_EVENT_TYPES", DEFAULT_EVENT_TYPES, "event types")
-            ),
+            event_types=read.event_types("LABEL_EXPORT_EVENT_TYPES"),
             workflow_stages=read.names("LABEL_EXPORT_WORKFLOW_STAGES", "[]", "workflow stages' titles"),
             gzip=read.one_of("LABEL_EXPORT_COMPRESSION", ("none", "gzip"), "none") == "gzip",
             kms_key_arn=read.optional("LABEL_EXPORT_KMS_KEY_ARN", _KMS_ARN, "a KMS key's ARN"),
@@ -195,6 +192,12 @@ class _Reader:
         if not isinstance(values, list) or not all(isinstance(value, str) and valid(value) for value in values):
             raise _wrong(variable, f"is not a JSON list of {kind}")
         return frozenset(values)
+
+    def event_types(self, variable: str) -> frozenset[str]:
+        names = frozenset(map(normalised_event_type, self.names(variable, DEFAULT_EVENT_TYPES, "event types")))
+        if not names or not names.issubset(EXPORTING):
+            raise _wrong(variable, f"is not a list of one or more of {', '.join(EXPORTING)}")
+        return names
 
     def checked(self, variable: str, check: Callable[[str], T], default: str) -> T:
         try:

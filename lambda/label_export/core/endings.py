@@ -12,12 +12,22 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """`metric` is counted; `reason` is its dimension where the row holds for that alone; one of the others is given."""
+    """One ending.
+
+    `metric` is counted; `reason` is its dimension where the row holds for that reason alone. Either `alarm` or
+    `no_alarm_because` is given. `alarm_metric` is what the alarm watches where it is not `metric`.
+    """
 
     metric: str
     reason: str | None = None
     alarm: str | None = None
     no_alarm_because: str | None = None
+    alarm_metric: str | None = None
+
+    @property
+    def watched(self) -> str:
+        """The metric that the alarm watches."""
+        return self.alarm_metric or self.metric
 
 
 _DELETED = "an everyday event, confirmed at a late receive in a project that can be read; what was stored stays"
@@ -34,7 +44,7 @@ class Ending(Enum):
     REFUSED = _Row("Refused", alarm="refused")
     REFUSED_AUTHENTICATED = _Row("RefusedAuthenticated", alarm="refused-authenticated")
     UNAVAILABLE = _Row("WebhookFailed", alarm="unavailable")
-    UNKNOWN_EVENT = _Row("Ignored", "unknown_event", alarm="unknown-event")
+    UNKNOWN_EVENT = _Row("Ignored", "unknown_event", alarm="unknown-event", alarm_metric="UnknownEventType")
     NOT_SELECTED = _Row(
         "Ignored",
         "not_selected",
@@ -55,12 +65,15 @@ class Ending(Enum):
         "never_initialised",
         no_alarm_because="the data unit has no labels yet, confirmed at a late receive in a project that can be read",
     )
-    FILTERED = _Row("Filtered", alarm="all-filtered")  # one alone is what export_function_workflow_stages asks for
+    # One alone is what export_function_workflow_stages asks for.
+    FILTERED = _Row("Filtered", alarm="all-filtered", alarm_metric="FilteredShare")
     WENT_BACK = _Row("WentBack", alarm="went-back")  # it leaves an object, of which a person should know
     PROBE = _Row("", no_alarm_because="sent by playbooks/verify.yml, which reads its end in the log and reports it")
 
     # Invocations
-    UNKNOWN_INVOCATION = _Row("UnknownEvent", alarm="errors")  # it raises, which Lambda counts as an error
+    UNKNOWN_INVOCATION = _Row(
+        "UnknownEvent", alarm="errors", alarm_metric="Errors"
+    )  # it raises, which Lambda counts as an error
 
     @property
     def metric(self) -> str:

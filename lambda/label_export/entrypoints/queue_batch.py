@@ -30,7 +30,7 @@ class _Item:
     late: bool
 
 
-_METRICS = {
+METRICS = {
     Outcome.EXPORTED: ("Exported",),
     Outcome.WENT_BACK: ("Exported", Ending.WENT_BACK.metric),
     Outcome.UNCHANGED: ("Unchanged",),
@@ -168,7 +168,7 @@ class BatchProcessor:
         return False
 
     def _note(self, result: Result, about: Mapping[str, object], milliseconds: float) -> None:
-        for metric in _METRICS[result.outcome]:
+        for metric in METRICS[result.outcome]:
             self._telemetry.count(metric)
         if self._exporter.stages:
             self._telemetry.measure("FilteredShare", float(result.outcome is Outcome.FILTERED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,11 +13,14 @@ from urllib.parse import parse_qs
 from label_export.core.errors import RefusedRequestError
 from label_export.core.event_types import normalised_event_type
 from label_export.core.messages import LabelChange, is_hash
+from label_export.entrypoints.webhook_authentication import SIGNATURE_HEADER
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 1 << 20  # about 13,000 tasks
 WEBHOOK_VERSION = 1
 
 _MAX_NAME = 128
+_LABELS = ("label_hashes", "label_hash")
+_DATA = ("data_hashes", "data_hash")
 _MAX_QUERY = 4096
 
 
@@ -32,10 +35,36 @@ class WebhookRequest:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What a webhook said: its type, and what changed (nothing for events that export nothing)."""
+    """What an authenticated webhook says, as far as it can be read.
 
+    Hashes are distinct, in the order of the webhook. `odd` has the elements beside them that are no hashes, as short
+    printable texts. `unnamed` says that at least one label was named by a null alone.
+    """
+
+    event_uid: str
     event_type: str
-    changes: tuple[LabelChange, ...]
+    project_hash: str | None
+    label_hashes: tuple[str, ...]
+    data_hashes: tuple[str, ...]
+    odd: tuple[str, ...]
+    unnamed: bool
+    payload: object = field(repr=False)
+
+    @property
+    def changes(self) -> tuple[LabelChange, ...]:
+        """What is to be queued: each label, and each data unit that the labels may not cover.
+
+        A webhook does not say which label belongs to which data unit, and a data unit can have several labels (one a
+        branch). Only a single data unit whose labels are all named is covered. A data unit too many costs a listing.
+        """
+        if self.project_hash is None:
+            return ()
+        covered = bool(self.label_hashes) and len(self.data_hashes) == 1 and not self.unnamed and not self.odd
+        about = (self.event_uid, self.event_type)
+        return (
+            *(LabelChange(self.project_hash, label, None, *about) for label in self.label_hashes),
+            *(LabelChange(self.project_hash, None, unit, *about) for unit in self.data_hashes if not covered),
+        )
 
 
 def is_http(event: Mapping[str, Any]) -> bool:
@@ -48,7 +77,7 @@ def read_request(event: Mapping[str, Any], webhook_path: str) -> WebhookRequest:
     """Return the webhook request in an HTTP event.
 
     Any path that ends with `webhook_path` will do: a stage may stand before it. Raises RefusedRequestError: 404 and 405
-    for what is not a POST to it, 413 before decoding, 415, 400.
+    for what is not a POST to it, 413 before decoding, 400.
     """
     method = event["requestContext"]["http"].get("method")
     path = event.get("rawPath")
@@ -59,18 +88,29 @@ def read_request(event: Mapping[str, Any], webhook_path: str) -> WebhookRequest:
         raise RefusedRequestError(404, "path", "there is nothing at this path", "path")
     given = event.get("headers")
     headers = {str(name).lower(): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
-    body = _read_body(event)
-    content_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    return WebhookRequest(headers, _read_body(event), _read_token(event.get("rawQueryString")))
+
+
+def require_json(request: WebhookRequest) -> None:
+    """Return if the request's content type is JSON's; RefusedRequestError(415) if not."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type != "application/json":
         raise RefusedRequestError(415, "content_type", "the content type must be application/json", "content-type")
-    return WebhookRequest(headers, body, _read_token(event.get("rawQueryString")))
 
 
-def parse_webhook(body: bytes, event_types: frozenset[str]) -> Webhook:
+def shows_identity(event: Mapping[str, Any]) -> bool:
+    """Return whether an HTTP event has a signature or a URL token, right or wrong: a stranger's request has neither."""
+    given = event.get("headers")
+    names = {str(name).lower() for name in given} if isinstance(given, dict) else set()
+    return SIGNATURE_HEADER in names or _read_token(event.get("rawQueryString")) is not None
+
+
+def parse_webhook(body: bytes) -> Webhook:
     """Return what an authenticated webhook's body says.
 
-    Project and hashes are read from events of `event_types` only; of any other, known or not, just the type. Lists and
-    strings, plural and singular names are accepted. Raises RefusedRequestError(400) that names the wrong field.
+    Lists and strings, plural and singular names are accepted. What decides nothing is brought into form: a uid that is
+    no text, an element that is no hash. Raises RefusedRequestError(400), which names the field, for what cannot be
+    understood at all: no JSON object, another version, an event type that is no text.
     """
     envelope = _object(_loads(body), "body")
     version = envelope.get("version")
@@ -78,30 +118,49 @@ def parse_webhook(body: bytes, event_types: frozenset[str]) -> Webhook:
         raise RefusedRequestError(
             400, "version", f"only version {WEBHOOK_VERSION} of the webhook is understood", "version"
         )
-    event_type = normalised_event_type(_name(envelope.get("event_type"), "event_type"))
-    if event_type not in event_types:
-        return Webhook(event_type, ())
-    event_uid = _name(envelope.get("uid", ""), "uid")
-    payload = _object(envelope.get("payload"), "payload")
-    project_hash = payload.get("project_hash")
-    if not is_hash(project_hash):
+    event_type = envelope.get("event_type")
+    if not isinstance(event_type, str) or len(event_type) > _MAX_NAME or not event_type.isprintable():
+        raise _wrong("event_type", f"is not text of at most {_MAX_NAME} printable characters")
+    return _read(envelope)
+
+
+def require_labels(webhook: Webhook) -> None:
+    """Return if the webhook names something to export; RefusedRequestError(400), which names the field, if not."""
+    payload = _object(webhook.payload, "payload")
+    if webhook.project_hash is None:
         raise _wrong("payload.project_hash", "is missing or not a hash")
-    labels = list(_hashes(payload, "label_hashes", "label_hash"))
-    data = list(_hashes(payload, "data_hashes", "data_hash"))
-    if not labels and not data:
-        raise _wrong("payload.label_hashes", "names no label, and payload.data_hashes no data unit")
-    # Some labels have no hash in the webhook (null, or fewer than data units): those are found by their data unit.
-    named = dict.fromkeys(label for label in labels if label is not None)
-    complete = None not in labels and len(named) >= len(set(data))
-    unnamed = [] if complete else dict.fromkeys(unit for unit in data if unit is not None)
-    if not named and not unnamed:
-        raise _wrong("payload.label_hashes", "names no label, and payload.data_hashes no data unit")
+    if webhook.changes:
+        return
+    given = [name for name in (*_LABELS, *_DATA) if payload.get(name) not in (None, "", [], [None])]
+    if given:
+        raise _wrong(f"payload.{given[0]}", "holds nothing that is a hash")
+    raise _wrong("payload.label_hashes", "names no label, and payload.data_hashes no data unit")
+
+
+def readable_parts(body: bytes) -> Webhook:
+    """Return what can be read of a body that may be anything, for the log. Never raises RefusedRequestError."""
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        envelope = None
+    return _read(envelope if isinstance(envelope, dict) else {})
+
+
+def _read(envelope: Mapping[str, Any]) -> Webhook:
+    payload = envelope.get("payload")
+    if not isinstance(payload, dict):
+        payload = {}
+    project_hash = payload.get("project_hash")
+    labels, data = _elements(payload, _LABELS), _elements(payload, _DATA)
     return Webhook(
-        event_type,
-        (
-            *(LabelChange(project_hash, label, None, event_uid, event_type) for label in named),
-            *(LabelChange(project_hash, None, unit, event_uid, event_type) for unit in unnamed),
-        ),
+        _short(envelope.get("uid")),
+        normalised_event_type(_short(envelope.get("event_type"))),
+        project_hash if is_hash(project_hash) else None,
+        tuple(dict.fromkeys(item for item in labels if is_hash(item))),
+        tuple(dict.fromkeys(item for item in data if is_hash(item))),
+        tuple(_short(item) for item in (*labels, *data) if item is not None and not is_hash(item)),
+        unnamed=None in labels,
+        payload=envelope.get("payload"),
     )
 
 
@@ -144,20 +203,22 @@ def _object(value: object, field_name: str) -> dict[str, Any]:
     return value
 
 
-def _name(value: object, field_name: str) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_NAME or not (value == "" or value.isprintable()):
-        raise _wrong(field_name, f"is not text of at most {_MAX_NAME} printable characters")
-    return value
+def _short(value: object) -> str:
+    """Return a value as a short printable text: empty for null, the type's name for a list or an object."""
+    text = "" if value is None else type(value).__name__ if isinstance(value, (list, dict)) else str(value)
+    return "".join(character for character in text[:_MAX_NAME] if character.isprintable())
 
 
-def _hashes(payload: Mapping[str, Any], *names: str) -> Iterator[str | None]:
-    """Yield the hashes under any of `names`; None for a null in a list."""
+def _elements(payload: Mapping[str, Any], names: tuple[str, ...]) -> list[object]:
+    """Return the elements under any of `names`. An empty text counts as null, and null that is no list as nothing."""
+    found: list[object] = []
     for name in names:
         value = payload.get(name)
-        for item in value if isinstance(value, list) else [value] if value is not None else []:
-            if item is not None and not is_hash(item):
-                raise _wrong(f"payload.{name}", "holds something that is not a hash")
-            yield item
+        if isinstance(value, list):
+            found += [None if item == "" else item for item in value]
+        elif value is not None and value != "":
+            found.append(value)
+    return found
 
 
 def _wrong(field_name: str, problem: str) -> RefusedRequestError:

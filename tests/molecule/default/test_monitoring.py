@@ -150,13 +150,13 @@ def test_the_handlers_alarms_watch_what_the_handler_writes(
     cloudwatch: Any, deployment: Deployment, stack: LocalStack
 ) -> None:
     """The dimensions of a metric are part of its name: one more or fewer, and an alarm waits for ever."""
-    unsigned = {"Content-Type": "application/json"}
-    assert stack.request(deployment.webhook_url, "POST", b"{}", **unsigned)[0] == 401
+    forged = {"Content-Type": "application/json", "X-Encord-Signature": "0" * 64, "X-Encord-Timestamp": "0"}
+    assert stack.request(deployment.webhook_url, "POST", b"{}", **forged)[0] == 401
 
     sets = eventually(
         lambda: dimensions_written(deployment, "Refused"), "a line of the handler that counts a refused webhook"
     )
-    for name in ("refused", "failed", "unavailable"):
+    for name in ("refused", "refused-authenticated", "unknown-event", "odd-elements", "failed", "unavailable"):
         assert watched(alarm_of(cloudwatch, name)) in sets
 
 

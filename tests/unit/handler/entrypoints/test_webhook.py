@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from label_export import retry
 from label_export.core.errors import RefusedRequestError
 from label_export.core.messages import decode, encode
+from label_export.entrypoints.webhook import HASHES_IN_A_LINE
 from label_export.entrypoints.webhook_authentication import WebhookSecrets, authenticate
-from label_export.entrypoints.webhook_request import MAX_BODY_BYTES, parse_webhook
+from label_export.entrypoints.webhook_request import MAX_BODY_BYTES, parse_webhook, readable_parts
 
 LABEL, OTHER = str(uuid.UUID(int=11)), str(uuid.UUID(int=12))
-DATA = str(uuid.UUID(int=21))
-EVENT_TYPES = frozenset({"task_submitted_event", "task_completed_event"})
+DATA, OTHER_DATA = str(uuid.UUID(int=21)), str(uuid.UUID(int=22))
 
 
 def status_of(answer: dict[str, Any]) -> tuple[int, Any]:
@@ -43,6 +43,14 @@ def status_of(answer: dict[str, Any]) -> tuple[int, Any]:
         ({"label_hash": LABEL}, [("label_hash", LABEL)]),
         ({"label_hash": [LABEL], "data_hash": DATA}, [("label_hash", LABEL)]),
         ({"label_hashes": [LABEL], "data_hashes": [DATA]}, [("label_hash", LABEL)]),
+        ({"label_hash": "", "data_hash": DATA}, [("data_hash", DATA)]),
+        ({"label_hashes": [LABEL, None], "data_hashes": [DATA]}, [("label_hash", LABEL), ("data_hash", DATA)]),
+        ({"label_hashes": [LABEL, OTHER], "data_hashes": [DATA]}, [("label_hash", LABEL), ("label_hash", OTHER)]),
+        # Two branches of one data unit, and a second one: the numbers are equal, and OTHER_DATA is not covered.
+        (
+            {"label_hashes": [LABEL, OTHER], "data_hashes": [DATA, OTHER_DATA]},
+            [("label_hash", LABEL), ("label_hash", OTHER), ("data_hash", DATA), ("data_hash", OTHER_DATA)],
+        ),
         ({"data_hashes": [DATA]}, [("data_hash", DATA)]),
         ({"data_hashes": DATA, "label_hashes": None}, [("data_hash", DATA)]),
         ({"data_hashes": [DATA], "label_hashes": [None]}, [("data_hash", DATA)]),
@@ -64,9 +72,7 @@ def test_each_label_becomes_one_message(
 
 
 def test_the_message_is_read_back_as_it_was_written() -> None:
-    changes = parse_webhook(
-        json.dumps(webhook(label_hashes=[LABEL], data_hashes=[DATA, OTHER])).encode(), EVENT_TYPES
-    ).changes
+    changes = parse_webhook(json.dumps(webhook(label_hashes=[LABEL], data_hashes=[DATA, OTHER])).encode()).changes
     assert [decode(encode(change)) for change in changes] == list(changes)
 
 
@@ -93,10 +99,125 @@ def test_unknown_and_unwanted_events_are_acknowledged_and_counted(deployment: De
     deployment.set(LABEL_EXPORT_EVENT_TYPES='["task_completed_event"]')
     strange = webhook("agent_stage_work_available_event") | {"payload": "of another shape"}
     assert status_of(deployment.post(strange)) == (202, {"accepted": 0})
-    assert output().metric("Ignored", "unknown_event") == 1
+    written = output()
+    assert (written.metric("Ignored", "no_labels"), written.metric("UnknownEventType")) == (1, None)
+    for event_type in ("label_changed_event", "", "task_renamed_event"):
+        named = {"label_hash": LABEL} if not event_type.startswith("task_") else {}
+        assert status_of(deployment.post(webhook(event_type, **named))) == (202, {"accepted": 0})
+        written = output()
+        assert (written.metric("Ignored", "unknown_event"), written.metric("UnknownEventType")) == (1, 1)
     assert status_of(deployment.post(webhook("task_submitted_event", label_hash=LABEL))) == (202, {"accepted": 0})
-    assert output().metric("Ignored", "not_selected") == 1
+    written = output()
+    assert (written.metric("Ignored", "not_selected"), written.metric("UnknownEventType")) == (1, None)
     assert deployment.aws.messages == []
+
+
+@pytest.mark.parametrize("event_type", ["task_complete_event", "task_approved_event"])
+def test_a_renamed_event_about_a_task_is_exported_and_raises_an_alarm(
+    deployment: Deployment, output: Any, event_type: str
+) -> None:
+    assert status_of(deployment.post(webhook(event_type, label_hash=LABEL))) == (202, {"accepted": 1})
+    assert [message["label_hash"] for message in deployment.aws.messages] == [LABEL]
+    assert output().metric("UnknownEventType") == 1
+
+
+@pytest.mark.parametrize("uid", [None, 7, 1.5, True, "x" * 200, "a\nb", ["x"], {"a": 1}, "\ud800"])
+def test_a_uid_of_any_kind_decides_nothing(deployment: Deployment, uid: Any) -> None:
+    assert status_of(deployment.post(webhook(label_hash=LABEL) | {"uid": uid})) == (202, {"accepted": 1})
+    (sent,) = deployment.aws.messages
+    assert decode(json.dumps(sent)).event_uid.isprintable()
+    assert len(sent["event_uid"]) <= 128
+
+
+def test_one_odd_element_beside_good_ones_is_dropped_counted_and_named(deployment: Deployment, output: Any) -> None:
+    labels = [str(uuid.UUID(int=number)) for number in range(1, 10)]
+    odd = ["a:b", 7, ["x"], "x" * 65]
+    assert status_of(deployment.post(webhook(label_hashes=[*labels, *odd])))[0] == 202
+    assert [message["label_hash"] for message in deployment.aws.messages] == labels
+    written = output()
+    assert written.metric("OddElements") == 4
+    (line,) = written.logged("webhook_odd_elements")
+    assert (line["project_hash"], line["elements"]) == (PROJECT, ["a:b", "7", "list", "x" * 65])
+
+
+def test_an_odd_label_may_be_one_of_its_data_unit(deployment: Deployment) -> None:
+    assert deployment.post(webhook(label_hashes=[LABEL, "a:b"], data_hashes=[DATA]))["statusCode"] == 202
+    assert [message.get("data_hash") for message in deployment.aws.messages] == [None, DATA]
+
+
+def test_a_thousand_tasks_in_one_webhook(deployment: Deployment) -> None:
+    labels, data = ([str(uuid.UUID(int=base + number)) for number in range(1000)] for base in (10_000, 20_000))
+    assert status_of(deployment.post(webhook(label_hashes=labels, data_hashes=data))) == (202, {"accepted": 2000})
+
+
+# What is not queued is in the log
+
+
+def not_queued(output: Any) -> list[tuple[str, str, list[str], list[str]]]:
+    lines = output().logged("labels_not_queued")
+    assert all(line["project_hash"] == PROJECT for line in lines)
+    return [(line["outcome"], line["reason"], line["label_hashes"], line["data_hashes"]) for line in lines]
+
+
+def test_what_an_authentic_webhook_named_is_logged_with_every_outcome_but_queued(
+    deployment: Deployment, output: Any
+) -> None:
+    deployment.set(LABEL_EXPORT_LOG_LEVEL="ERROR", LABEL_EXPORT_EVENT_TYPES='["task_completed_event"]')
+    named = {"label_hashes": [LABEL, OTHER], "data_hashes": [DATA]}
+    deployment.post(webhook(**named))
+    assert not_queued(output) == [], "it was queued"
+    hashes = ([LABEL, OTHER], [DATA])
+    cases: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+        ("refused", "version", webhook(**named) | {"version": 2}, {}),
+        ("refused", "malformed", webhook(**named) | {"event_type": 7}, {}),
+        ("refused", "content_type", webhook(**named), {"headers": {"content-type": "text/plain"}}),
+        ("ignored", "not_selected", webhook("task_submitted_event", **named), {}),
+        ("ignored", "unknown_event", webhook("label_changed_event", **named), {}),
+        ("ignored", "no_labels", webhook("digest_event", **named), {}),
+    ]
+    for outcome, reason, body, changes in cases:
+        deployment.post(body, **changes)
+        assert not_queued(output) == [(outcome, reason, *hashes)], reason
+    deployment.aws.fail("SendMessageBatch", Fault(Answer(403, b'{"__type":"AccessDeniedException"}')))
+    deployment.post(webhook(**named))
+    assert not_queued(output) == [("unavailable", "sqs_access_denied", *hashes)]
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([OTHER]))
+    deployment.post(webhook(**named))
+    assert not_queued(output) == [("refused", "project", *hashes)]
+    deployment.post(webhook(label_hashes=["a:b"]))
+    (line,) = output().logged("labels_not_queued")
+    assert (line["reason"], line["odd_elements"]) == ("malformed", ["a:b"])
+
+
+def test_what_nobody_authenticated_named_is_not_logged(deployment: Deployment, output: Any) -> None:
+    deployment.call(signed_request(webhook(label_hash=LABEL), "wrong"))
+    assert LABEL not in output().text
+
+
+def test_many_hashes_are_logged_in_lines_of_a_bounded_length(deployment: Deployment, output: Any) -> None:
+    labels = [str(uuid.UUID(int=number)) for number in range(1, HASHES_IN_A_LINE + 3)]
+    deployment.post(webhook(label_hashes=labels) | {"version": 2})
+    first, second = not_queued(output)
+    assert first[2] + second[2] == labels
+    assert len(first[2]) == HASHES_IN_A_LINE
+
+
+def test_strangers_and_refused_authentic_webhooks_are_counted_apart(deployment: Deployment, output: Any) -> None:
+    unsigned = signed_request(webhook(label_hash=LABEL), "x")
+    del unsigned["headers"]["x-encord-signature"]
+    deployment.call(unsigned)
+    written = output()
+    assert (written.metric("RefusedUnsigned"), written.metric("Refused")) == (1, None)
+    deployment.call(signed_request(webhook(label_hash=LABEL), "wrong"))
+    deployment.post(webhook(label_hash=LABEL), rawPath="/mistyped")
+    written = output()
+    assert (written.metric("RefusedUnsigned"), written.metric("Refused")) == (None, 1)
+    assert written.metric("Refused", "path") == 1, "signed, so it is Encord's, with a mistyped URL"
+    deployment.set(LABEL_EXPORT_PROJECTS=json.dumps([OTHER]))
+    output()
+    deployment.post(webhook(label_hash=LABEL))
+    written = output()
+    assert (written.metric("RefusedAuthenticated", "project"), written.metric("Refused")) == (1, None)
 
 
 def test_allow_list_of_projects(deployment: Deployment) -> None:
@@ -136,7 +257,7 @@ def test_every_authentication_failure_gets_the_same_answer(deployment: Deploymen
     for reason, event in refusals(deployment).items():
         answers.append(deployment.call(event))
         written = output()
-        assert written.metric("Refused", reason) == 1, reason
+        assert written.metric("RefusedUnsigned" if reason == "unsigned" else "Refused", reason) == 1, reason
         assert written.logged("webhook_refused")[0]["reason"] == reason
     assert answers[0]["statusCode"] == 401
     assert json.loads(answers[0]["body"]) == {"error": "unauthorized"}
@@ -406,7 +527,7 @@ def test_malformed_requests_name_the_field(
 
 
 def test_missing_parts_of_an_event(deployment: Deployment) -> None:
-    for name, status in (("headers", 415), ("body", 400), ("rawQueryString", 400)):
+    for name, status in (("headers", 401), ("body", 400), ("rawQueryString", 400)):
         event = signed_request(b"", deployment.signing_secret)
         del event[name]
         assert deployment.call(event)["statusCode"] == status, name
@@ -429,7 +550,6 @@ def test_missing_parts_of_an_event(deployment: Deployment) -> None:
         (webhook() | {"event_type": None}, "event_type"),
         (webhook() | {"event_type": "x" * 200}, "event_type"),
         (webhook() | {"event_type": "a\nb"}, "event_type"),
-        (webhook() | {"uid": ["x"]}, "uid"),
         (webhook() | {"payload": None}, "payload"),
         (webhook() | {"payload": "text"}, "payload"),
         (webhook(project_hash=7), "payload.project_hash"),
@@ -469,8 +589,9 @@ json_like = st.recursive(
 
 @given(st.binary(max_size=300) | json_like.map(lambda value: json.dumps(value).encode()))
 def test_parsing_never_fails_in_another_way(body: bytes) -> None:
+    assert readable_parts(body).event_uid.isprintable()
     try:
-        parsed = parse_webhook(body, EVENT_TYPES)
+        parsed = parse_webhook(body)
     except RefusedRequestError as error:
         refused: RefusedRequestError | None = error
     else:
