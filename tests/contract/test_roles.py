@@ -34,6 +34,7 @@ MAKES_NOTHING = {
     "label_census",
     "backfill",
     "probe",
+    "requeued_labels",
     # The first writes files, the other makes what goes with the local stack.
     "deployer_policies",
     "local_deployer",

@@ -422,6 +422,10 @@ CASES = {
     ),
     "no time for the probe": of("verification", "verification_timeout is '0'", verification_timeout=0),
     "a probe over 15 minutes": of("verification", "verification_timeout is '901'", verification_timeout=901),
+    "no time to read": of("requeued_labels", "requeued_labels_hours is '0'", requeued_labels_hours=0),
+    "an event of none of the log's": of(
+        "requeued_labels", "requeued_labels_events ['x']", requeued_labels_events=["x"]
+    ),
     "no dead letter moved": of("dead_letters", "dead_letters_limit is '0'", dead_letters_limit=0),
     # front_door, last in a deploy but for what follows it there
     "an access log for 31 days": of("front_door", "front_door_kind is", front_door_log_retention_days=31),
