@@ -173,7 +173,6 @@ def test_keys_are_used_through_aws_services_alone(rendered: dict[str, dict[str, 
 COLLECTIONS = Path(ansible.__file__).parents[1] / "ansible_collections"
 # Actions that are named otherwise than the operation that needs them (Service Authorization Reference).
 OPERATION_OF = {
-    "lambda:GetFunctionConfiguration": "function_updated",  # a waiter
     "lambda:InvokeFunction": "invoke",
     "s3:DeleteObject": "delete_objects",
     "s3:DeleteObjectVersion": "delete_objects",

@@ -109,6 +109,9 @@ CASES = {
     ),
     "no region": of("label_export", "label_export_region is ''", label_export_region=""),
     "a region by its place": of("label_export", "label_export_region is 'Ireland'", label_export_region="Ireland"),
+    "a region of no partition": of(
+        "label_export", "label_export_region is 'us-isox-east-1'", label_export_region="us-isox-east-1"
+    ),
     "a zone for a region": of("label_export", "label_export_region is 'eu-west-1a'", label_export_region="eu-west-1a"),
     "a tag of AWS's": of("label_export", "label_export_tags is", label_export_tags={"aws:team": "a"}),
     "a tag of ours": of("label_export", "label_export_tags is", label_export_tags={"environment": "a"}),

@@ -365,8 +365,8 @@ TABLE = (
         lambda t: t.schedule("reconcile", ScheduleExpression="rate(365 days)"), SCHEDULES, shown="365 days"),
 
     row("access logs are kept for ever",
-        lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/apigateway/{t.name}"), ACCESS_LOG,
-        shown="retention"),
+        lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/vendedlogs/apigateway/{t.name}"),
+        ACCESS_LOG, shown="retention"),
     row("webhooks lead nowhere",
         lambda t: t.aws("apigatewayv2").delete_route(ApiId=t.api, RouteId=t.route()), API, shown="routes"),
     row("webhooks may take 5 s",

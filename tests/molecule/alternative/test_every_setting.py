@@ -220,7 +220,7 @@ def test_the_mapping(stack: LocalStack) -> None:
 
 def test_the_log_groups(stack: LocalStack, given: dict[str, Any]) -> None:
     groups = {group["logGroupName"]: group for group in stack.aws("logs").describe_log_groups()["logGroups"]}
-    exports, webhooks = groups[f"/aws/lambda/{NAME}-exports"], groups[f"/aws/apigateway/{NAME}-webhooks"]
+    exports, webhooks = groups[f"/aws/lambda/{NAME}-exports"], groups[f"/aws/vendedlogs/apigateway/{NAME}-webhooks"]
     assert (exports["retentionInDays"], webhooks["retentionInDays"]) == (14, 7)
     assert {exports["kmsKeyId"], webhooks["kmsKeyId"]} == {given["kms_key_arn"]}
 

@@ -98,7 +98,7 @@ def test_the_function_is_set_as_documented(deployment: Deployment, stack: LocalS
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == 5
     groups = {group["logGroupName"]: group for group in deployment.logs.describe_log_groups()["logGroups"]}
     assert groups[f"/aws/lambda/{NAME}"]["retentionInDays"] == 30
-    assert groups[f"/aws/apigateway/{NAME}"]["retentionInDays"] == 30
+    assert groups[f"/aws/vendedlogs/apigateway/{NAME}"]["retentionInDays"] == 30
 
 
 def test_the_environment_holds_references_and_no_secret(deployment: Deployment, stack: LocalStack) -> None:

@@ -14,7 +14,7 @@ from deployed_environment import NAME, Deployment, eventually, webhook_to
 from local_stack import LocalStack
 from playbook_runs import Playbook, run_playbook
 
-ACCESS_LOG = f"/aws/apigateway/{NAME}"
+ACCESS_LOG = f"/aws/vendedlogs/apigateway/{NAME}"
 # What there is of a front door, by its kind. The identifiers are those of statements of the alias's policy.
 EVERYTHING_OF: dict[str, dict[str, Any]] = {
     "http_api": {"apis": [NAME], "urls": [], "log_groups": [ACCESS_LOG], "statements": {"http-api"}},
