@@ -40,6 +40,9 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     assert announced == {
         "label_bucket",
         "export_queue",
+        "catalog_queue",
+        "catalog_execution_role",
+        "catalog_function",
         "encord_secrets",
         "execution_role",
         "image_repository",
