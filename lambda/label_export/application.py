@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from label_export.adapters.aws.client import AwsClient
 from label_export.adapters.aws.secretsmanager import Secret
 from label_export.adapters.aws.sqs import SqsQueue
 from label_export.adapters.transport import Transport
-from label_export.core.errors import UnknownEventError
+from label_export.core.errors import ExportError, UnknownEventError
 from label_export.entrypoints.queue_batch import BatchProcessor, is_queue_batch
 from label_export.entrypoints.webhook import WebhookEndpoint
 from label_export.entrypoints.webhook_authentication import WebhookSecrets
@@ -21,6 +23,7 @@ from label_export.telemetry import Telemetry
 if TYPE_CHECKING:
     from label_export.wiring import Exports
 
+WEBHOOK_SECONDS = 20.0  # an HTTP API gives up after 30, and nobody knows how long Encord waits
 SELF_CHECK = "self_check"  # the event is {"action": "self_check"}
 _WEAKER_KEY_SOURCES = {
     "environment": "everyone who may read the function's configuration can read the key",
@@ -45,8 +48,11 @@ class Application:
         self._settings = settings
         self._transport = Transport(connections_per_host=2 * settings.concurrency, environment=environment)
         self._aws = AwsClient(self._transport, environment)
-        self._signing_secrets = Secret(self._aws, settings.signing_secrets_arn)
-        self._private_key = Secret(self._aws, arn) if (arn := settings.private_key_secret_arn) else None
+        self._signing_secrets = Secret(
+            self._aws, settings.signing_secrets_arn, WebhookSecrets.from_json, self._note_stale
+        )
+        arn = settings.private_key_secret_arn
+        self._private_key = Secret(self._aws, arn, str, self._note_stale) if arn else None
         self._kept_exports: Exports | None = None
         if settings.private_key_source in _WEAKER_KEY_SOURCES:
             detail = _WEAKER_KEY_SOURCES[settings.private_key_source]
@@ -64,7 +70,7 @@ class Application:
 
         try:
             if isinstance(event, dict) and is_http(event):
-                return self._endpoint(Retry(remaining), telemetry).answer(event)
+                return self._endpoint(_webhook_retry(remaining), telemetry).answer(event)
             if isinstance(event, dict) and is_queue_batch(event):
                 return self._processor(remaining, telemetry).process(event["Records"])
             if isinstance(event, dict) and event.get("action") == SELF_CHECK:
@@ -75,17 +81,10 @@ class Application:
             telemetry.flush()
 
     def _endpoint(self, retry: Retry, telemetry: Telemetry) -> WebhookEndpoint:
-        def secrets() -> WebhookSecrets:
-            return WebhookSecrets.from_json(self._signing_secrets.text(retry))
-
-        def refreshed_secrets() -> WebhookSecrets | None:
-            changed = self._signing_secrets.refresh(retry)
-            return None if changed is None else WebhookSecrets.from_json(changed)
-
         return WebhookEndpoint(
             self._settings,
-            secrets=secrets,
-            refreshed_secrets=refreshed_secrets,
+            secrets=partial(self._signing_secrets.value, retry),
+            refreshed_secrets=partial(self._signing_secrets.refresh, retry),
             queue=SqsQueue(self._aws, self._settings.queue_url, retry),
             telemetry=telemetry,
         )
@@ -115,13 +114,27 @@ class Application:
                 self._private_key.read_ahead(retry)  # the answer is on its way while Python imports
             from label_export.wiring import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
 
-            self._kept_exports = Exports(self._settings, self._transport, self._aws, self._private_key)
+            self._kept_exports = Exports(
+                self._settings, self._transport, self._aws, self._private_key, self._note_stale
+            )
         return self._kept_exports
+
+    def _note_stale(self, error: ExportError) -> None:
+        telemetry = self._telemetry("")
+        telemetry.count("StaleSecret", error.reason)
+        telemetry.log("WARNING", "secret_stale", reason=error.reason, detail=str(error))
+        telemetry.flush()
 
     def _telemetry(self, request_id: str) -> Telemetry:
         settings = self._settings
         dimensions = {"Name": settings.name, "Environment": settings.environment}
         return Telemetry(dimensions, level=settings.log_level, request_id=request_id)
+
+
+def _webhook_retry(remaining: Callable[[], float]) -> Retry:
+    """Return tries that are bounded by time alone: a webhook that is not queued may not be sent a second time."""
+    ends = time.monotonic() + WEBHOOK_SECONDS
+    return Retry(lambda: min(remaining(), ends - time.monotonic()), attempts=None)
 
 
 def _unknown(event: object) -> str:

@@ -14,6 +14,7 @@ T = TypeVar("T")
 ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds; doubles with each try
 LONGEST_PAUSE = 5.0
+LEAST = 0.05  # seconds that a try is worth beginning for
 RESERVE = 1.0  # seconds kept for handing back what is left and answering
 
 
@@ -24,13 +25,22 @@ class Retry:
         self,
         remaining: Callable[[], float],
         *,
+        attempts: int | None = ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`remaining` gives the seconds left of the invocation, `jitter` a number from 0 to 1."""
+        """`remaining` returns the seconds that are left, `jitter` a number from 0 to 1.
+
+        `attempts` is the most tries, None for as many as there is time for.
+        """
+        self._attempts = attempts
         self._remaining = remaining
         self._sleep = sleep
         self._jitter = jitter
+
+    def at_most(self, attempts: int) -> Retry:
+        """Return the same with fewer tries."""
+        return Retry(self._remaining, attempts=attempts, sleep=self._sleep, jitter=self._jitter)
 
     def budget(self) -> float:
         """Return the seconds that work may still take; raises RetryableError("no_time") when there are none."""
@@ -54,6 +64,7 @@ class Retry:
                 ceiling = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
                 # On top of what is asked for, or all who were told the same would come back at the same moment.
                 pause = (error.retry_after or 0.0) + ceiling * self._jitter()
-                if attempt == ATTEMPTS or error.reason == "no_time" or pause >= self._remaining() - RESERVE:
+                time_for_another = self._remaining() - RESERVE - LEAST > pause
+                if attempt == self._attempts or error.reason == "no_time" or not time_for_another:
                     raise
             self._sleep(pause)

@@ -23,7 +23,8 @@ DEFAULT_KEY_FILE = "/var/task/encord_private_key"
 MAX_CONCURRENCY = 50
 MEBIBYTE = 1 << 20
 
-_BASE_MEMORY = 64 * MEBIBYTE  # what the process takes without any label row
+_BASE_MEMORY = 96 * MEBIBYTE  # what the process takes without any label row
+_GZIP_MEMORY = 16 * MEBIBYTE  # of one row that is compressed: parts on their way (adapters/aws/s3.py)
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _QUEUE_URL = re.compile(r"https?://[^\s/]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
@@ -92,12 +93,11 @@ class Settings:
     @property
     def memory_needed(self) -> int:
         """Bytes that a batch of the largest rows may take."""
-        return _BASE_MEMORY + self.memory_limit * self._rows_in_memory
+        return self.memory_limit * self.concurrency + self._memory_beside_rows
 
     @property
-    def _rows_in_memory(self) -> int:
-        """All concurrent ones, one of them parsed (about nine times it), what is compressed together as much as one."""
-        return self.concurrency + 8 + self.gzip
+    def _memory_beside_rows(self) -> int:
+        return _BASE_MEMORY + (self.concurrency * _GZIP_MEMORY if self.gzip else 0)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -139,7 +139,7 @@ class Settings:
         )
         memory = read.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 10240, 128, 10240) * MEBIBYTE  # set by Lambda
         if settings.memory_needed > memory:
-            most = (memory - _BASE_MEMORY) // settings._rows_in_memory
+            most = max(0, memory - settings._memory_beside_rows) // settings.concurrency
             problem = f"is not within the function's memory: with LABEL_EXPORT_CONCURRENCY={settings.concurrency}"
             raise _wrong("LABEL_EXPORT_MEMORY_LIMIT_BYTES", f"{problem} it can be at most {most}")
         return settings

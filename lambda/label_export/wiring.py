@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from label_export.adapters.aws.client import AwsClient
 from label_export.adapters.aws.s3 import Layout, S3Store
-from label_export.adapters.aws.secretsmanager import Secret
-from label_export.adapters.encord.private_key import KeyReader
+from label_export.adapters.aws.secretsmanager import OnStale, Secret
+from label_export.adapters.aws.sqs import SqsQueue
+from label_export.adapters.encord.private_key import KeyReader, ReadText, TextSource
 from label_export.adapters.encord.source import CurrentKey, EncordAccount, EncordSource
 from label_export.adapters.spool import Spool
 from label_export.adapters.transport import Transport
-from label_export.core.errors import PermanentError
+from label_export.core.errors import ExportError, PermanentError
 from label_export.core.export import Exporter
 from label_export.core.ports import LabelRow
 from label_export.retry import Retry
@@ -33,19 +33,20 @@ class Exports:
     """Makes an Exporter for each invocation from connections, keys and threads that are kept."""
 
     def __init__(
-        self, settings: Settings, transport: Transport, aws: AwsClient, private_key: Secret | None = None
+        self,
+        settings: Settings,
+        transport: Transport,
+        aws: AwsClient,
+        private_key: Secret[str] | None,
+        on_stale: OnStale,
     ) -> None:
-        """`private_key` is its secret, where that is being read already."""
+        """`private_key` is its secret, where it is in one. `on_stale` hears of secrets that cannot be read again."""
         self._settings = settings
         self._aws = aws
-        key = current_key(settings, aws, private_key)
+        key = current_key(settings, aws, private_key, on_stale)
         self._spool = Spool(settings.memory_limit, settings.spool_limit)
         self._account = EncordAccount(transport, settings.encord_domain, key, self._spool)
-        # All compressed bodies of a batch together take no more memory than one row: what is above goes into files.
-        self._collect_compressed = partial(
-            self._spool.collect, memory_limit=settings.memory_limit // settings.concurrency
-        )
-        self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, single_limit=settings.memory_limit)
+        self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
         self._items, self._looks = self._pools()
 
@@ -53,7 +54,7 @@ class Exports:
         """Return what exports labels, within one invocation."""
         return Exporter(
             source=EncordSource(self._account, retry, telemetry.measure),
-            store=S3Store(self._aws, self._layout, self._collect_compressed, retry, telemetry.measure),
+            store=S3Store(self._aws, self._layout, retry, telemetry.measure),
             key_template=self._settings.key_template,
             projects=self._settings.projects,
             stages=self._settings.workflow_stages,
@@ -94,11 +95,13 @@ class Uncached:
         self._aws = aws
         self._retry = retry
         self._observe = telemetry.measure
-        self._key = current_key(settings, aws)
+        arn = settings.private_key_secret_arn
+        private_key = _secret(aws, arn, _no_stale) if arn else None
+        self._key = current_key(settings, aws, private_key, _no_stale)
 
     def signing_secrets(self) -> str:
         """Return the text of the signing secrets' secret."""
-        return Secret(self._aws, self._settings.signing_secrets_arn).text(self._retry)
+        return _secret(self._aws, self._settings.signing_secrets_arn, _no_stale).value(self._retry)
 
     def private_key(self) -> object:
         """Return the private key."""
@@ -112,51 +115,52 @@ class Uncached:
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
         """Return if the bucket takes an object for `row`, without writing one."""
         layout = Layout(self._settings.bucket, self._settings.gzip, self._settings.kms_key_arn)
-        store = S3Store(self._aws, layout, self._spool().collect, self._retry, self._observe)
+        store = S3Store(self._aws, layout, self._retry, self._observe)
         store.prove_writable(self._settings.key_template.render(project_hash, row), project_hash, row)
 
     def prove_queue(self) -> None:
         """Return if the queue answers."""
-        request = {"QueueUrl": self._settings.queue_url, "AttributeNames": ["QueueArn"]}
-        self._retry(lambda timeout: self._aws.call("AmazonSQS.GetQueueAttributes", request, timeout))
+        SqsQueue(self._aws, self._settings.queue_url, self._retry).prove()
 
     def _spool(self) -> Spool:
         return Spool(self._settings.memory_limit, self._settings.spool_limit)
 
 
-def current_key(settings: Settings, aws: AwsClient, private_key: Secret | None = None) -> CurrentKey:
+def _no_stale(_: ExportError) -> None:
+    """Nothing is stale where nothing is kept."""
+
+
+def current_key(settings: Settings, aws: AwsClient, private_key: Secret[str] | None, on_stale: OnStale) -> CurrentKey:
     """Return the private key in use, from the source that is set.
 
-    `private_key` is its secret, where that is being read already.
+    `private_key` is its secret, where it is in one.
     """
-    key, refresh_key = _text_of(private_key or _secret(settings.private_key_secret_arn, aws))
-    passphrase, refresh_passphrase = _text_of(_secret(settings.passphrase_secret_arn, aws))
+    text = _text_of(private_key)
     if settings.private_key_source == "environment":
-        key = _always(settings.private_key)
+        text = TextSource(_always(settings.private_key), _always(None))
     if settings.private_key_source == "file":
-        key = _file_text(settings.private_key_file)
-    reader = KeyReader(key, passphrase, refresh_key, refresh_passphrase)
+        text = TextSource(_file_text(settings.private_key_file), _always(None))
+    arn = settings.passphrase_secret_arn
+    passphrase = _text_of(_secret(aws, arn, on_stale) if arn else None)
+    reader = KeyReader(text, passphrase, on_stale)
     return CurrentKey(reader.read, reader.refresh)
 
 
-_Read = Callable[[Retry], str | None]
+def _secret(aws: AwsClient, arn: str, on_stale: OnStale) -> Secret[str]:
+    return Secret(aws, arn, str, on_stale)
 
 
-def _secret(arn: str | None, aws: AwsClient) -> Secret | None:
-    return Secret(aws, arn) if arn else None
-
-
-def _text_of(secret: Secret | None) -> tuple[_Read, _Read]:
+def _text_of(secret: Secret[str] | None) -> TextSource:
     if secret is None:
-        return _always(None), _always(None)
-    return secret.text, secret.refresh
+        return TextSource(_always(None), _always(None))
+    return TextSource(secret.value, secret.refresh)
 
 
-def _always(text: str | None) -> _Read:
+def _always(text: str | None) -> ReadText:
     return lambda _retry: text
 
 
-def _file_text(path: str) -> _Read:
+def _file_text(path: str) -> ReadText:
     def read(_retry: Retry) -> str:
         try:
             return Path(path).read_text("utf-8", "replace")

@@ -242,7 +242,7 @@ class AwsServer(LoopbackServer):
         stored = self.objects.get(call.path)
         if stored is None:
             return Answer(404)
-        return Answer(200, b"", {"ETag": stored.etag, **stored.headers})
+        return Answer(200, b"", {"ETag": stored.etag, "Content-Length": str(len(stored.body)), **stored.headers})
 
     def _PutObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         refusal = _precondition(call, self.objects.get(call.path)) or _checksum_mismatch(call)
@@ -254,7 +254,7 @@ class AwsServer(LoopbackServer):
     def _CreateMultipartUpload(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         upload_id = f"upload/{len(self.uploads)}+="
         self.uploads[upload_id] = {"headers": call.headers, "parts": {}}
-        return Answer(body=f"<r><UploadId>{upload_id}</UploadId></r>".encode())
+        return Answer(body=_s3_result("InitiateMultipartUploadResult", UploadId=upload_id))
 
     def _UploadPart(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         refusal = _checksum_mismatch(call)
@@ -274,13 +274,14 @@ class AwsServer(LoopbackServer):
         if call.headers.get("x-amz-mp-object-size", str(size)) != str(size):
             return _s3_error(400, "InvalidRequest")
         del self.uploads[call.query["uploadId"]]
-        listed = re.findall(rb"<PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>", call.body)
-        parts = [upload["parts"][int(number)] for number, _ in listed]
-        assert [etag.decode() for _, etag in listed] == [
-            hashlib.md5(p, usedforsecurity=False).hexdigest() for p in parts
-        ]
+        listed = re.findall(rb'<PartNumber>(\d+)</PartNumber>|<ETag>"(\w+)"</ETag>', call.body)
+        parts = [upload["parts"][int(number)] for number, _ in listed if number]
+        etags = [etag.decode() for _, etag in listed if etag]
+        assert etags == [hashlib.md5(part, usedforsecurity=False).hexdigest() for part in parts]
         self._store(call.path, b"".join(parts), upload["headers"])
-        return Answer(body=b"<CompleteMultipartUploadResult/>")
+        bucket, _, key = call.path[1:].partition("/")
+        etag = self.objects[call.path].etag
+        return Answer(body=_s3_result("CompleteMultipartUploadResult", Bucket=bucket, Key=key, ETag=etag))
 
     def _AbortMultipartUpload(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         found = self.uploads.pop(call.query["uploadId"], None)
@@ -311,6 +312,11 @@ def _precondition(call: Call, stored: StoredObject | None) -> Answer | None:
 def _checksum_mismatch(call: Call) -> Answer | None:
     actual = base64.b64encode(hashlib.sha256(call.body).digest()).decode()
     return None if call.headers.get("x-amz-checksum-sha256") == actual else _s3_error(400, "BadDigest")
+
+
+def _s3_result(name: str, **members: str) -> bytes:
+    inner = "".join(f"<{member}>{value}</{member}>" for member, value in members.items())
+    return f'<{name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</{name}>'.encode()
 
 
 def _s3_error(status: int, code: str) -> Answer:

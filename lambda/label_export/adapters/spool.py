@@ -16,22 +16,21 @@ class Spool:
     """Bounds for bodies: bytes of one in memory, bytes of all in files. Safe to share between threads."""
 
     def __init__(self, memory_limit: int, spool_limit: int, directory: str | None = None) -> None:
-        self.memory_limit = memory_limit
+        self._memory_limit = memory_limit
         self._spool_limit = spool_limit
         self._directory = directory
         self._lock = threading.RLock()  # the garbage collector may give back in the thread that is just taking
         self._spooled = 0
 
-    def collect(self, chunks: Iterator[bytes], memory_limit: int | None = None) -> Buffer:
-        """Return the whole body as one buffer. `memory_limit` is the bytes of it in memory, where less than usual.
+    def collect(self, chunks: Iterator[bytes]) -> Buffer:
+        """Return the whole body as one buffer.
 
         A buffer on a file gives its space back when the last reference to it goes; the file has no name.
         Raises PermanentError("row_too_large") beyond the bounds, RetryableError("spool_busy") when others fill them.
         """
-        in_memory = self.memory_limit if memory_limit is None else memory_limit
         whole = bytearray()
         for chunk in chunks:
-            if len(whole) + len(chunk) > in_memory:
+            if len(whole) + len(chunk) > self._memory_limit:
                 return self._to_file(whole, chunk, chunks)
             whole += chunk
         return memoryview(whole)
@@ -48,7 +47,9 @@ class Spool:
                     size = self._take(size, len(piece))
                     file.write(piece)
                 file.flush()
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                mapped = mmap.mmap(
+                    file.fileno(), 0, access=mmap.ACCESS_COPY
+                )  # the reader may write to it (envelope.py)
         except BaseException as error:
             self._give_back(size)
             if isinstance(error, OSError) and error.errno is not None:

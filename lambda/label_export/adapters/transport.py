@@ -21,7 +21,6 @@ from label_export.core.ports import Buffer
 
 USER_AGENT = f"encord-label-export/{__version__}"
 CONNECT_TIMEOUT = 5.0  # seconds
-READ_TIMEOUT = 60.0  # seconds without a byte
 _CHUNK = 1 << 20
 _PIECE = 1 << 16  # what is read at once, if it is there: TLS gives at most 16 KiB
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to be told gzip's format
@@ -32,13 +31,12 @@ Collect = Callable[[Iterator[bytes]], Buffer]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `sha256` is the hex digest of `body` where it is already known."""
+    """One request."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: Buffer | None = None
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,26 @@ class Transport:
             maxsize=connections_per_host, retries=False, ssl_context=trust_store(environment), headers={}
         )
 
-    def send(self, request: Request, *, peer: str, timeout: float, collect: Collect | None = None) -> Response:
+    def send(  # noqa: PLR0913  (three time-outs)
+        self,
+        request: Request,
+        *,
+        peer: str,
+        timeout: float,
+        read_timeout: float,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        collect: Collect | None = None,
+    ) -> Response:
         """Send one request and return the whole answer, whatever its status.
 
-        `peer` names the other side in errors; `timeout` is in seconds and covers all of it, but starts anew with each
-        byte while the answer's headers come; `collect` takes the chunks of the answer's body and gives the whole
-        (default: at most 1 MiB in memory).
+        Args:
+            request: what to send.
+            peer: the other side's name in errors.
+            timeout: seconds for all of it. While the answer's headers come they start again with each byte.
+            read_timeout: seconds without a byte, so also for the first byte of the answer.
+            connect_timeout: seconds until there is a connection.
+            collect: takes the chunks of the answer's body and returns the whole (default: at most 1 MiB in memory).
+
         Raises RetryableError when the connection fails, closes early or the time is up.
         """
         deadline = self._clock() + timeout
@@ -109,7 +121,7 @@ class Transport:
                 body=cast("bytes | None", request.body),  # urllib3 sends any buffer; its types do not say so
                 redirect=False,
                 preload_content=False,
-                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=min(READ_TIMEOUT, timeout)),
+                timeout=urllib3.Timeout(connect=min(connect_timeout, timeout), read=min(read_timeout, timeout)),
             )
             try:
                 pieces = self._pieces(response, deadline, peer)

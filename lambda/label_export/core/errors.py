@@ -106,14 +106,13 @@ _AWS_RETRYABLE = {
     "InternalFailure",
     "InternalServiceError",
     "OperationAborted",
+    "OverLimit",
     "PriorRequestNotComplete",
     "RequestLimitExceeded",
     "RequestThrottled",
     "RequestTimeout",
     "ServiceUnavailable",
     "SlowDown",
-    "Throttling",
-    "ThrottlingException",
     "TooManyRequestsException",
     "XAmzContentSHA256Mismatch",
 }
@@ -152,7 +151,7 @@ def no_access(message: str) -> PermanentError:
 def aws_failure(service: str, status: int, code: str | None, retry_after: float | None = None) -> ExportError:
     """Sort a failed answer of an AWS service; `code` is the error's name in its body, None where it has no body."""
     named = f"{service} answered {code or f'HTTP {status}'}"
-    if code in _AWS_RETRYABLE or _may_pass(status):
+    if code in _AWS_RETRYABLE or "Throttl" in (code or "") or _may_pass(status):
         return RetryableError(f"{service}_unavailable", named, retry_after)
     if status == HTTPStatus.FORBIDDEN or code == "AccessDeniedException":
         return PermanentError(f"{service}_access_denied", f"{named}: check the function's role")

@@ -35,11 +35,15 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredLabel:
-    """What is known of an object in the store: its version tag and what an earlier export noted with it, if it did."""
+    """What is known of an object in the store: its version tag and what an earlier export noted with it, if it did.
+
+    `size` is in bytes, None where the object is not stored as served (compressed).
+    """
 
     etag: str
     sha256: str | None
     edited_at: datetime | None
+    size: int | None = None
 
 
 class LabelSource(Protocol):

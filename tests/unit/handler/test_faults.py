@@ -100,7 +100,9 @@ def test_retry_after_is_honoured_within_the_time_left(deployment: Deployment) ->
 
 def test_retry_after_as_a_date_is_honoured_too(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(retry.Retry.__init__, "__kwdefaults__", {"sleep": pauses.append, "jitter": lambda: 0.0})
+    monkeypatch.setattr(
+        retry.Retry.__init__, "__kwdefaults__", {"attempts": 4, "sleep": pauses.append, "jitter": lambda: 0.0}
+    )
     due = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     deployment.encord.fail("labelrow", Fault(Answer(429, b"", {"Retry-After": due})))
     assert deployment.export(deployment.row()) == []
@@ -124,7 +126,7 @@ def test_a_retry_after_beyond_the_time_left_hands_back_at_once(
 def test_a_server_that_hangs_ends_within_the_time_left(deployment: Deployment, output: Any) -> None:
     label, good = deployment.row(1), deployment.row(2)
     enough = threading.Event()
-    deployment.encord.fail("labelrow", Fault(when=lambda: enough.wait(60), cut="before"))
+    deployment.encord.fail("labelrow", *[Fault(when=lambda: enough.wait(60), cut="before")] * 4)
     deployment.set(LABEL_EXPORT_CONCURRENCY="1")
     try:
         assert deployment.export(label, good, context=Context(seconds=5.5)) == [label, good]
@@ -145,7 +147,7 @@ def test_a_server_that_trickles_ends_within_the_time_left(
     deployment.encord.fail("labelrow", Fault(Answer(200, b"x" * (3 << 20))))
     request = Request("POST", deployment.encord.url, {}, b'{"query_type":"labelrow","query_method":"GET"}')
     with pytest.raises(RetryableError, match="did not finish"):
-        transport.send(request, peer="Encord", timeout=10)
+        transport.send(request, peer="Encord", timeout=10, read_timeout=10)
 
 
 def test_an_answer_larger_than_it_can_be(deployment: Deployment) -> None:
@@ -233,7 +235,7 @@ def test_a_bad_key_fails_items_without_a_call_and_is_mended_without_a_restart(
     ("operation", "fault", "reason"),
     [
         ("GetSecretValue", Fault(Answer(400, b'{"__type":"AccessDeniedException"}')), "secretsmanager_access_denied"),
-        ("GetSecretValue", Fault(Answer(200, b'{"SecretBinary":"AAAA"}')), "secret_not_text"),
+        ("GetSecretValue", Fault(Answer(200, b'{"ARN":"a","SecretBinary":"AAAA"}')), "secret_not_text"),
         ("HeadObject", Fault(Answer(403)), "s3_access_denied"),
         ("PutObject", Fault(Answer(403, b"<Error><Code>AccessDenied</Code></Error>")), "s3_access_denied"),
         ("PutObject", Fault(Answer(400, b"<Error><Code>KMS.DisabledException</Code></Error>")), "s3_refused"),

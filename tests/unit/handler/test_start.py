@@ -14,7 +14,7 @@ from handler_deployment import Deployment, batch, message, signed_request, webho
 
 LAMBDA = Path(__file__).parents[3] / "lambda"
 LATER = {"cryptography", "msgspec", "bcrypt"}  # what only the queue's way needs
-NEVER = {"encord", "boto3", "botocore", "requests", "aws_lambda_powertools", "pydantic"}
+NEVER = {"encord", "boto3", "requests", "aws_lambda_powertools", "pydantic"}
 
 SCRIPT = """
 import json, sys

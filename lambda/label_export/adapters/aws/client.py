@@ -1,99 +1,210 @@
-"""Signed requests to AWS services, with the credentials and the region that Lambda puts into the environment."""
+"""AWS's SDK (botocore): endpoints, signatures, checksums and protocols of S3, SQS and Secrets Manager.
+
+The SDK makes and reads the requests; this function's own transport sends them, so that they share its connections,
+certificates and time-outs, and retry.py alone decides what is tried again. The SDK's event `before-send` is the place
+for that: a response that a handler returns is taken instead of sending the request.
+Why this SDK, and what it costs: docs/decisions.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+import logging
+import threading
+from collections.abc import Mapping
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
-from label_export.adapters.aws.sigv4 import Credentials, signed
+import botocore.session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from label_export import __version__
 from label_export.adapters.transport import Request, Response, Transport
-from label_export.core.errors import RetryableError, SettingsError, aws_failure
+from label_export.core.errors import ExportError, PermanentError, RetryableError, SettingsError, aws_failure
 from label_export.core.ports import Buffer
 
-# The service and the version of its JSON protocol, by the first part of an operation's target.
-_JSON_SERVICES = {"AmazonSQS": ("sqs", "1.0"), "secretsmanager": ("secretsmanager", "1.1")}
-_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,80})</Code>")
-_TYPE = re.compile(r"([A-Za-z0-9.]{1,80})$")
+# Seconds without a byte. Secrets Manager and SQS answer in milliseconds, and a webhook waits for both.
+READ_TIMEOUTS = {"secretsmanager": 5.0, "sqs": 5.0, "s3": 60.0}
+CONNECT_TIMEOUT = 3.0
+
+# At DEBUG, which a setting of Lambda can give every logger, it writes down what it sends and receives: secrets too.
+logging.getLogger("botocore").setLevel(logging.WARNING)
+
+_seconds_left: ContextVar[float] = ContextVar("seconds_left")
 
 
-def credentials_from(environment: Mapping[str, str]) -> Credentials:
-    """Return the role's credentials that the Lambda runtime gives; they do not change while the process lives."""
-    try:
-        return Credentials(
-            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], environment.get("AWS_SESSION_TOKEN")
-        )
-    except KeyError as error:
-        raise SettingsError(f"{error.args[0]} is not set: the Lambda runtime gives it") from None
+class AwsRefusalError(Exception):
+    """An AWS service answered with an error. Stays within this package: `failure` sorts it.
+
+    `code` is the error's name, None where the answer has none (an answer to HEAD has no body).
+    """
+
+    def __init__(self, service: str, status: int, code: str | None, retry_after: float | None) -> None:
+        super().__init__(service, status, code)
+        self.service = service
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+    def failure(self) -> ExportError:
+        """Return the error as the core sorts it: retryable or permanent."""
+        return aws_failure(self.service, self.status, self.code, self.retry_after)
+
+
+class Body:
+    """A request's body for the SDK: it takes files, but no memoryview. The transport sends `buffer` as it is."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self.buffer)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes."""
+        end = len(self.buffer) if size < 0 else self._position + size
+        piece = bytes(self.buffer[self._position : end])
+        self._position += len(piece)
+        return piece
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a position, as files do."""
+        self._position = offset + (0, self._position, len(self.buffer))[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
 
 
 class AwsClient:
-    """Sends signed requests; safe to share between threads."""
+    """Calls AWS; safe to share between threads. Each service's part of the SDK is loaded at its first call."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        environment: Mapping[str, str],
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._transport = transport
-        self._credentials = credentials_from(environment)
-        self._endpoint = environment.get("AWS_ENDPOINT_URL", "").rstrip("/") or None
-        self._now = now
-        self.region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
-        if not self.region:
-            raise SettingsError("AWS_REGION is not set: the Lambda runtime gives it")
+    def __init__(self, transport: Transport, environment: Mapping[str, str]) -> None:
+        """`environment` gives the region and the role's credentials, which do not change while the process lives.
 
-    @property
-    def endpoint(self) -> str | None:
-        """The endpoint that stands in for every service (AWS_ENDPOINT_URL), None on AWS itself."""
-        return self._endpoint
-
-    def service_url(self, service: str, prefix: str = "") -> str:
-        """Return the address of a service in this region, without a final slash."""
-        if self._endpoint is not None:
-            return self._endpoint
-        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
-        return f"https://{prefix}{service}.{self.region}.{suffix}"
-
-    def send(self, service: str, request: Request, timeout: float) -> Response:
-        """Sign and send one request; return its answer, whatever its status."""
-        request = signed(request, self._credentials, region=self.region, service=service, now=self._now())
-        return self._transport.send(request, peer=service, timeout=timeout)
-
-    def call(self, target: str, parameters: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Call an operation once, with AWS's JSON protocol, and return what it answers.
-
-        `target` is the operation's name for X-Amz-Target, like `AmazonSQS.SendMessageBatch`.
-
-        Raises what `aws_failure` says, and RetryableError for an answer that is not JSON.
+        Endpoints of one's own (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, ...), FIPS and dual-stack ones
+        (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT) are the SDK's to read, from the process's environment.
         """
-        service, version = _JSON_SERVICES[target.partition(".")[0]]
-        headers = {"Content-Type": f"application/x-amz-json-{version}", "X-Amz-Target": target}
-        request = Request("POST", f"{self.service_url(service)}/", headers, json.dumps(parameters).encode())
-        response = self.send(service, request, timeout)
+        self._transport = transport
+        self._region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
+        if not self._region:
+            raise SettingsError("AWS_REGION is not set: the Lambda runtime gives it")
+        self._session = botocore.session.Session()
         try:
-            answer = json.loads(bytes(response.body) or b"{}")
-        except (ValueError, RecursionError):
-            answer = None
-        if response.status != HTTPStatus.OK:
-            raise aws_failure(service, response.status, _json_code(answer), response.retry_after)
-        if not isinstance(answer, dict):
-            raise RetryableError("malformed_answer", f"{service} answered with something that is not a JSON object")
-        return answer
+            self._session.set_credentials(
+                environment["AWS_ACCESS_KEY_ID"],
+                environment["AWS_SECRET_ACCESS_KEY"],
+                environment.get("AWS_SESSION_TOKEN"),
+            )
+        except KeyError as error:
+            raise SettingsError(f"{error.args[0]} is not set: the Lambda runtime gives it") from None
+        self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
+
+    def call(self, service: str, operation: str, parameters: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Call an operation once and return what it answers.
+
+        Args:
+            service: the SDK's name of it, like `sqs`.
+            operation: the SDK's name of it, like `send_message_batch`.
+            parameters: the operation's parameters, as AWS's API reference names them.
+            timeout: seconds that the call may take.
+
+        Raises what `aws_failure` says, and as `ask`.
+        """
+        try:
+            return self.ask(service, operation, parameters, timeout)
+        except AwsRefusalError as refusal:
+            raise refusal.failure() from None
+
+    def ask(self, service: str, operation: str, parameters: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Call an operation once, like `call`, for callers to whom some refusals are answers.
+
+        Raises AwsRefusalError for an error of the service, RetryableError for an answer that cannot be read or a
+        connection that fails, PermanentError where the SDK makes no request of the parameters.
+        """
+        failure: Exception
+        token = _seconds_left.set(timeout)
+        try:
+            answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
+            return answer
+        except ClientError as error:
+            failure = _refusal(service, error.response)
+        except (ResponseParserError, AttributeError, KeyError, TypeError, ValueError):
+            # Its parsers fail in all of these ways, for example at JSON that is no object.
+            failure = RetryableError("malformed_answer", f"{service} answered with something that cannot be read")
+        except BotoCoreError as error:  # its text can hold what was to be sent
+            failure = PermanentError(f"{service}_sdk", f"the SDK cannot call {service}: {type(error).__name__}")
+        finally:
+            _seconds_left.reset(token)
+        try:
+            raise failure  # outside of `except`: without the SDK's error, which can hold what was sent
+        finally:
+            del failure  # else it, its traceback and this frame keep each other, and the row of the caller
+
+    def _client(self, service: str) -> Any:
+        with self._lock:  # making clients is not safe between threads, using them is
+            if service not in self._clients:
+                self._clients[service] = self._made(service)
+            return self._clients[service]
+
+    def _made(self, service: str) -> Any:
+        config = Config(
+            region_name=self._region,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            # Checksums are sent with everything that is stored (s3.py), and none is asked for that nobody stores.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            # TLS and the checksum protect a body; signing it too would read it a second time.
+            s3={"payload_signing_enabled": False},
+            user_agent_extra=f"encord-label-export/{__version__}",
+        )
+        client = self._session.create_client(service, config=config)
+
+        def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+            return self._send(service, request)
+
+        client.meta.events.register("before-send", send)
+        return client
+
+    def _send(self, service: str, request: AWSPreparedRequest) -> AWSResponse:
+        headers = {
+            name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            for name, value in request.headers.items()
+            if name.lower() != "expect"  # there is a time-out for a server that does not want the body
+        }
+        body = request.body.buffer if isinstance(request.body, Body) else request.body
+        response = self._transport.send(
+            Request(request.method, request.url, headers, body),
+            peer=service,
+            timeout=_seconds_left.get(),
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUTS[service],
+        )
+        return AWSResponse(request.url, response.status, HeadersDict(response.headers), _Received(response.body))
 
 
-def xml_code(body: Buffer) -> str | None:
-    """Return the error code in an XML answer of S3, None where there is none."""
-    found = _CODE.search(bytes(body[:4096]).decode("utf-8", "replace"))
-    return found[1] if found else None
+class _Received:
+    """A body that is there already, in the form in which the SDK reads one."""
+
+    def __init__(self, body: Buffer) -> None:
+        self._body = body
+
+    def stream(self, **_: object) -> list[bytes]:
+        """Return the body's chunks."""
+        return [bytes(self._body)]
 
 
-def _json_code(answer: object) -> str | None:
-    named = answer.get("__type") if isinstance(answer, dict) else None
-    found = _TYPE.search(named) if isinstance(named, str) else None
-    return found[1] if found else None
+def _refusal(service: str, response: Mapping[str, Any]) -> AwsRefusalError:
+    metadata = response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", HTTPStatus.INTERNAL_SERVER_ERROR))
+    headers = HeadersDict(metadata.get("HTTPHeaders", {}))
+    code = str(response.get("Error", {}).get("Code", ""))[:80]
+    # Where an answer has no body the SDK gives the status as the code.
+    known = code if code.replace(".", "").isalnum() and not code.isdecimal() else None
+    return AwsRefusalError(service, status, known, Response(status, headers, b"").retry_after)

@@ -11,83 +11,74 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import urlencode
+from itertools import chain
+from typing import Any
 
 from label_export import __version__
-from label_export.adapters.aws.client import AwsClient, xml_code
-from label_export.adapters.aws.sigv4 import quote_path
-from label_export.adapters.transport import Collect, Request, Response
+from label_export.adapters.aws.client import AwsClient, AwsRefusalError, Body
 from label_export.core.edit_times import parse_edit_time
-from label_export.core.errors import ExportError, RetryableError, aws_failure
+from label_export.core.errors import ExportError, RetryableError
 from label_export.core.ports import Buffer, LabelRow, StoredLabel
 from label_export.retry import Retry
 
 EXPORTED_BY = f"encord-label-export/{__version__}"
+SINGLE_LIMIT = 64 << 20  # bytes that go up in one request; a connection that breaks costs at most that
 PART_BYTES = 16 << 20
+GZIP_PART_BYTES = 5 << 20  # S3's least for all parts but the last; of a row that is compressed three may be in memory
 _SLICE = 1 << 20
-_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to be told gzip's format; it writes no time into it: the same bytes each time
-_S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's number for gzip's format; it writes no time into it: the same bytes each time
 _LOST = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}  # another write is under way, or came first
-_UPLOAD_ID = re.compile(r"<UploadId>([^<]{1,2000})</UploadId>")
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 Observe = Callable[[str, float], None]
+Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How objects are kept: in which bucket, compressed or not, under which KMS key (None: as the bucket says).
-
-    Bodies larger than `single_limit` bytes go up in parts.
-    """
+    """How objects are kept: in which bucket, compressed or not, under which KMS key (None: as the bucket says)."""
 
     bucket: str
     gzip: bool = False
     kms_key_arn: str | None = None
-    single_limit: int = 64 << 20
 
 
 class S3Store:
     """The bucket, within one invocation."""
 
-    def __init__(self, aws: AwsClient, layout: Layout, collect: Collect, retry: Retry, observe: Observe) -> None:
-        """`collect` keeps a compressed body within the bounds, `observe` takes the name of a measure and a number."""
+    def __init__(self, aws: AwsClient, layout: Layout, retry: Retry, observe: Observe) -> None:
+        """`observe` takes the name of a measure and a number."""
         self._aws = aws
         self._layout = layout
-        self._collect = collect
         self._retry = retry
         self._observe = observe
-        # A dot in the bucket's name does not fit the wildcard certificate of its host name.
-        if aws.endpoint is not None or "." in layout.bucket:
-            self._base = f"{aws.service_url('s3')}/{layout.bucket}"
-        else:
-            self._base = aws.service_url("s3", prefix=f"{layout.bucket}.")
 
     def look(self, key: str) -> StoredLabel | None:
         """Return what is stored under `key`. See ObjectStore."""
 
         def once(timeout: float) -> StoredLabel | None:
-            response = self._send(Request("HEAD", self._url(key), {}), timeout)
-            if response.status == HTTPStatus.NOT_FOUND:
-                return None
-            _require_ok(response)
-            edited_at = parse_edit_time(response.headers.get("x-amz-meta-last-edited-at"))
-            return StoredLabel(response.headers.get("ETag", ""), response.headers.get("x-amz-meta-sha256"), edited_at)
+            try:
+                return _stored(self._ask("head_object", {"Key": key}, timeout))
+            except AwsRefusalError as refusal:
+                if refusal.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise refusal.failure() from None
 
         return self._retry(once)
 
     def write(self, key: str, project_hash: str, row: LabelRow, replaces: StoredLabel | None) -> bool:
         """Store `row` only if `key` still holds `replaces`. See ObjectStore."""
-        body, digest = row.body, row.sha256
-        headers = self._object_headers(project_hash, row)
+        parameters = {"Key": key, **self._object_parameters(project_hash, row)}
+        condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces.etag}
+        parts = self._parts(row.body)
+        first = next(parts)
+        second = next(parts, None)
+        if second is not None:
+            return self._write_parts(key, chain((first, second), parts), parameters, condition)
         if self._layout.gzip:
-            body = self._collect(_compressed(body))
-            digest = hashlib.sha256(body).hexdigest()
-        condition = {"If-None-Match": "*"} if replaces is None else {"If-Match": replaces.etag}
-        if len(body) > self._layout.single_limit:
-            return self._write_parts(key, body, headers, condition)
-        headers |= condition | {"x-amz-checksum-sha256": _checksum(digest)}
-        return self._retry(partial(self._put, key, body, digest, headers))
+            parameters["Metadata"] |= {"gzip-bytes": str(len(first))}
+        digest = hashlib.sha256(first).hexdigest() if self._layout.gzip else row.sha256
+        return self._retry(partial(self._put, first, {**parameters, **condition, "ChecksumSHA256": _checksum(digest)}))
 
     def prove_writable(self, key: str, project_hash: str, row: LabelRow) -> None:
         """Return if an object could be written under `key`, without writing one; raises like `write`.
@@ -95,14 +86,35 @@ class S3Store:
         An upload that is begun and given up needs what a write needs: s3:PutObject, and the KMS key's use.
         """
         self.look(key)
-        upload_id = self._retry(partial(self._begin, key, self._object_headers(project_hash, row)))
+        upload_id = self._retry(partial(self._begin, {"Key": key, **self._object_parameters(project_hash, row)}))
         self._retry(partial(self._send_abort, key, upload_id))
 
-    def _put(self, key: str, body: Buffer, digest: str, headers: Mapping[str, str], timeout: float) -> bool:
-        response = self._send(Request("PUT", self._url(key), headers, body, digest), timeout)
-        return _written(response)
+    def _parts(self, body: Buffer) -> Iterator[Buffer]:
+        """Yield what is to be stored of `body`, in one part or in several. There is at least one."""
+        if self._layout.gzip:
+            yield from _compressed(body)
+        elif len(body) <= SINGLE_LIMIT:
+            yield body
+        else:
+            for begin in range(0, len(body), PART_BYTES):
+                yield body[begin : begin + PART_BYTES]
 
-    def _object_headers(self, project_hash: str, row: LabelRow) -> dict[str, str]:
+    def _put(self, body: Buffer, parameters: Parameters, timeout: float) -> bool:
+        return self._conditionally("put_object", {**parameters, "Body": Body(body)}, timeout) is not None
+
+    def _conditionally(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any] | None:
+        """Return the answer to a conditional write, None where it was too late (nothing left to match is that too)."""
+        try:
+            return self._ask(operation, parameters, timeout)
+        except AwsRefusalError as refusal:
+            if refusal.status in _LOST and refusal.code != "OperationAborted":
+                return None
+            # NoSuchUpload: completed by a try whose answer was lost. The next look shows it.
+            if refusal.status == HTTPStatus.NOT_FOUND and refusal.code in ("NoSuchKey", "NoSuchUpload"):
+                return None
+            raise refusal.failure() from None
+
+    def _object_parameters(self, project_hash: str, row: LabelRow) -> dict[str, Any]:
         metadata = {
             "label-hash": row.label_hash,
             "data-hash": row.data_hash,
@@ -111,25 +123,28 @@ class S3Store:
             "sha256": row.sha256,
             "exported-by": EXPORTED_BY,
         }
-        headers = {"Content-Type": "application/json"}
-        for name, value in metadata.items():
-            if value is not None and _PRINTABLE.fullmatch(value):
-                headers[f"x-amz-meta-{name}"] = value
+        parameters: dict[str, Any] = {
+            "ContentType": "application/json",
+            "Metadata": {
+                name: value for name, value in metadata.items() if value is not None and _PRINTABLE.fullmatch(value)
+            },
+        }
         if self._layout.gzip:
-            headers["Content-Encoding"] = "gzip"
+            parameters["ContentEncoding"] = "gzip"
         if self._layout.kms_key_arn is not None:
-            headers["x-amz-server-side-encryption"] = "aws:kms"
-            headers["x-amz-server-side-encryption-aws-kms-key-id"] = self._layout.kms_key_arn
-        return headers
+            parameters |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._layout.kms_key_arn}
+        return parameters
 
-    def _write_parts(self, key: str, body: Buffer, headers: Mapping[str, str], condition: Mapping[str, str]) -> bool:
-        upload_id = self._retry(partial(self._begin, key, headers))
+    def _write_parts(self, key: str, parts: Iterator[Buffer], parameters: Parameters, condition: Parameters) -> bool:
+        upload_id = self._retry(partial(self._begin, parameters))
         try:
-            parts = []
-            for number, begin in enumerate(range(0, len(body), PART_BYTES), start=1):
-                parts.append(self._retry(partial(self._part, key, upload_id, number, body[begin : begin + PART_BYTES])))
-            whole = {"x-amz-mp-object-size": str(len(body)), **condition}
-            written = self._retry(partial(self._complete, key, upload_id, "".join(parts), whole))
+            uploaded = []
+            size = 0
+            for number, part in enumerate(parts, start=1):
+                uploaded.append(self._retry(partial(self._part, key, upload_id, number, part)))
+                size += len(part)
+            whole = {"MultipartUpload": {"Parts": uploaded}, "MpuObjectSize": size, **condition}
+            written = self._retry(partial(self._complete, key, upload_id, whole))
         except BaseException:
             self._abort(key, upload_id)
             raise
@@ -137,40 +152,31 @@ class S3Store:
             self._abort(key, upload_id)
         return written
 
-    def _begin(self, key: str, headers: Mapping[str, str], timeout: float) -> str:
-        headers = {**headers, "x-amz-checksum-algorithm": "SHA256"}
-        response = self._send(Request("POST", self._url(key, uploads=""), headers), timeout)
-        _require_ok(response)
-        found = _UPLOAD_ID.search(bytes(response.body).decode("utf-8", "replace"))
-        if found is None:
+    def _begin(self, parameters: Parameters, timeout: float) -> str:
+        answer = self._refused("create_multipart_upload", {**parameters, "ChecksumAlgorithm": "SHA256"}, timeout)
+        upload_id = answer.get("UploadId")
+        if not isinstance(upload_id, str) or not upload_id:
             raise RetryableError("malformed_answer", "s3 began an upload without naming it")
-        return found[1]
+        return upload_id
 
-    def _part(self, key: str, upload_id: str, number: int, part: Buffer, timeout: float) -> str:
-        digest = hashlib.sha256(part).hexdigest()
-        checksum = _checksum(digest)
-        url = self._url(key, partNumber=str(number), uploadId=upload_id)
-        response = self._send(Request("PUT", url, {"x-amz-checksum-sha256": checksum}, part, digest), timeout)
-        _require_ok(response)
-        etag = response.headers.get("ETag", "").replace('"', "")
-        return (
-            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag>"
-            f"<ChecksumSHA256>{checksum}</ChecksumSHA256></Part>"
-        )
+    def _part(self, key: str, upload_id: str, number: int, part: Buffer, timeout: float) -> dict[str, Any]:
+        checksum = _checksum(hashlib.sha256(part).hexdigest())
+        named = {"Key": key, "UploadId": upload_id, "PartNumber": number}
+        answer = self._refused("upload_part", {**named, "Body": Body(part), "ChecksumSHA256": checksum}, timeout)
+        return {"PartNumber": number, "ETag": answer.get("ETag", ""), "ChecksumSHA256": checksum}
 
-    def _complete(self, key: str, upload_id: str, parts: str, whole: Mapping[str, str], timeout: float) -> bool:
-        """Make the object appear, if all parts are there (`whole` holds their size) and the condition in it holds."""
-        document = f'<CompleteMultipartUpload xmlns="{_S3_NAMESPACE}">{parts}</CompleteMultipartUpload>'
-        headers = {"Content-Type": "application/xml", **whole}
-        response = self._send(Request("POST", self._url(key, uploadId=upload_id), headers, document.encode()), timeout)
-        code = xml_code(response.body)
-        if (
-            response.status == HTTPStatus.NOT_FOUND and code == "NoSuchUpload"
-        ):  # completed by a try whose answer was lost: look again
+    def _complete(self, key: str, upload_id: str, whole: Parameters, timeout: float) -> bool:
+        """Make the object appear, if all parts are there and the condition in `whole` holds.
+
+        S3 can fail after it began to answer with 200, so only its own word that the object is there is a success.
+        """
+        named = {"Key": key, "UploadId": upload_id}
+        answer = self._conditionally("complete_multipart_upload", {**named, **whole}, timeout)
+        if answer is None:
             return False
-        if response.status == HTTPStatus.OK and code is not None:  # S3 can fail after it began to answer
-            raise aws_failure("s3", HTTPStatus.INTERNAL_SERVER_ERROR, code)
-        return _written(response)
+        if answer.get("Key") != key or not answer.get("Bucket") or not answer.get("ETag"):
+            raise RetryableError("malformed_answer", "s3 did not say that the upload is complete")
+        return True
 
     def _abort(self, key: str, upload_id: str) -> None:
         """Free the parts; where that fails the bucket's lifecycle rule for broken uploads does it later."""
@@ -180,40 +186,55 @@ class S3Store:
             self._observe("AbortFailed", 1)
 
     def _send_abort(self, key: str, upload_id: str, timeout: float) -> None:
-        response = self._send(Request("DELETE", self._url(key, uploadId=upload_id), {}), timeout)
-        if response.status != HTTPStatus.NOT_FOUND:
-            _require_ok(response)
+        try:
+            self._ask("abort_multipart_upload", {"Key": key, "UploadId": upload_id}, timeout)
+        except AwsRefusalError as refusal:
+            if refusal.status != HTTPStatus.NOT_FOUND:
+                raise refusal.failure() from None
 
-    def _send(self, request: Request, timeout: float) -> Response:
+    def _refused(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any]:
+        """Call an operation of which every refusal is a failure."""
+        try:
+            return self._ask(operation, parameters, timeout)
+        except AwsRefusalError as refusal:
+            raise refusal.failure() from None
+
+    def _ask(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any]:
         began = time.monotonic()
-        response = self._aws.send("s3", request, timeout)
-        self._observe("S3Milliseconds", (time.monotonic() - began) * 1000)
-        return response
-
-    def _url(self, key: str, **query: str) -> str:
-        return f"{self._base}/{quote_path(key)}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            return self._aws.ask("s3", operation, {"Bucket": self._layout.bucket, **parameters}, timeout)
+        finally:
+            self._observe("S3Milliseconds", (time.monotonic() - began) * 1000)
 
 
-def _written(response: Response) -> bool:
-    """Say whether a conditional write took effect; nothing left to match (404 NoSuchKey) is a lost race too."""
-    if response.status in _LOST and xml_code(response.body) != "OperationAborted":
-        return False
-    if response.status == HTTPStatus.NOT_FOUND and xml_code(response.body) == "NoSuchKey":
-        return False
-    _require_ok(response)
-    return True
+def _stored(head: Mapping[str, Any]) -> StoredLabel:
+    """Return what an answer to HEAD says of an object.
 
-
-def _require_ok(response: Response) -> None:
-    if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-        raise aws_failure("s3", response.status, xml_code(response.body), response.retry_after)
+    The hash is what an earlier export noted. Of an object that is not as long as noted it says nothing: its bytes were
+    replaced and its metadata kept. What is stored as served can be compared by the caller, who knows the row.
+    """
+    metadata = head.get("Metadata", {})
+    length = head.get("ContentLength")
+    noted = metadata.get("gzip-bytes")
+    intact = noted is None or noted == str(length)
+    return StoredLabel(
+        etag=head.get("ETag", ""),
+        sha256=metadata.get("sha256") if intact else None,
+        edited_at=parse_edit_time(metadata.get("last-edited-at")),
+        size=None if head.get("ContentEncoding") else length,
+    )
 
 
 def _compressed(body: Buffer) -> Iterator[bytes]:
+    """Yield gzip of `body` in parts of a little more than GZIP_PART_BYTES, the last one of what is left."""
     compressor = zlib.compressobj(level=6, wbits=_GZIP)
+    part = bytearray()
     for begin in range(0, len(body), _SLICE):
-        yield compressor.compress(body[begin : begin + _SLICE])
-    yield compressor.flush()
+        part += compressor.compress(body[begin : begin + _SLICE])
+        if len(part) >= GZIP_PART_BYTES:
+            yield bytes(part)
+            part.clear()
+    yield bytes(part + compressor.flush())
 
 
 def _checksum(hex_digest: str) -> str:

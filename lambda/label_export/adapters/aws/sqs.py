@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from label_export.adapters.aws.client import AwsClient
-from label_export.core.errors import RetryableError
+from label_export.core.errors import PermanentError, RetryableError
 from label_export.core.messages import LabelChange, encode
 from label_export.retry import Retry
 
 BATCH = 10  # SQS's limit for one call
+AT_A_TIME = 8  # calls; a webhook of a thousand tasks would else wait for a hundred calls, one after the other
 
 
 class SqsQueue:
@@ -26,8 +27,23 @@ class SqsQueue:
         Raises RetryableError or PermanentError when SQS did not take all of them; some may then be queued, which is
         harmless: a message is only a hint to look.
         """
-        for begin in range(0, len(changes), BATCH):
-            self._send_batch([encode(change) for change in changes[begin : begin + BATCH]])
+        bodies = [encode(change) for change in changes]
+        batches = [bodies[begin : begin + BATCH] for begin in range(0, len(bodies), BATCH)]
+        if len(batches) == 1:
+            self._send_batch(batches[0])
+            return
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (most webhooks' cold start does without it)
+
+        with ThreadPoolExecutor(min(AT_A_TIME, len(batches)), thread_name_prefix="queue") as threads:
+            for _ in threads.map(self._send_batch, batches):
+                pass
+
+    def prove(self) -> None:
+        """Return if the queue answers; raises as `send`."""
+        request = {"QueueUrl": self._queue_url, "AttributeNames": ["QueueArn"]}
+        answer = self._retry(lambda timeout: self._aws.call("sqs", "get_queue_attributes", request, timeout))
+        if "Attributes" not in answer:  # what is no JSON at all the SDK takes for an empty answer
+            raise RetryableError("malformed_answer", "sqs answered with something that is no queue's attributes")
 
     def _send_batch(self, bodies: list[str]) -> None:
         waiting = {str(number): body for number, body in enumerate(bodies)}
@@ -35,9 +51,12 @@ class SqsQueue:
         def once(timeout: float) -> None:
             entries = [{"Id": entry_id, "MessageBody": body} for entry_id, body in waiting.items()]
             request = {"QueueUrl": self._queue_url, "Entries": entries}
-            answer = self._aws.call("AmazonSQS.SendMessageBatch", request, timeout)
+            answer = self._aws.call("sqs", "send_message_batch", request, timeout)
             for taken in answer.get("Successful", []):
                 waiting.pop(taken.get("Id"), None)
+            refused = [entry for entry in answer.get("Failed", []) if entry.get("SenderFault") is True]
+            if refused:
+                raise PermanentError("sqs_refused", f"SQS refused {len(refused)} of {len(bodies)} messages")
             if waiting:
                 raise RetryableError("queue_partial", f"SQS did not take {len(waiting)} of {len(bodies)} messages")
 

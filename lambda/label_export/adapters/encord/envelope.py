@@ -1,30 +1,48 @@
 """Takes a label row out of the envelope that Encord serves it in, without changing a byte of it.
 
 The envelope is `{"status":200,"response":{…}}`; errors are `{"status":4xx,"response":["NAME"],…}`, often under HTTP
-200. msgspec walks over the whole text (so a truncated or broken answer is found), builds no objects for it, and hands
-back the row as a view on the received bytes: 44 MB cost 50 ms and no memory, where parsing costs 600 ms and 380 MB.
-What it refuses but Python's parser reads (a byte order mark, UTF-16, lone surrogates) is parsed and written again.
+200. msgspec walks over the whole text (so a truncated or broken answer is found), builds no objects for it, and returns
+the row as a view on the received bytes: 44 MB cost 50 ms and no memory, where parsing costs 600 ms and 380 MB.
+
+Some texts are no JSON to msgspec, but are to other parsers: a byte order mark, halves of surrogate pairs, NaN and
+Infinity. They are read too, with replacements of the same length in their places while msgspec looks at the text, and
+the original bytes are in their places again when the row is stored.
 """
 
 from __future__ import annotations
 
 import codecs
 import hashlib
-import json
-import threading
+import re
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import msgspec
 
 from label_export.core.edit_times import parse_edit_time
-from label_export.core.errors import PermanentError, RetryableError, TerminalError, encord_failure
+from label_export.core.errors import RetryableError, TerminalError, encord_failure
 from label_export.core.ports import Buffer, LabelRow
 
-Way = Literal["spliced", "parsed"]
+T = TypeVar("T")
 
 _SLICE = 1 << 20
-_PARSING = threading.Lock()  # one at a time: parsing is what costs memory
+_BOM = codecs.BOM_UTF8
+
+# Within strings: halves of surrogate pairs, as escapes or as the three bytes that CESU-8 has for them. Whole pairs and
+# other escapes are matched so that nothing begins in the middle of one.
+_SURROGATES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<escape>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\."
+    rb"|(?P<bytes>\xed[\xa0-\xbf][\x80-\xbf])",
+    re.DOTALL,
+)
+# Outside of strings: numbers that JSON does not have. Strings are matched so that nothing is found inside of them.
+_NUMBERS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(?P<nan>NaN)|(?P<infinity>Infinity)', re.DOTALL)
+_REPLACEMENTS = {"escape": rb"\ufffd", "bytes": b"\xef\xbf\xbd", "nan": b"100", "infinity": b"10000000"}
 
 
 class _Envelope(msgspec.Struct):
@@ -32,7 +50,9 @@ class _Envelope(msgspec.Struct):
     response: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Row(msgspec.Struct):
+class RowMembers(msgspec.Struct):
+    """The members of a label row that the export needs; the rest is not looked at."""
+
     label_hash: Any = None
     project_hash: Any = None
     data_hash: Any = None
@@ -43,27 +63,52 @@ class _Row(msgspec.Struct):
     last_edited_at: Any = None
 
 
-def open_envelope(body: Buffer, *, parse_limit: int, retry_after: float | None = None) -> tuple[Buffer, Way]:
-    """Return the JSON text of the envelope's `response`, and the way it was taken.
+class ListedRow(msgspec.Struct):
+    """The members of one row in a listing that the export needs."""
 
-    `parse_limit` is the size in bytes up to which a body may be parsed where splicing it fails (memory: about nine
-    times as much, for one at a time). Raises what `encord_failure` says for an error envelope,
-    RetryableError("malformed_answer") for anything that is not a whole envelope.
+    label_hash: Any = None
+    data_hash: Any = None
+    workflow_graph_node: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def stage(self) -> str | None:
+        """The title of the workflow stage that the row is in; None where it is in none."""
+        try:
+            title = msgspec.json.decode(self.workflow_graph_node, type=_Node).title
+        except msgspec.ValidationError:
+            return None
+        return title if isinstance(title, str) else None
+
+
+class _Node(msgspec.Struct):
+    title: Any = None
+
+
+def open_envelope(body: Buffer, kind: type[T], retry_after: float | None = None) -> tuple[Buffer, T]:
+    """Return the JSON text of the envelope's `response`, and what it holds as a `kind`.
+
+    Raises what `encord_failure` says for an error envelope, RetryableError("malformed_answer") for anything that is not
+    a whole envelope with a response of that kind.
     """
-    way: Way = "spliced"
+    view = memoryview(body)
+    if view.readonly:
+        view = memoryview(bytearray(view))
+    if view[: len(_BOM)] == _BOM:
+        view = view[len(_BOM) :]
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
-        _require_utf8(body)
-        status: object = envelope.status
-        response: Buffer = memoryview(envelope.response)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        way = "parsed"
-        status, response = _parse_and_dump(body, parse_limit)
-    if isinstance(status, bool) or not isinstance(status, int):
-        raise _malformed("it has no status")
-    if status != HTTPStatus.OK:
-        raise encord_failure(status, _name_in(response), retry_after)
-    return response, way
+        return _opened(view, kind, retry_after)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if isinstance(error, msgspec.ValidationError):
+            raise _malformed("its response is not what was asked for") from None
+    except RecursionError:
+        raise _malformed("it is nested too deeply") from None
+    try:
+        with _read_as_json(view):
+            return _opened(view, kind, retry_after)
+    except msgspec.ValidationError:
+        raise _malformed("its response is not what was asked for") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _malformed("it is not a whole JSON envelope") from None
 
 
 def error_name(body: Buffer) -> str | None:
@@ -74,41 +119,64 @@ def error_name(body: Buffer) -> str | None:
         return None
 
 
-def read_row(body: Buffer, *, project_hash: str, label_hash: str) -> LabelRow:
-    """Return the label row whose JSON text is `body`, after checking that its `label_hash` is the one asked for.
+def label_row(text: Buffer, members: RowMembers, *, project_hash: str, label_hash: str) -> LabelRow:
+    """Return the label row whose JSON text is `text`, after checking that its `label_hash` is the one asked for.
 
     Neither rows nor listings name their project, as served today: what binds a row to it is the request, which is
     signed and names it. A row that does name a project is refused where it is another.
-    Raises RetryableError("malformed_answer" or "wrong_row"), TerminalError("data_deleted").
+    Raises RetryableError("wrong_row"), TerminalError("data_deleted").
     """
-    row = _members(body)
-    if row.label_hash != label_hash:
+    if members.label_hash != label_hash:
         raise RetryableError("wrong_row", "Encord answered with another label row than was asked for")
-    if row.project_hash is not None and row.project_hash != project_hash:
+    if members.project_hash is not None and members.project_hash != project_hash:
         raise RetryableError("wrong_row", "Encord answered with a label row of another project")
-    if isinstance(row.data_type, str) and row.data_type.lower() == "deleted":
+    if isinstance(members.data_type, str) and members.data_type.lower() == "deleted":
         raise TerminalError("data_deleted", "the data unit of this label row was deleted")
     return LabelRow(
         label_hash=label_hash,
-        data_hash=_text(row.data_hash),
-        dataset_hash=_text(row.dataset_hash),
-        data_title=_text(row.data_title),
-        branch_name=_text(row.branch_name),
-        edited_at=parse_edit_time(row.last_edited_at),
-        edited_at_text=_text(row.last_edited_at),
-        body=body,
-        sha256=hashlib.sha256(body).hexdigest(),
+        data_hash=_text(members.data_hash),
+        dataset_hash=_text(members.dataset_hash),
+        data_title=_text(members.data_title),
+        branch_name=_text(members.branch_name),
+        edited_at=parse_edit_time(members.last_edited_at),
+        edited_at_text=_text(members.last_edited_at),
+        body=text,
+        sha256=hashlib.sha256(text).hexdigest(),
     )
 
 
-def _members(body: Buffer) -> _Row:
+def _opened(body: memoryview, kind: type[T], retry_after: float | None) -> tuple[Buffer, T]:
+    envelope = msgspec.json.decode(body, type=_Envelope)
+    _require_utf8(body)
+    status: object = envelope.status
+    response = memoryview(envelope.response)
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise _malformed("it has no status")
+    if status != HTTPStatus.OK:
+        raise encord_failure(status, _name_in(response), retry_after)
+    return response, msgspec.json.decode(response, type=kind)
+
+
+@contextmanager
+def _read_as_json(body: memoryview) -> Iterator[None]:
+    """Have what JSON does not know replaced while the block runs, by as many bytes."""
+    # Arrays, because there may be as many of these places as there are numbers in a row.
+    places, lengths, originals = array("Q"), array("B"), bytearray()
     try:
-        return msgspec.json.decode(body, type=_Row)
-    except (msgspec.ValidationError, RecursionError):
-        raise _malformed("its response is no label row") from None
-    except msgspec.DecodeError:  # what could not be spliced, and was parsed before
-        with _PARSING:
-            return msgspec.convert(json.loads(bytes(body)), _Row)
+        for pattern in (_SURROGATES, _NUMBERS):
+            for found in pattern.finditer(body):
+                if found.lastgroup is not None:
+                    begin, end = found.span()
+                    places.append(begin)
+                    lengths.append(end - begin)
+                    originals += body[begin:end]
+                    body[begin:end] = _REPLACEMENTS[found.lastgroup]
+        yield
+    finally:
+        at = 0
+        for begin, length in zip(places, lengths, strict=True):
+            body[begin : begin + length] = originals[at : at + length]
+            at += length
 
 
 def _name_in(response: Buffer) -> str | None:
@@ -118,19 +186,6 @@ def _name_in(response: Buffer) -> str | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     return names[0] if len(names) == 1 and names[0].isidentifier() and names[0].isupper() else None
-
-
-def _parse_and_dump(body: Buffer, parse_limit: int) -> tuple[object, bytes]:
-    if len(body) > parse_limit:
-        problem = f"an answer of {len(body)} bytes is not in a form that can be spliced, and too large to be parsed"
-        raise PermanentError("unusual_answer", f"{problem} (export_function_memory_limit_bytes)")
-    try:
-        with _PARSING:
-            envelope = json.loads(bytes(body))
-            response = json.dumps(envelope["response"], allow_nan=False, separators=(",", ":")).encode()
-    except (ValueError, RecursionError, TypeError, KeyError):
-        raise _malformed("it is not a whole JSON envelope") from None
-    return envelope.get("status"), response
 
 
 def _require_utf8(body: Buffer) -> None:

@@ -8,20 +8,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
-from label_export.core.errors import PermanentError
+from label_export.core.errors import ExportError, PermanentError
 from label_export.retry import Retry
 
 ReadText = Callable[[Retry], str | None]
-RefreshText = Callable[[Retry], str | None]
 
 _OPENSSH = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
 _ANY_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _LINE = 70
+STALE_FOR = 3600.0  # seconds that a key is used for at most after its text became one that is no key
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """`read` returns the current text, `refresh` reads it again and returns None if it is unchanged."""
+
+    read: ReadText
+    refresh: ReadText
 
 
 class EncordKey:
@@ -127,15 +137,21 @@ class KeyReader:
     """
 
     def __init__(
-        self, text: ReadText, passphrase: ReadText, refresh_text: RefreshText, refresh_passphrase: RefreshText
+        self,
+        text: TextSource,
+        passphrase: TextSource,
+        on_stale: Callable[[ExportError], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`text` and `passphrase` return the current values, the others read them again: None if unchanged."""
+        """`on_stale` is called with the reason when a text is no key, and the key from before stays in use."""
         self._text = text
         self._passphrase = passphrase
-        self._refresh_text = refresh_text
-        self._refresh_passphrase = refresh_passphrase
+        self._on_stale = on_stale
+        self._clock = clock
         self._seen: tuple[str | None, str | None] | None = None
+        self._unusable: tuple[str | None, str | None] | None = None
         self._key: EncordKey | None = None
+        self._current_at = 0.0
 
     def read(self, retry: Retry) -> EncordKey:
         """Return the key; one that cannot be used is refreshed once, in case it was just replaced."""
@@ -153,12 +169,21 @@ class KeyReader:
 
     def refresh(self, retry: Retry) -> EncordKey | None:
         """Return the key read again if it or its passphrase changed, else None."""
-        changed = [self._refresh_text(retry), self._refresh_passphrase(retry)]
+        changed = [self._text.refresh(retry), self._passphrase.refresh(retry)]
         return self._read(retry) if any(text is not None for text in changed) else None
 
     def _read(self, retry: Retry) -> EncordKey:
-        seen = (self._text(retry), self._passphrase(retry))
+        seen = (self._text.read(retry), self._passphrase.read(retry))
         if self._key is None or seen != self._seen:
-            self._key = EncordKey(seen[0] or "", seen[1])
+            try:
+                self._key = EncordKey(seen[0] or "", seen[1])
+            except PermanentError as error:
+                if self._key is None or self._clock() - self._current_at > STALE_FOR:
+                    raise
+                if seen != self._unusable:
+                    self._unusable = seen
+                    self._on_stale(error)
+                return self._key
             self._seen = seen
+        self._current_at = self._clock()
         return self._key

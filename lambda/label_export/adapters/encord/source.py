@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from label_export.adapters.encord.envelope import error_name, open_envelope, read_row
+from label_export.adapters.encord.envelope import ListedRow, RowMembers, error_name, label_row, open_envelope
 from label_export.adapters.encord.private_key import EncordKey
 from label_export.adapters.spool import Spool
 from label_export.adapters.transport import Request, Response, Transport
@@ -67,7 +67,8 @@ class CurrentKey:
                 return current
             if refused.digest != self._refused or self._clock() - self._refused_at >= REFUSED_FOR:
                 self._refused, self._refused_at = refused.digest, self._clock()
-                return self._refresh(retry)
+                other = self._refresh(retry)
+                return other if other is not None and other.digest != refused.digest else None
             return None
 
 
@@ -107,15 +108,15 @@ class EncordSource:
         query = _reading("labelrow", label_hash, payload)
 
         def read(response: Response) -> LabelRow:
-            body = self._open(response)
-            return read_row(body, project_hash=project_hash, label_hash=label_hash)
+            text, members = _opened(response, RowMembers)
+            return label_row(text, members, project_hash=project_hash, label_hash=label_hash)
 
         return self._ask(project_hash, query, read)
 
     def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
         """Return the label hashes of a data unit, all branches. See LabelSource."""
         rows = self._list(project_hash, data_hashes=[data_hash], include_all_label_branches=True)
-        found = {row.get("label_hash") for row in rows if row.get("data_hash") == data_hash}
+        found = {row.label_hash for row in rows if row.data_hash == data_hash}
         return sorted(label_hash for label_hash in found if isinstance(label_hash, str))
 
     def require_project(self, project_hash: str) -> None:
@@ -133,11 +134,10 @@ class EncordSource:
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
         """Return the title of the workflow stage that the label is in. See LabelSource."""
         rows = self._list(project_hash, label_hashes=[label_hash], include_all_label_branches=True)
-        nodes = [row.get("workflow_graph_node") for row in rows if row.get("label_hash") == label_hash]
-        if not nodes:  # a listing leaves out in silence what is gone
+        stages = [row.stage for row in rows if row.label_hash == label_hash]
+        if not stages:  # a listing leaves out in silence what is gone
             raise TerminalError("row_deleted", "Encord has no such label row (any more)")
-        title = nodes[0].get("title") if isinstance(nodes[0], dict) else None
-        return title if isinstance(title, str) else None
+        return stages[0]
 
     def stage_titles(self, project_hash: str) -> frozenset[str]:
         """Return the titles of all stages of the project's workflow; empty where it has none.
@@ -150,7 +150,7 @@ class EncordSource:
         def read(timeout: float) -> frozenset[str]:
             headers = key.rest_headers("GET", target, int(time.time()))
             request = Request("GET", self._domain + target, {"Accept": "application/json", **headers})
-            response = self._transport.send(request, peer="Encord", timeout=timeout)
+            response = self._transport.send(request, peer="Encord", timeout=timeout, read_timeout=timeout / 2)
             if response.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise no_access(f"Encord does not let us read project {project_hash} (HTTP {response.status})")
             if response.status != HTTPStatus.OK:
@@ -160,17 +160,11 @@ class EncordSource:
         key = self._key.get(self._retry)
         return self._retry(read)
 
-    def _list(self, project_hash: str, **filters: Any) -> list[dict[str, Any]]:
+    def _list(self, project_hash: str, **filters: Any) -> list[ListedRow]:
         payload = {"include_workflow_graph_node": True, "include_client_metadata": False, **filters}
         query = _reading("labelrowmetadata", None, payload)
 
-        def read(response: Response) -> list[dict[str, Any]]:
-            rows = json.loads(bytes(self._open(response)))
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise RetryableError("malformed_answer", "Encord's answer cannot be used: it is no list of label rows")
-            return rows
-
-        return self._ask(project_hash, query, read)
+        return self._ask(project_hash, query, lambda response: _opened(response, list[ListedRow])[1])
 
     def _ask(self, project_hash: str, query: bytes, read: Callable[[Response], T]) -> T:
         key = self._key.get(self._retry)
@@ -193,16 +187,22 @@ class EncordSource:
             "Authorization": key.authorization(query),
         }
         request = Request("POST", self._url, headers, query)
-        response = self._transport.send(request, peer="Encord", timeout=timeout, collect=self._spool.collect)
+        response = self._transport.send(
+            request,
+            peer="Encord",
+            timeout=timeout,
+            # A large row may take minutes until its first byte. Half of what is left leaves time for another try.
+            read_timeout=timeout / 2,
+            collect=self._spool.collect,
+        )
         self._observe("EncordMilliseconds", (time.monotonic() - began) * 1000)
         return response
 
-    def _open(self, response: Response) -> Buffer:
-        if response.status != HTTPStatus.OK:
-            raise encord_failure(response.status, error_name(response.body), response.retry_after)
-        row, way = open_envelope(response.body, parse_limit=self._spool.memory_limit, retry_after=response.retry_after)
-        self._observe("EnvelopeSpliced" if way == "spliced" else "EnvelopeParsed", 1)
-        return row
+
+def _opened(response: Response, kind: type[T]) -> tuple[Buffer, T]:
+    if response.status != HTTPStatus.OK:
+        raise encord_failure(response.status, error_name(response.body), response.retry_after)
+    return open_envelope(response.body, kind, response.retry_after)
 
 
 def _reading(query_type: str, uid: str | None, payload: Mapping[str, Any]) -> bytes:

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 import uuid
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +19,7 @@ from handler_servers import Answer, Fault
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from label_export import retry
+from label_export.adapters.aws.client import READ_TIMEOUTS
 from label_export.core.errors import RefusedRequestError
 from label_export.core.messages import decode, encode
 from label_export.entrypoints.webhook import HASHES_IN_A_LINE
@@ -645,7 +648,7 @@ def test_no_shape_of_an_http_event_ends_in_a_server_error(deployment: Deployment
 def test_many_labels_go_in_batches_of_ten(deployment: Deployment, output: Any) -> None:
     labels = [str(uuid.UUID(int=number)) for number in range(1, 36)]
     assert status_of(deployment.post(webhook(label_hashes=labels))) == (202, {"accepted": 35})
-    assert [message["label_hash"] for message in deployment.aws.messages] == labels
+    assert sorted(message["label_hash"] for message in deployment.aws.messages) == labels
     assert deployment.aws.count("SendMessageBatch") == 4
     assert output().metric("Enqueued") == 35
 
@@ -657,8 +660,9 @@ def test_what_the_queue_did_not_take_is_sent_again(deployment: Deployment) -> No
 
 
 def test_not_acknowledged_unless_the_queue_has_everything(deployment: Deployment, output: Any) -> None:
-    deployment.aws.refuse_entries.extend([{"1"}] * 10)
-    answer = deployment.post(webhook(label_hashes=[LABEL, OTHER]))
+    deployment.aws.refuse_entries.extend([{"1"}] * 1000)
+    event = signed_request(webhook(label_hashes=[LABEL, OTHER]), deployment.signing_secret)
+    answer = deployment.call(event, Context(seconds=2))
     assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "30")
     assert output().metric("WebhookFailed", "queue_partial") == 1
 
@@ -682,6 +686,80 @@ def test_a_queue_that_fails(deployment: Deployment, fault: Fault, tries: int, st
     deployment.aws.fail("SendMessageBatch", fault)
     assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == status
     assert deployment.aws.count("SendMessageBatch") == tries
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(503),
+        Answer(400, b'{"__type":"com.amazonaws.sqs#KmsThrottled"}'),
+        Answer(403, b'{"__type":"com.amazonaws.sqs#OverLimit"}'),
+        Answer(400, b'{"__type":"ThrottledException"}'),
+    ],
+)
+def test_a_queue_that_fails_for_a_while_is_tried_as_long_as_there_is_time(
+    deployment: Deployment, answer: Answer
+) -> None:
+    deployment.aws.fail("SendMessageBatch", *[Fault(answer)] * 6)
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
+    assert deployment.aws.count("SendMessageBatch") == 7
+
+
+def test_messages_that_sqs_calls_the_senders_fault_are_not_tried_again(deployment: Deployment) -> None:
+    failed = {"Id": "0", "SenderFault": True, "Code": "InvalidMessageContents"}
+    answer = json.dumps({"Successful": [], "Failed": [failed]}).encode()
+    deployment.aws.fail("SendMessageBatch", Fault(Answer(200, answer)))
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 503
+    assert deployment.aws.count("SendMessageBatch") == 1
+
+
+@pytest.mark.parametrize("operation", ["SendMessageBatch", "GetSecretValue"])
+def test_a_connection_that_stays_mute_costs_a_few_seconds_of_the_webhooks_time(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    assert {READ_TIMEOUTS["sqs"], READ_TIMEOUTS["secretsmanager"]} == {5.0}
+    monkeypatch.setitem(READ_TIMEOUTS, "sqs", 0.2)
+    monkeypatch.setitem(READ_TIMEOUTS, "secretsmanager", 0.2)
+    answered = threading.Event()
+    deployment.aws.fail(operation, Fault(when=lambda: answered.wait(20), cut="before"))
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
+    answered.set()
+
+
+def test_a_webhook_ends_before_the_front_door_gives_up(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much time the function has: an HTTP API waits for 30 s."""
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(slept))
+    monkeypatch.setattr("label_export.application.time", clock)
+    defaults = {**(retry.Retry.__init__.__kwdefaults__ or {}), "sleep": slept.append}
+    monkeypatch.setattr(retry.Retry.__init__, "__kwdefaults__", defaults)
+    deployment.aws.fail("SendMessageBatch", *[Fault(Answer(503))] * 1000)
+    assert (
+        deployment.call(signed_request(webhook(label_hash=LABEL), deployment.signing_secret), Context(seconds=600))[
+            "statusCode"
+        ]
+        == 503
+    )
+    assert 10 < sum(slept) < 20
+
+
+@pytest.mark.parametrize("problem", ["down", "malformed"])
+def test_webhooks_are_taken_while_the_secret_cannot_be_read_or_is_none(
+    deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.KEPT_FOR", -1.0)
+    monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
+    if problem == "down":
+        deployment.aws.fail("GetSecretValue", *[Fault(Answer(503))] * 2)
+    else:
+        deployment.aws.secrets[SIGNING_ARN] = '{"signing_secrets": ["half'
+    output()
+    for _ in range(2):
+        assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
+    written = output()
+    assert written.metric("StaleSecret") == 1
+    assert [line["level"] for line in written.logged("secret_stale")] == ["WARNING"] * 2
 
 
 def test_secrets_manager_that_fails(deployment: Deployment) -> None:
