@@ -33,6 +33,7 @@ from fault_proxy import (
 )
 from label_export import handler, retry
 from label_export.adapters.aws import s3 as s3_adapter
+from label_export.adapters.aws.client import READ_TIMEOUTS
 
 LOST = "webhook lost, front door down"
 DUPLICATE = "duplicate; out of order"
@@ -108,7 +109,9 @@ def test_every_row_is_proved_or_said_to_be_elsewhere() -> None:
 def be_impatient_with(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the function wait a minute for an answer, but where none will come half a second."""
     if fault.end == "blackhole":
-        monkeypatch.setattr("label_export.adapters.transport.READ_TIMEOUT", 0.5)
+        monkeypatch.setattr("label_export.adapters.encord.source.READ_SHARE", 0.01)
+        for service in READ_TIMEOUTS:
+            monkeypatch.setitem(READ_TIMEOUTS, service, 0.5)
 
 
 class Logged:
@@ -236,13 +239,16 @@ def test_what_cannot_be_right_is_refused_by_name_and_never_500(
     ],
     ids=lambda fault: fault.name,
 )
-def test_nothing_is_acknowledged_while_the_queue_is_down(system: System, fault: Fault) -> None:
+def test_nothing_is_acknowledged_while_the_queue_is_down(
+    system: System, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("label_export.application.WEBHOOK_SECONDS", 3.0)
     labels = system.labels(2)
     down = Rule(fault, "SendMessageBatch")
     system.aws.inject(down)
     answer = system.post(labels)
     assert (answer["statusCode"], "Retry-After" in answer["headers"]) == (503, True)
-    assert 1 <= down.applied <= retry.ATTEMPTS
+    assert down.applied >= 1
     assert system.waiting() == 0
     system.aws.heal()
     assert system.post(labels)["statusCode"] == 202
@@ -332,7 +338,7 @@ def test_a_retry_after_beyond_the_time_left_hands_back_without_another_call(syst
 def test_a_silent_encord_costs_no_more_than_the_time_left(
     system: System, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes what was left when it was asked: no second try, and what had not begun is not begun."""
+    """Its tries share the time that is left, and what had not begun is not begun."""
     monkeypatch.setenv("LABEL_EXPORT_CONCURRENCY", "1")
     before, *labels = system.labels(4)
     system.send(before)
@@ -346,7 +352,7 @@ def test_a_silent_encord_costs_no_more_than_the_time_left(
     monkeypatch.setattr("label_export.entrypoints.queue_batch.START_RESERVE", 1.5)
     answer = handler.handle({"Records": records}, Context(3.0))
     assert [item["itemIdentifier"] for item in answer["batchItemFailures"]] == labels
-    assert silence.applied == 1
+    assert 1 <= silence.applied <= retry.ATTEMPTS
     written = logged()
     assert written.count("label_handed_back") == 2
     assert written.reasons() == ["timeout"]
@@ -746,6 +752,7 @@ MEBIBYTE = 1 << 20
 def giant(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
     """A row of some 8 MB where 1 MiB is the bound of memory; parts of 5 MiB, S3's least."""
     monkeypatch.setenv("LABEL_EXPORT_MEMORY_LIMIT_BYTES", str(MEBIBYTE))
+    monkeypatch.setattr(s3_adapter, "SINGLE_LIMIT", MEBIBYTE)
     monkeypatch.setattr(s3_adapter, "PART_BYTES", 5 * MEBIBYTE)
     (label,) = system.labels(1, frames=1000, objects=20)
     assert len(system.served(label)) > 6 * MEBIBYTE

@@ -98,11 +98,15 @@ def test_retry_after_is_honoured_within_the_time_left(deployment: Deployment) ->
     assert time.monotonic() - began >= 1.0
 
 
+def without_pauses(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    """Have the pauses between tries noted, not slept."""
+    defaults = {"attempts": retry.ATTEMPTS, "sleep": pauses.append, "jitter": lambda: 0.0}
+    monkeypatch.setattr(retry.Retry.__init__, "__kwdefaults__", defaults)
+
+
 def test_retry_after_as_a_date_is_honoured_too(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(
-        retry.Retry.__init__, "__kwdefaults__", {"attempts": 4, "sleep": pauses.append, "jitter": lambda: 0.0}
-    )
+    without_pauses(monkeypatch, pauses)
     due = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     deployment.encord.fail("labelrow", Fault(Answer(429, b"", {"Retry-After": due})))
     assert deployment.export(deployment.row()) == []
@@ -115,7 +119,7 @@ def test_a_retry_after_beyond_the_time_left_hands_back_at_once(
     deployment: Deployment, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(retry.Retry.__init__, "__kwdefaults__", {"sleep": pauses.append, "jitter": lambda: 0.0})
+    without_pauses(monkeypatch, pauses)
     label = deployment.row()
     deployment.encord.fail("labelrow", Fault(Answer(503, b"", {"Retry-After": asked})))
     assert deployment.export(label, context=Context(seconds=8)) == [label]

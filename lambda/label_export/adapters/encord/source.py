@@ -31,6 +31,9 @@ from label_export.core.errors import (
 from label_export.core.ports import Buffer, LabelRow
 from label_export.retry import Retry
 
+# Of the time that is left, until the first byte and between two bytes. A large row may take minutes, and when no byte
+# comes there must be time for another try.
+READ_SHARE = 0.5
 REFUSED_FOR = 60.0  # seconds without calls after Encord refused the key and the secret held no other one
 
 T = TypeVar("T")
@@ -150,7 +153,7 @@ class EncordSource:
         def read(timeout: float) -> frozenset[str]:
             headers = key.rest_headers("GET", target, int(time.time()))
             request = Request("GET", self._domain + target, {"Accept": "application/json", **headers})
-            response = self._transport.send(request, peer="Encord", timeout=timeout, read_timeout=timeout / 2)
+            response = self._transport.send(request, peer="Encord", timeout=timeout, read_timeout=READ_SHARE * timeout)
             if response.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise no_access(f"Encord does not let us read project {project_hash} (HTTP {response.status})")
             if response.status != HTTPStatus.OK:
@@ -191,8 +194,7 @@ class EncordSource:
             request,
             peer="Encord",
             timeout=timeout,
-            # A large row may take minutes until its first byte. Half of what is left leaves time for another try.
-            read_timeout=timeout / 2,
+            read_timeout=READ_SHARE * timeout,
             collect=self._spool.collect,
         )
         self._observe("EncordMilliseconds", (time.monotonic() - began) * 1000)
