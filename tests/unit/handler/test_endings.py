@@ -23,6 +23,7 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 # Metrics that count no ending: an object is there, the queue has the work, or the message is delivered again.
 OTHER_METRICS = {
     "Received": "a webhook came",
+    "StaleSecret": "the value from before is used",
     "Enqueued": "the queue has it",
     "Exported": "the object is stored",
     "Unchanged": "the object is stored already",

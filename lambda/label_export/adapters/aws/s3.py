@@ -153,7 +153,7 @@ class S3Store:
         return written
 
     def _begin(self, parameters: Parameters, timeout: float) -> str:
-        answer = self._refused("create_multipart_upload", {**parameters, "ChecksumAlgorithm": "SHA256"}, timeout)
+        answer = self._call("create_multipart_upload", {**parameters, "ChecksumAlgorithm": "SHA256"}, timeout)
         upload_id = answer.get("UploadId")
         if not isinstance(upload_id, str) or not upload_id:
             raise RetryableError("malformed_answer", "s3 began an upload without naming it")
@@ -162,7 +162,7 @@ class S3Store:
     def _part(self, key: str, upload_id: str, number: int, part: Buffer, timeout: float) -> dict[str, Any]:
         checksum = _checksum(hashlib.sha256(part).hexdigest())
         named = {"Key": key, "UploadId": upload_id, "PartNumber": number}
-        answer = self._refused("upload_part", {**named, "Body": Body(part), "ChecksumSHA256": checksum}, timeout)
+        answer = self._call("upload_part", {**named, "Body": Body(part), "ChecksumSHA256": checksum}, timeout)
         return {"PartNumber": number, "ETag": answer.get("ETag", ""), "ChecksumSHA256": checksum}
 
     def _complete(self, key: str, upload_id: str, whole: Parameters, timeout: float) -> bool:
@@ -192,7 +192,7 @@ class S3Store:
             if refusal.status != HTTPStatus.NOT_FOUND:
                 raise refusal.failure() from None
 
-    def _refused(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any]:
+    def _call(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any]:
         """Call an operation of which every refusal is a failure."""
         try:
             return self._ask(operation, parameters, timeout)
