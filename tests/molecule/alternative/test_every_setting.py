@@ -247,6 +247,7 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "oldest-message": (900, 60),
         "reconcile-late": (1, 3600),
         "refused": (7, 7200),
+        "rejected": (11, 7200),
         "unavailable": (5, 600),
     }, "all but the one that is left out"
     for alarm in alarms:

@@ -27,6 +27,7 @@ ALARMS = [
     "missed-webhooks",
     "no-access",
     "endpoint",
+    "rejected",
 ]
 
 

@@ -29,6 +29,7 @@ ALARMS = [
     "oldest-message",
     "reconcile-late",
     "refused",
+    "rejected",
     "throttles",
     "unavailable",
 ]
@@ -161,9 +162,12 @@ def test_the_handlers_alarms_watch_what_the_handler_writes(
 
 
 def test_the_endpoints_alarm_watches_the_api_that_takes_the_webhooks(cloudwatch: Any, deployment: Deployment) -> None:
-    (dimension,) = alarm_of(cloudwatch, "endpoint")["Dimensions"]
-    assert dimension["Name"] == "ApiId"
-    assert f"/{dimension['Value']}/" in deployment.webhook_url
+    for name, metric in (("endpoint", "5xx"), ("rejected", "4xx")):
+        alarm = alarm_of(cloudwatch, name)
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/ApiGateway", metric)
+        (dimension,) = alarm["Dimensions"]
+        assert dimension["Name"] == "ApiId"
+        assert f"/{dimension['Value']}/" in deployment.webhook_url
 
 
 def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: LocalStack, topic_arn: str) -> None:
