@@ -109,6 +109,7 @@ CASES = {
     ),
     "no region": of("label_export", "label_export_region is ''", label_export_region=""),
     "a region by its place": of("label_export", "label_export_region is 'Ireland'", label_export_region="Ireland"),
+    "a schedule in words": of("keep_active", "keep_active_schedule is 'weekly'", keep_active_schedule="weekly"),
     "a region of no partition": of(
         "label_export", "label_export_region is 'us-isox-east-1'", label_export_region="us-isox-east-1"
     ),

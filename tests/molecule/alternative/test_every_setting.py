@@ -137,6 +137,13 @@ def test_the_catalogs_schedules(stack: LocalStack) -> None:
     assert json.loads(census["Target"]["Input"]) == {"action": "census"}
 
 
+def test_the_schedule_that_keeps_the_function_active(stack: LocalStack) -> None:
+    schedule = stack.aws("scheduler").get_schedule(Name=f"{NAME}-keep-active")
+    assert schedule["ScheduleExpression"] == "cron(0 4 ? * MON,THU *)"
+    assert schedule["Target"]["Arn"].split(":function:")[1].startswith(f"{NAME}-")
+    assert json.loads(schedule["Target"]["Input"]) == {"action": "self_check"}
+
+
 def test_the_catalogs_repository(stack: LocalStack) -> None:
     (found,) = stack.aws("ecr").describe_repositories(repositoryNames=[f"{NAME}/catalog"])["repositories"]
     assert found["imageTagMutability"] == "IMMUTABLE"
