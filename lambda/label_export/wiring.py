@@ -16,7 +16,7 @@ from label_export.adapters.aws.secretsmanager import OnStale, Secret
 from label_export.adapters.aws.sqs import SqsQueue
 from label_export.adapters.encord.private_key import KeyReader, ReadText, TextSource
 from label_export.adapters.encord.source import CurrentKey, EncordAccount, EncordSource
-from label_export.adapters.spool import Spool
+from label_export.adapters.encord.spool import Spool
 from label_export.adapters.transport import Transport
 from label_export.core.errors import ExportError, PermanentError
 from label_export.core.export import Exporter

@@ -39,7 +39,7 @@ GIANT = "exporter, 1,024 MiB"
 SOURCE, LATE_KEY, TEN_THREADS = "exporter, without bytecode", "exporter, title in the key", "exporter, concurrency 10"
 OBJECTS_A_FRAME = 10
 UNTRACKED_BYTES = 509  # of one object without a track, with its answer
-MOST_ADDED = 40e6
+MOST_ADDED = 60e6
 MEMORY = 1024  # MiB of the function, by default
 LINEAR = 1.25  # CPU for a megabyte: largest row to smallest
 
@@ -110,7 +110,7 @@ def measured(running: Services, who: Contenders, plan: Plan, added: Mapping[str,
         *batch(running, who, plan),
         *video(running, who, plan),
         giant(running, who, plan),
-        table.bound_line("added to the base image, unpacked", _megabytes(added), MOST_ADDED, "≤ 40 MB"),
+        table.bound_line("added to the base image, unpacked", _megabytes(added), MOST_ADDED, "≤ 60 MB"),
     ]
     slope, slope_lines = untracked(running, who, plan)
     goals.insert(-1, slope)
@@ -138,7 +138,7 @@ def one_label(running: Services, who: Contenders, plan: Plan) -> list[table.Line
         _trips("… against two round trips", ours.seconds, 2),
         _trips("… key with the data's title: against three", late.seconds, 3),
         table.Line("… stored already", "", ms(again.seconds)[1], ""),
-        table.ratio_line("one label, cold, from process start", ms(cold[DOC_STYLE]), ms(cold[EXPORTER]), 0.30),
+        table.ratio_line("one label, cold, from process start", ms(cold[DOC_STYLE]), ms(cold[EXPORTER]), 0.50),
         table.Line("… an image without bytecode", "", ms(cold[SOURCE])[1], _ratio(cold, SOURCE)),
         table.Line("requests (new connections), warm, one label", str(theirs.counts), str(ours.counts), ""),
         table.Line("… stored already", "", str(again.counts), ""),
@@ -218,7 +218,7 @@ def _trips(measure_text: str, seconds: float, trips: int) -> table.Line:
     nominal = trips * REQUEST_MS / 1000
     figure = f"{seconds / nominal:.2f} × {nominal * 1000:.0f} ms"
     return table.Line(
-        measure_text, "", table.milliseconds(seconds)[1], figure, table.Goal(seconds / nominal, 1.15), "≤ 1.15 ×"
+        measure_text, "", table.milliseconds(seconds)[1], figure, table.Goal(seconds / nominal, 1.2), "≤ 1.20 ×"
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 from handler_deployment import Deployment
 from handler_servers import Answer, Fault
 from label_export.adapters.aws import s3
-from label_export.adapters.spool import Spool
+from label_export.adapters.encord.spool import Spool
 from label_export.core.errors import PermanentError, RetryableError
 
 MEBIBYTE = 1 << 20

@@ -15,8 +15,7 @@ WALLS = {
     "core": {"label_export.core"},
     "entrypoints": EVERYWHERE | {"label_export.entrypoints", "label_export.settings", "label_export.telemetry"},
     "adapters/aws": EVERYWHERE | {"label_export.adapters.aws", "label_export.adapters.transport"},
-    "adapters/encord": EVERYWHERE
-    | {"label_export.adapters.encord", "label_export.adapters.transport", "label_export.adapters.spool"},
+    "adapters/encord": EVERYWHERE | {"label_export.adapters.encord", "label_export.adapters.transport"},
 }
 TOP = {
     "retry": {"label_export.core"},

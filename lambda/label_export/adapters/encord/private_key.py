@@ -141,7 +141,7 @@ class KeyReader:
         text: TextSource,
         passphrase: TextSource,
         on_stale: Callable[[ExportError], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`on_stale` is called with the reason when a text is no key, and the key from before stays in use."""
         self._text = text
@@ -175,14 +175,16 @@ class KeyReader:
     def _read(self, retry: Retry) -> EncordKey:
         seen = (self._text.read(retry), self._passphrase.read(retry))
         if self._key is None or seen != self._seen:
+            may_be_stale = self._key is not None and self._clock() - self._current_at <= STALE_FOR
+            if self._key is not None and may_be_stale and seen == self._unusable:
+                return self._key
             try:
                 self._key = EncordKey(seen[0] or "", seen[1])
             except PermanentError as error:
-                if self._key is None or self._clock() - self._current_at > STALE_FOR:
+                if self._key is None or not may_be_stale:
                     raise
-                if seen != self._unusable:
-                    self._unusable = seen
-                    self._on_stale(error)
+                self._unusable = seen
+                self._on_stale(error)
                 return self._key
             self._seen = seen
         self._current_at = self._clock()

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from label_export.adapters.encord.envelope import ListedRow, RowMembers, error_name, label_row, open_envelope
 from label_export.adapters.encord.private_key import EncordKey
-from label_export.adapters.spool import Spool
+from label_export.adapters.encord.spool import Spool
 from label_export.adapters.transport import Request, Response, Transport
 from label_export.core.errors import (
     KeyRefusedError,

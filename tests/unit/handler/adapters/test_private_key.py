@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from handler_deployment import KEY_ARN, PASSPHRASE_ARN, Deployment, openssh, public_hex
-from label_export.adapters.encord.private_key import EncordKey
+from label_export.adapters.encord.private_key import STALE_FOR, EncordKey, KeyReader, TextSource
 from label_export.core.errors import PermanentError
+from label_export.retry import Retry
 
 KEY = Ed25519PrivateKey.generate()
 TEXT = openssh(KEY)
@@ -112,3 +113,25 @@ def test_bad_keys_are_named_and_never_shown(problem: str, key: tuple[str, str | 
 
 def test_a_key_shows_nothing_of_itself() -> None:
     assert repr(EncordKey(TEXT)) == "EncordKey(...)"
+
+
+def test_a_key_stays_in_use_for_an_hour_after_its_text_became_one_that_is_none() -> None:
+    good = openssh(Ed25519PrivateKey.generate())
+    texts, now, stale = [good], [1000.0], list[str]()
+    none = TextSource(lambda _: None, lambda _: None)
+    reader = KeyReader(
+        TextSource(lambda _: texts[-1], lambda _: None),
+        none,
+        lambda error: stale.append(error.reason),
+        clock=lambda: now[0],
+    )
+    retry = Retry(lambda: 60.0)
+    key = reader.read(retry)
+    texts.append('{"half": "a JSON')
+    assert [reader.read(retry) is key for _ in range(3)] == [True] * 3
+    assert stale == ["private_key"], "once, not for each use"
+    now[0] += STALE_FOR + 1
+    with pytest.raises(PermanentError, match="no whole BEGIN and END"):
+        reader.read(retry)
+    texts.append(openssh(Ed25519PrivateKey.generate()))
+    assert reader.read(retry).digest != key.digest
