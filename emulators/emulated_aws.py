@@ -6,8 +6,8 @@ to be widened. Its alarms also look at a metric whatever its dimensions, and pub
 dashboards take no tags; a new secret's version is not what its caller named it; versions of a function that have one
 image share containers, and so an environment, and all of them are killed when the function is changed; an HTTP API
 is found by callers of its own account alone; invocations of containers fail, and lose log lines, on a slow machine
-(lambda_containers.py). Each correction below is one of those places; nothing is ever allowed here
-that AWS would refuse.
+(lambda_containers.py); the account's owner needs no secret, and whoever reaches the emulator can read its queues and
+empty it. Each correction below is one of those places; nothing is ever allowed here that AWS would refuse.
 
 Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
 a line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
@@ -347,7 +347,13 @@ def set_default_policy_version(params: dict[str, Any]) -> Any:
     return iam._xml(200, "SetDefaultPolicyVersionResponse", "", ns="iam")
 
 
+def is_exempt_from_signing(access_key: str) -> bool:
+    """Return whether a key's signature is not checked: the emulator checks none of the account's owner."""
+    return not access_key
+
+
 iam_evaluator.evaluate = decision
+iam_evaluator._is_root_key = is_exempt_from_signing
 iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
 iam_actions.extract_iam_action = action
 iam_actions.extract_resource_arn = resource
@@ -363,6 +369,21 @@ lambda_svc._invoke_rie = lambda_containers.invoking(lambda_svc._invoke_rie)
 apigateway.find_api_scope = find_api_scope
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
-from ministack.app import app  # noqa: E402 - it must find the corrected functions
+from ministack.app import app as emulator  # noqa: E402 - it must find the corrected functions
+
+# What the emulator answers to whoever asks: its queues' messages, its settings, a reset. Its health is enough.
+OWN_INTERFACE = ("/_ministack/", "/_localstack/")
+HEALTH = "/_ministack/health"
+
+
+async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    """Serve the emulator without its own interface, but for its health."""
+    path = scope.get("path", "")
+    if scope["type"] != "http" or path == HEALTH or not path.startswith(OWN_INTERFACE):
+        await emulator(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": b'{"message": "Only /_ministack/health is served."}'})
+
 
 __all__ = ["app"]

@@ -32,8 +32,10 @@ class LocalStack:
         self._owner: dict[str, str] = {}
         if account:
             self.facts["account_id"] = account
-            # In the emulator, an account's number is the access key of its owner.
-            self._owner = {"aws_access_key_id": account, "aws_secret_access_key": account}
+            # In the emulator, an account's number is the access key of its owner, with the secret of the stack's owner.
+            os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
+            owner = boto3.Session(profile_name="root").get_credentials()
+            self._owner = {"aws_access_key_id": account, "aws_secret_access_key": owner.secret_key}
         # Making a client takes longer than most calls do.
         self._clients: dict[tuple[str, str, str], Any] = {}
 
@@ -95,7 +97,9 @@ class LocalStack:
         """Call the control interface of the Encord stand-in; return the answer's body. Raises RuntimeError."""
         data = None if body is None else json.dumps(body).encode()
         url = f"{self.facts['encord_control_url']}/_stand_in/{path}"
-        status, answer = self.request(url, method, data, **{"Content-Type": "application/json"})
+        token = Path(self.facts["encord_control_token_file"]).read_text()
+        headers = {"Content-Type": "application/json", "X-Control-Token": token}
+        status, answer = self.request(url, method, data, **headers)
         if status >= 400:  # noqa: PLR2004 - HTTP's own boundary
             raise RuntimeError(f"{method} {path} of the Encord stand-in answered {status}: {answer.decode()}")
         return answer

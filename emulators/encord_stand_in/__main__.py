@@ -33,11 +33,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--webhook-secret-file", type=Path, help="signing secrets, one a line, the first signs; default: a random one"
     )
     parser.add_argument("--ca-file", type=Path, help="certificate authorities for webhooks to https URLs")
+    parser.add_argument(
+        "--control-token-file", type=Path, help="a token that clients of the control API must name; default: none"
+    )
     parser.add_argument("--log-file", type=Path, help="log there instead of to standard error")
     arguments = parser.parse_args(argv)
     if (arguments.certificate is None) != (arguments.key is None):
         parser.error("--certificate and --key go together")
-    for name in ("certificate", "key", "public_key_file", "webhook_secret_file", "ca_file"):
+    for name in ("certificate", "key", "public_key_file", "webhook_secret_file", "ca_file", "control_token_file"):
         path = getattr(arguments, name)
         if path is not None and not path.is_file():
             parser.error(f"--{name.replace('_', '-')}: no such file: {path}")
@@ -75,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"encord_stand_in ready pid={os.getpid()} {urls}", flush=True)
 
     config = uvicorn.Config(
-        StandIn(state),
+        StandIn(state, arguments.control_token_file.read_text().strip() if arguments.control_token_file else ""),
         http=protocol_class(state.counters.connection_opened),
         ws="none",
         loop="asyncio",

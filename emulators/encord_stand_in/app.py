@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,12 +14,17 @@ from encord_stand_in.control import CONTROL_PREFIX, control_app
 from encord_stand_in.exchange import Exchange
 from encord_stand_in.state import State
 
+# Names the secret that whoever started the stand-in shares with its control API's clients.
+HEADER = "X-Control-Token"
+
 
 class StandIn:
     """The entry point for requests."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, control_token: str = "") -> None:
+        """With ``control_token``, the control API answers only requests that name it, but for its health."""
         self._state = state
+        self._control_token = control_token
         self._api = Api(state)
         self._control: ASGIApp = control_app(state)
 
@@ -29,10 +35,18 @@ class StandIn:
         if scope["path"].startswith(CONTROL_PREFIX):
             if not _is_loopback(scope["client"][0]):
                 await send_answer(send, json_answer(403, {"error": "the control API answers loopback clients only"}))
+            elif not self._names_the_token(scope):
+                await send_answer(send, json_answer(403, {"error": f"the header {HEADER} lacks the control token"}))
             else:
                 await self._control(scope, receive, send)
             return
         await Exchange(self._state, self._api, scope, receive, send).run()
+
+    def _names_the_token(self, scope: Scope) -> bool:
+        if not self._control_token or scope["path"] == f"{CONTROL_PREFIX}health":
+            return True
+        named = dict(scope["headers"]).get(HEADER.lower().encode(), b"")
+        return hmac.compare_digest(named, self._control_token.encode())
 
 
 def _is_loopback(address: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from botocore.exceptions import ClientError
 from encord_harness import make_files
 from ministack_process import MiniStackProcess
@@ -271,7 +272,7 @@ def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
     refused(role.client("iam").create_user, UserName="administrator")
     refused(role.client("iam").delete_role_permissions_boundary, RoleName=DEV.role)
     refused(role.client("s3").put_object, Bucket=prod.bucket, Key="encord/a", Body=b"")
-    refused(role.client("s3").delete_object, Bucket=DEV.bucket, Key="encord/a")
+    refused(role.client("s3").delete_bucket_policy, Bucket=DEV.bucket)
     refused(role.client("secretsmanager").get_secret_value, SecretId=prod.secret)
     refused(role.client("sqs").delete_queue, QueueUrl=f"{account.ministack.url}/{ACCOUNT}/{DEV.name}")
 
@@ -348,3 +349,27 @@ def test_somebody_with_the_policies_of_two_environments_deploys_both(account: Ac
             RoleName=environment.role, PermissionsBoundary=environment.boundary_arn
         )
     refused(both.client("iam").put_role_permissions_boundary, RoleName=DEV.role, PermissionsBoundary=PROD.boundary_arn)
+
+
+# Around IAM: the local AWS itself
+
+
+@pytest.mark.parametrize(
+    "access_key", ["", "test", "111122223333"], ids=["the owner's", "the emulator's", "an account's"]
+)
+def test_the_owner_of_an_account_needs_the_secret(access_key: str, account: Account) -> None:
+    """The emulator takes each of these access keys for an account's owner."""
+    name = access_key or account.ministack.access_key
+    for secret in (name, "guessed"):
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            Caller(account.ministack, name, name, secret).client("s3").list_buckets()
+    Caller(account.ministack, name, name, account.ministack.secret_key).client("s3").list_buckets()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "reset"), ("POST", "config"), ("GET", "sqs/messages"), ("GET", "health")]
+)
+def test_the_emulators_own_interface_answers_for_its_health_alone(method: str, path: str, account: Account) -> None:
+    url = f"{account.ministack.url}/_ministack/{path}"
+    answer = requests.request(method, url, data="{}", timeout=10, verify=account.ministack.certificate)
+    assert answer.status_code == (200 if path == "health" else 403)

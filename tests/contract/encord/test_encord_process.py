@@ -150,7 +150,29 @@ def test_the_log_holds_neither_bodies_nor_keys_nor_signatures(new_stand_in: Call
     [("127.0.0.1", 200), ("127.8.9.1", 200), ("::1", 200), ("172.17.0.2", 403), ("10.0.0.1", 403), ("", 403)],
 )
 def test_the_control_api_answers_loopback_clients_only(files: Any, client: str, status: int) -> None:
-    stand_in = StandIn(State(KeyRegistry(files.public_keys), SigningSecrets(None), None))
+    answered, body = control_answer(StandIn(state_of(files)), client)
+    assert answered == status
+    assert (b"label_rows" in body) == (status == 200)
+
+
+@pytest.mark.parametrize(("token", "status"), [(b"right", 200), (b"wrong", 403), (b"", 403), (None, 403)])
+def test_the_control_api_asks_for_its_token(files: Any, token: bytes | None, status: int) -> None:
+    stand_in = StandIn(state_of(files), "right")
+    headers = [] if token is None else [(b"x-control-token", token)]
+    answered, body = control_answer(stand_in, headers=headers)
+    assert answered == status
+    assert (b"label_rows" in body) == (status == 200)
+    assert control_answer(stand_in, path="/_stand_in/health")[0] == 200
+
+
+def state_of(files: Any) -> State:
+    return State(KeyRegistry(files.public_keys), SigningSecrets(None), None)
+
+
+def control_answer(
+    stand_in: StandIn, client: str = "127.0.0.1", path: str = "/_stand_in/projects", headers: Any = ()
+) -> tuple[int, bytes]:
+    """Return status and body that the control API answers a client with this address."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -160,13 +182,12 @@ def test_the_control_api_answers_loopback_clients_only(files: Any, client: str, 
         sent.append(message)
 
     scope = {
-        "type": "http", "method": "GET", "path": "/_stand_in/projects", "raw_path": b"/_stand_in/projects",
-        "query_string": b"", "headers": [], "client": (client, 1), "server": ("127.0.0.1", 1), "scheme": "https",
-        "root_path": "", "http_version": "1.1", "state": {},
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "headers": list(headers), "client": (client, 1), "server": ("127.0.0.1", 1),
+        "scheme": "https", "root_path": "", "http_version": "1.1", "state": {},
     }  # fmt: skip
     asyncio.run(stand_in(scope, receive, send))
-    assert sent[0]["status"] == status
-    assert (b"label_rows" in sent[1]["body"]) == (status == 200)
+    return sent[0]["status"], sent[1]["body"]
 
 
 @pytest.mark.parametrize("path", ["nothing", "label-rows/00000000-0000-4000-8000-000000000000"])
