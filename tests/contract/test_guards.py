@@ -6,6 +6,7 @@ AWS is a server that knows who calls it, and counts everything else that it is a
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -141,6 +142,9 @@ def test_no_option_reaches_another_account(way: str, settings: dict[str, Any], t
     assert f"label_export_account_id is {MEANT}" in output
     assert len(Aws.identity_calls) == 1
     assert Aws.other_calls == []
+    if "playbooks/" in WAYS_ROUND_THE_ACCOUNT[way][0]:
+        (sentence,) = re.findall(r"FAILED: .*? The credentials belong to account (\d+) .* Then run it again", output)
+        assert sentence == OTHER
 
 
 @pytest.mark.parametrize(
@@ -189,8 +193,12 @@ def test_an_engine_that_does_not_answer_is_found_in_a_check_and_before_anything_
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     without = {**settings, "label_export_docker_host": f"unix://{tmp_path}/nowhere.sock"}
-    code, output = run(tmp_path, without, MEANT, "deploy.yml", "--check")
+    code, output = run(tmp_path, without, MEANT, "playbooks/deploy.yml", "--check")
     assert code != 0
+    # The run ends with one sentence and the command, without Ansible's frame around it.
+    end = output.partition("PLAY RECAP")[2].partition("FAILED: ")[2]
+    assert end.startswith("handler_image : Engine | Ensure there is an engine to build with The image has to be built")
+    assert re.search(r"Then run it again, with the same options: ansible-playbook playbooks/deploy.yml -i \S+$", end)
     assert "no container engine that builds Linux images answers at unix:///" in output
     assert "label_export_docker_host in" in output
     assert Aws.other_calls == []
