@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,9 +49,9 @@ def sizes(stand_in: Any, key_file: Path, counts: Sequence[int]) -> str:
     for count in counts:
         say(f"{count:,} rows")
         project = stand_in.control("POST", "synthetic-project", {"rows": count})["project_hash"]
-        taken = _in_a_process(
-            "catalog_size.py", str(count), stand_in.url, str(key_file), project, ca=stand_in.files.certificate
-        )
+        arguments = (str(count), stand_in.url, str(key_file), project)
+        trusted = {"REQUESTS_CA_BUNDLE": str(stand_in.files.certificate)}
+        taken = _in_a_process("catalog_size.py", *arguments, environment=trusted)
         whole = taken["listing"] + taken["comparing"] + taken["queueing"]
         slope = "" if before is None else f"{(whole / before[1]) / (count / before[0]):.2f}"
         steps = [f"{taken[name]:.1f}" for name in ("listing", "comparing", "queueing")]
@@ -68,11 +68,10 @@ def _verdict(memory: float) -> str:
     return "met" if memory <= MOST_MEMORY else "**not met**"
 
 
-def _in_a_process(program: str, *arguments: str, ca: Path) -> dict[str, float]:
-    environment = {**os.environ, "REQUESTS_CA_BUNDLE": str(ca), "PYTHONPATH": _path()}
-    done = subprocess.run(
-        [sys.executable, str(HERE / program), *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+def _in_a_process(program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, float]:
+    command = [sys.executable, str(HERE / program), *arguments]
+    variables = {**os.environ, **environment, "PYTHONPATH": _path()}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(done.stderr[-2000:])
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -90,8 +89,8 @@ def backfill(folder: Path, labels: int, script_labels: int) -> str:
         made = running._stand_in.control("POST", "giant-rows", body)["rows"]
         hashes = [row["label_hash"] for row in made]
         say(f"a script saves {script_labels} labels, one after the other")
-        os.environ.update(running.doc_style_environment() | {"PROJECT": running.project})
-        slow = _in_a_process("sequential_script.py", str(script_labels), ca=running._stand_in.files.certificate)["rate"]
+        asked = running.doc_style_environment() | {"PROJECT": running.project}
+        slow = _in_a_process("sequential_script.py", str(script_labels), environment=asked)["rate"]
         say(f"{WORKERS} exporters save {labels:,} labels")
         environment = {**os.environ, **running.exporter_environment(), "PYTHONPATH": _path()}
         environment["LABEL_EXPORT_CONCURRENCY"] = "10"

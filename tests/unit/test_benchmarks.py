@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import catalog
 import measure
 import pytest
 import run
 from contenders import PACKAGE, Contender, MeasurementError
+from encord_harness import StandInProcess, make_files, private_key_text
 from services import services
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -56,3 +58,21 @@ def test_the_report_is_written_between_its_marks(tmp_path: Path) -> None:
     document.write_text("no marks")
     with pytest.raises(MeasurementError, match="to write between"):
         run.write(document, "new")
+
+
+def test_the_catalog_is_measured(tmp_path: Path) -> None:
+    files = make_files(tmp_path)
+    key_file = tmp_path / "key"
+    key_file.write_text(private_key_text(files.key))
+    stand_in = StandInProcess(files)
+    try:
+        table = catalog.sizes(stand_in, key_file, [200, 1_000]).splitlines()
+    finally:
+        stand_in.stop()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| 200", "| 1,000"]
+    assert all(line.endswith("| met |") for line in table[2:])
+
+
+def test_a_backfill_is_measured_beside_a_script(tmp_path: Path) -> None:
+    table = catalog.backfill(tmp_path, 20, 2).splitlines()
+    assert [line.split(" | ")[1] for line in table[2:]] == ["2", "20"]
