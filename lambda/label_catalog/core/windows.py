@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from label_catalog.core.model import Window
@@ -11,16 +12,22 @@ OVERLAP = timedelta(seconds=1)
 SMALLEST = timedelta(seconds=4)
 
 
-def halves(window: Window, *, earliest: datetime, latest: datetime) -> tuple[Window, Window] | None:
+def halves(
+    window: Window, *, earliest: datetime, latest: datetime, seen: Sequence[datetime] = ()
+) -> tuple[Window, Window] | None:
     """Return two windows that cover `window`, or None where it is too small: then it is read whole, whatever its size.
 
     Many rows may share one edit time (an import), and no halving separates them. `earliest` and `latest` stand for an
-    open end.
+    open end. `seen` are edit times from the part of the answer that was read: their median divides the rows better than
+    the middle of the time does, since rows come in bursts.
     """
     after, before = window.after or earliest, window.before or latest
     if before - after < SMALLEST:
         return None
     middle = after + (before - after) / 2
+    median = sorted(seen)[len(seen) // 2] if seen else middle
+    if after + SMALLEST / 2 <= median <= before - SMALLEST / 2:
+        middle = median
     return Window(after, middle + OVERLAP), Window(middle - OVERLAP, before)
 
 

@@ -24,6 +24,7 @@ from label_catalog.core.work import Work
 from label_catalog.toolbox import QUEUE_STEP, OutOfTimeError, Toolbox, batched, change
 
 _ROWS = 2000
+_SEEN_STEP = 20  # every how many rows an edit time is kept: 50,000 of a million
 _UNITS = 200
 _LOOKS = 2000
 _WINDOW_TRIES = 3
@@ -41,6 +42,7 @@ class Survey:
     odd: Found = field(default_factory=Found)
     feeds: dict[str, str] = field(default_factory=dict)
     _odd_seen: set[str] = field(default_factory=set)
+    _seen: list[datetime] = field(default_factory=list)  # some edit times of the window that is read
 
     def list_encord(self, since: datetime | None) -> None:
         """Note every label row, or those edited after `since`, and check them against the stages' tasks."""
@@ -104,7 +106,7 @@ class Survey:
                 self._list_window(current, bounded=True)
             except TooLargeError:
                 latest = self.tools.now()
-                parts = halves(current, earliest=self.project.created_at, latest=latest)
+                parts = halves(current, earliest=self.project.created_at, latest=latest, seen=self._seen)
                 if parts is None:
                     self._list_window(current, bounded=False)
                     continue
@@ -115,6 +117,7 @@ class Survey:
         self.feeds["labelrowmetadata"] = f"answered in {listings} listing{'s' if listings > 1 else ''}"
 
     def _list_window(self, window: Window, *, bounded: bool) -> None:
+        self._seen.clear()
         for attempt in range(1, _WINDOW_TRIES + 1):
             try:
                 self._note(filters(window), bounded=bounded)
@@ -148,6 +151,7 @@ class Survey:
                 if isinstance(row, OddRow):
                     self._note_odd(row)
             rows = [row for row in batch if isinstance(row, ListedRow)]
+            self._seen += [row.edited_at for row in rows[::_SEEN_STEP] if row.edited_at is not None]
             self.table.add_blank(row.data_hash for row in rows if row.label_hash is None)
             begun = (row for row in rows if row.label_hash is not None)
             self.table.add_rows(

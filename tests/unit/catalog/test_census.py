@@ -157,6 +157,17 @@ def test_a_listing_that_is_too_large_is_asked_for_in_windows(system: CatalogSyst
     assert differences(system) == []
 
 
+def test_a_burst_of_edits_takes_few_listings(system: CatalogSystem) -> None:
+    made = system.stand_in.control("POST", "synthetic-project", {"rows": 6000})["project_hash"]
+    system.set(LABEL_EXPORT_PROJECTS=f'["{made}"]', LABEL_CATALOG_LISTING_BYTES="2800000")
+    system.catalog({"action": "census"})
+    system.work_all()
+    report = system.document(f"encord/{made}/reports/latest.json")
+    assert report["missing"]["total"] == 6000
+    count = int(report["feeds"]["labelrowmetadata"].split()[2])
+    assert 3 <= count <= 9  # in the middle of the time since the project began it would be more than twenty
+
+
 def test_many_rows_with_one_edit_time_are_read_whole(system: CatalogSystem) -> None:
     system.set(LABEL_CATALOG_LISTING_BYTES="20000")
     made = system.stand_in.control(

@@ -76,6 +76,18 @@ def test_two_halves_cover_their_window(begin: datetime, seconds: float, at: floa
     assert all((part.before or before) - (part.after or after) < before - after for part in parts)
 
 
+def test_a_window_is_divided_where_its_rows_are() -> None:
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    seen = [NOW - timedelta(seconds=number) for number in range(101)]
+    parts = halves(Window(), earliest=begin, latest=NOW + timedelta(days=1), seen=seen)
+    assert parts is not None
+    assert parts[0].before == NOW - timedelta(seconds=49)
+    assert parts[1].after == NOW - timedelta(seconds=51)
+    at_the_end = halves(Window(), earliest=begin, latest=NOW, seen=[NOW])  # no progress there: the middle of the time
+    assert at_the_end is not None
+    assert at_the_end[0].before == begin + (NOW - begin) / 2 + timedelta(seconds=1)
+
+
 @pytest.mark.parametrize(
     ("stages", "events", "wanted"),
     [
