@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,12 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
                 "label_export_version=1",
             ],
             cwd=ROOT,
-            env={**os.environ, "TZ": zone, "DOCKER_CONFIG": str(directory / "nowhere")},
+            env={
+                **os.environ,
+                "TZ": zone,
+                "DOCKER_CONFIG": str(directory / "nowhere"),
+                "XDG_CACHE_HOME": str(directory / "cache"),
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -94,6 +100,11 @@ def test_one_commit_is_one_tag_and_readable_for_any_user(
         commit, tmp_path_factory.mktemp("other"), 0o077, "Asia/Tokyo", "-c", "core.autocrlf=true", linked=True
     )
     assert other["tag"] == usual["tag"]
+    # Where the private key may be is the user's alone, and nothing of it is left by the next run.
+    for result in (usual, other):
+        assert re.fullmatch(r".*/cache/label-export/[0-9a-f]{16}", result["path"])
+        assert result["mode"] == "0700"
+        assert not Path(result["path"]).exists()
     modes = dict(line.rsplit(" ", 1) for line in other["listed"])
     content = {name: mode for name, mode in modes.items() if name.split("/")[0] in ("label_export", "label_catalog")}
     assert len(content) > 20
@@ -101,6 +112,7 @@ def test_one_commit_is_one_tag_and_readable_for_any_user(
     assert set(content.values()) == {"644", "755"}
     assert modes["docker/config.json"] == "600"
     # The modes of what is not in the image are the umask's.
+    assert modes.keys() & {"dependencies/.lock", "dependencies/bin"} == set()
     inside = ("label_export", "label_catalog", "dependencies", "files")
     assert [line for line in other["listed"] if line.startswith(inside)] == [
         line for line in usual["listed"] if line.startswith(inside)
