@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 from label_export.adapters.aws import client as client_module
 from label_export.adapters.aws.client import AwsClient, AwsRefusalError, Body
@@ -165,3 +167,8 @@ def test_a_body_is_a_file_to_the_sdk() -> None:
     body = Body(memoryview(b"abcdef"))
     assert (len(body), body.read(2), body.tell(), body.read(), body.read()) == (6, b"ab", 2, b"cdef", b"")
     assert (body.seek(1), body.read(1), body.seek(-1, 2), body.read()) == (1, b"b", 5, b"f")
+
+
+def test_the_sdk_of_the_tests_is_the_one_of_the_image() -> None:
+    lock = Path(__file__).parents[4] / "lambda/requirements.lock"
+    assert f"\nbotocore=={botocore.__version__} " in lock.read_text()
