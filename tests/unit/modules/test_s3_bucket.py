@@ -635,3 +635,20 @@ def test_a_bucket_that_another_account_created_first_is_refused_and_left_alone()
     said = run("s3_bucket", fake, name="bucket", expected_owner=ACCOUNT, tags={"team": "vision"})["msg"]
     assert f"it belongs to another account than {ACCOUNT}" in said
     assert fake.calls == []
+
+
+def test_a_bucket_to_which_objects_are_still_written_is_emptied_again() -> None:
+    class StillWritten(FakeS3):
+        later = 2
+
+        def delete_bucket(self, p: Values) -> None:
+            if self.later:
+                self.later -= 1
+                self.versions.append(f"later {self.later}")
+            super().delete_bucket(p)
+
+    fake = StillWritten()
+    done("s3_bucket", fake, name="bucket")
+    fake.versions = ["1"]
+    assert done("s3_bucket", fake, name="bucket", state="absent", force=True)["changed"]
+    assert fake.state == {}

@@ -118,6 +118,7 @@ settings:
 """
 
 import json
+import time
 from functools import partial
 from typing import Any
 
@@ -146,6 +147,10 @@ ALL_BLOCKED = {
     "BlockPublicPolicy": True,
     "RestrictPublicBuckets": True,
 }
+
+# As long as an invocation of a deleted function may last that was in the middle of a batch.
+STILL_WRITTEN_SECONDS = 120
+LOOK_AGAIN_SECONDS = 2
 
 
 def merged(current: list[dict[str, Any]], wanted: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
@@ -409,6 +414,22 @@ class Bucket(BucketReader):
     def delete(self) -> None:
         self.write("delete_bucket")
 
+    def empty_and_delete(self) -> None:
+        """Empty and delete the bucket. Raises ExplainedError.
+
+        An invocation of a deleted function goes on for a while and may write one more object. So a bucket that
+        is not empty is emptied again, for STILL_WRITTEN_SECONDS at most.
+        """
+        end = time.monotonic() + STILL_WRITTEN_SECONDS
+        while True:
+            self.empty()
+            try:
+                return self.delete()
+            except is_boto3_error_code("BucketNotEmpty"):
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(LOOK_AGAIN_SECONDS)
+
 
 def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
     existed = bucket.exists()
@@ -441,8 +462,9 @@ def ensure_absent(module: AnsibleAWSModule, bucket: Bucket) -> None:
     current = bucket.settings() if existed else None
     if existed and not module.check_mode:
         if module.params["force"]:
-            bucket.empty()
-        bucket.delete()
+            bucket.empty_and_delete()
+        else:
+            bucket.delete()
     module.exit_json(changed=existed, diff=difference(current, {}))
 
 
