@@ -247,3 +247,15 @@ def test_every_action_is_called_by_a_module_or_has_another_reason(rendered: dict
 def test_the_reasons_are_for_actions_that_there_are(rendered: dict[str, dict[str, Document]]) -> None:
     named = {*OPERATION_OF, *(known for known in BESIDES if not known.endswith(":"))}
     assert named - set(actions(rendered)) == set()
+
+
+def test_the_rights_on_network_interfaces_stay_while_a_version_is_in_a_vpc(
+    rendered: dict[str, dict[str, Document]],
+) -> None:
+    """Lambda deletes a version's interfaces with the rights of the function's role."""
+    in_a_vpc = {
+        environment
+        for environment, documents in rendered.items()
+        if "JoinTheVpc" in {statement["Sid"] for statement in statements(documents, "execution-role")}
+    }
+    assert in_a_vpc == {"every_setting", "left_the_vpc"}
