@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
+from ansible_collections.label_export.aws.plugins.modules import label_requeue
 from exported_system import MAX_RECEIVES, Context, System, in_process
 from fault_proxy import (
     Answer,
@@ -55,6 +56,8 @@ REDRIVEN = "dead-letter queue redriven, twice"
 TERMINAL = "label row deleted, never initialised (`label_hash` null), data unit `deleted`"
 NO_ACCESS = "access to a project lost, project answered as not found"
 WENT_BACK = "edit time goes back with other bytes (SDK save, restored version, stored time in the future)"
+ODD = "a webhook's rest after one odd element"
+REFUSED = "throttled by the API (429), refused after authentication"
 GIANT = "a giant row (100 MB and more)"
 CLOCKS = "clocks off"
 
@@ -77,6 +80,8 @@ ROWS = {
     "would create the row",
     NO_ACCESS: 'dead-letter queue and alarm (a redrive fixes it), never "deleted"',
     WENT_BACK: "looked at again, returned, at a late receive stored as a new version and alarmed; never silently stale",
+    ODD: "the good elements are queued, the odd one counted and alarmed",
+    REFUSED: "alarm; hashes in the log; can be queued again by a playbook",
     GIANT: "streamed within the function's memory, or a named failure; never a silent cut",
     CLOCKS: "ordering by Encord's edit time, never ours",
 }
@@ -119,13 +124,13 @@ class Logged:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        self.lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def reasons(self, event: str = "label_failed") -> list[str]:
-        return [line["reason"] for line in self._lines if line.get("event") == event]
+        return [line["reason"] for line in self.lines if line.get("event") == event]
 
     def count(self, event: str) -> int:
-        return sum(line.get("event") == event for line in self._lines)
+        return sum(line.get("event") == event for line in self.lines)
 
 
 @pytest.fixture
@@ -227,6 +232,33 @@ def test_what_cannot_be_right_is_refused_by_name_and_never_500(
     assert answer["statusCode"] == status
     assert json.loads(answer["body"]).get("field") == field
     assert system.aws.count("SendMessageBatch") == 0
+
+
+@proves(ODD)
+def test_the_good_elements_beside_an_odd_one_are_exported(system: System, logged: Callable[[], Logged]) -> None:
+    labels = system.labels(3)
+    answer = system.post([labels[0], "a:b", *labels[1:]])
+    assert (answer["statusCode"], json.loads(answer["body"])) == (202, {"accepted": 3})
+    assert logged().count("webhook_odd_elements") == 1
+    system.drain()
+    assert all(map(system.is_exact, labels))
+
+
+@proves(REFUSED)
+def test_what_was_refused_after_authentication_can_be_queued_from_the_log(
+    system: System, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], Logged]
+) -> None:
+    """By the functions of the module that playbooks/requeue.yml uses. What the API refuses is in its access log."""
+    labels = system.labels(3)
+    monkeypatch.setenv("LABEL_EXPORT_PROJECTS", json.dumps(["another"]))
+    assert system.post(labels)["statusCode"] == 403
+    monkeypatch.delenv("LABEL_EXPORT_PROJECTS")
+    handler.application.cache_clear()
+    (line,) = [line for line in logged().lines if line.get("event") == "labels_not_queued"]
+    for target in label_requeue.targets(line):
+        system.send(body=label_requeue.message(target, "requeue-1"))
+    system.drain()
+    assert all(map(system.is_exact, labels))
 
 
 @proves(QUEUE_DOWN)
