@@ -84,11 +84,3 @@ class Ending(Enum):
     def reason(self) -> str | None:
         """The value of the metric's dimension Reason, where the row holds for that reason alone."""
         return self.value.reason
-
-    @classmethod
-    def of_terminal(cls, reason: str) -> Ending:
-        """Return the ending of a TerminalError with this reason."""
-        return _TERMINAL[reason]
-
-
-_TERMINAL = {ending.value.reason: ending for ending in Ending if ending.value.metric == "Terminal"}

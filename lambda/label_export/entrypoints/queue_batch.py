@@ -145,7 +145,7 @@ class BatchProcessor:
                 self._telemetry.record("WARNING", "probe_ended", reason=error.reason, detail=str(error), **about)
                 return True
             if isinstance(error, TerminalError):
-                self._telemetry.count(Ending.of_terminal(error.reason).metric, error.reason)
+                self._telemetry.count("Terminal", error.reason)
                 self._telemetry.record("WARNING", "nothing_to_export", reason=error.reason, detail=str(error), **about)
                 return True
             if isinstance(error, UnconfirmedError):

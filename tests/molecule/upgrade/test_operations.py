@@ -15,6 +15,7 @@ import pytest
 from deployed_environment import ENVIRONMENT, NAME, Deployment, eventually, given_secrets
 from local_stack import LocalStack
 from playbook_runs import OWNER, Playbook, run_playbook
+from signed_webhooks import signed
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
 # What a changed setting of the function takes; the rest of a deploy has tests of its own.
@@ -116,6 +117,34 @@ def test_dead_letters_go_back_once_and_are_exported(
     again = passed(run_playbook("redrive"))
     assert again.changed == []
     assert f"0 dead letters were moved back to {NAME}; 0 remain" in words(again)
+
+
+def test_labels_of_a_refused_webhook_are_queued_from_the_log(
+    deployment: Deployment, encord: LocalStack, label_rows: list[dict[str, Any]]
+) -> None:
+    """The webhook is signed, and of a version that the function does not know."""
+    rows = [row for row in label_rows if row["label_hash"] and row["data_type"] == "IMAGE"][:2]
+    project, uid = rows[0]["project_hash"], str(uuid.uuid4())
+    payload = {"project_hash": project, "label_hashes": [row["label_hash"] for row in rows]}
+    envelope = {"uid": uid, "version": 2, "event_type": "task_completed_event", "payload": payload}
+    body = json.dumps(envelope).encode()
+    assert encord.request(deployment.webhook_url, "POST", body, **signed(encord, body))[0] == 400
+    eventually(lambda: uid in deployment.log_text(), "a line about the refused webhook")
+    keys = [deployment.key(project, row["label_hash"]) for row in rows]
+    for key in keys:
+        deployment.s3.delete_object(Bucket=deployment.bucket, Key=key)
+    run = passed(run_playbook("requeue", "-e", "requeued_labels_hours=1"))
+    assert f"messages were queued in {NAME}" in words(run)
+    for key, row in zip(keys, rows, strict=True):
+        served = encord.encord("GET", f"label-rows/{row['label_hash']}")
+
+        def is_exported(key: str = key, served: bytes = served) -> bool:
+            listing = deployment.s3.list_objects_v2(Bucket=deployment.bucket, Prefix=key)
+            return bool(listing.get("Contents")) and (
+                deployment.s3.get_object(Bucket=deployment.bucket, Key=key)["Body"].read() == served
+            )
+
+        eventually(is_exported, f"an object {key}")
 
 
 def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
