@@ -55,6 +55,7 @@ class FakeAccount(Fake):
         self.in_use = "1"
         self.shares: dict[str, float] = {}
         self.mapping: Values = {}
+        self.scan: Values | None = {"imageScanFindingsSummary": {"findingSeverityCounts": {"CRITICAL": 1, "LOW": 7}}}
         self.logged = 0
         self.empty_pages = 3
         self.metrics: dict[str, float] = {"Exported": 3, "ApproximateAgeOfOldestMessage": 90}
@@ -81,6 +82,15 @@ class FakeAccount(Fake):
     def batch_get_image(self, p: Values) -> Values:
         assert p["repositoryName"] == "images"
         return {"images": [{"imageId": image} for image in p["imageIds"] if image["imageDigest"] != digest("12")]}
+
+    def describe_images(self, p: Values) -> Values:
+        assert p["repositoryName"] == "images"
+        if self.scan is None:
+            raise RefusedError("ImageNotFoundException")
+        pushed = datetime(2026, 11, 1, 12, tzinfo=UTC)
+        return {
+            "imageDetails": [{"imageDigest": p["imageIds"][0]["imageDigest"], "imagePushedAt": pushed, **self.scan}]
+        }
 
     def list_event_source_mappings(self, _p: Values) -> Values:
         self.there()
@@ -339,3 +349,25 @@ def test_refuses_plain_http(change: Any, refused: bool) -> None:
     policy["Statement"].update(change)
     assert refuses_plain_http(statements(policy)) is refused
     assert not refuses_plain_http([])
+
+
+@pytest.mark.parametrize(
+    ("scan", "told"),
+    [
+        (
+            {"imageScanFindingsSummary": {"findingSeverityCounts": {"CRITICAL": 1, "LOW": 7}}},
+            {"pushed": "2026-11-01T12:00:00+00:00", "scanned": True, "findings": {"CRITICAL": 1, "LOW": 7}},
+        ),
+        (
+            {"imageScanFindingsSummary": {}},
+            {"pushed": "2026-11-01T12:00:00+00:00", "scanned": True, "findings": {}},
+        ),
+        ({}, {"pushed": "2026-11-01T12:00:00+00:00", "scanned": False, "findings": {}}),
+        (None, {}),
+    ],
+    ids=["findings", "no findings", "not scanned", "no such image"],
+)
+def test_the_scan_of_the_image_in_use_is_told(scan: Values | None, told: Values) -> None:
+    fake = FakeAccount()
+    fake.scan = scan
+    assert done("deployment_info", fake, **NAMES)["image_scan"] == told

@@ -114,6 +114,13 @@ image:
   description: The image of the version in use, empty for none.
   returned: always
   type: str
+image_scan:
+  description:
+    - When the image of the version in use was pushed (C(pushed), ISO 8601 with an offset), how many findings ECR's scan
+      has by severity (C(findings)), and C(scanned), which is false while there is no result. Empty where ECR has no
+      such image.
+  returned: always
+  type: dict
 versions:
   description: The published versions, newest first, each with C(version), C(modified), C(image) and C(image_found).
     The last two are null for versions that were not looked up.
@@ -281,6 +288,25 @@ class Account:
             return set()
         digests = {item["imageId"].get("imageDigest") for item in answer.get("images", [])}
         return {image for image in images if image.rpartition("@")[2] in digests}
+
+    def image_scan(self, image: str) -> dict[str, Any]:
+        """Return when an image was pushed and what ECR's scan found in it; empty when ECR has no such image."""
+        digest = image.rpartition("@")[2]
+        if not digest.startswith("sha256:"):
+            return {}
+        try:
+            answer = self.client("ecr").describe_images(
+                aws_retry=True, repositoryName=self.params["repository"], imageIds=[{"imageDigest": digest}]
+            )
+        except is_boto3_error_code(["RepositoryNotFoundException", "ImageNotFoundException"]):
+            return {}
+        details = next(iter(answer.get("imageDetails", [])), {})
+        summary, pushed = details.get("imageScanFindingsSummary"), details.get("imagePushedAt")
+        return {
+            "pushed": pushed.astimezone(UTC).isoformat(timespec="seconds") if pushed else "",
+            "scanned": summary is not None,
+            "findings": (summary or {}).get("findingSeverityCounts", {}),
+        }
 
     def mapping(self) -> dict[str, Any]:
         found = list_mappings(self.client("lambda"), f"{self.params['function']}:{self.params['alias']}")
@@ -457,6 +483,7 @@ def gather(account: Account) -> dict[str, Any]:
         "version": version,
         "other_versions": alias["RoutingConfig"]["AdditionalVersionWeights"] if alias else {},
         "image": image,
+        "image_scan": account.image_scan(image),
         "versions": versions,
         "function": {name: configuration[name] for name in SHOWN if name in configuration},
         "mapping": account.mapping(),
