@@ -300,7 +300,7 @@ class Account:
             )
         except is_boto3_error_code(["RepositoryNotFoundException", "ImageNotFoundException"]):
             return {}
-        details = next(iter(answer.get("imageDetails", [])), {})
+        details: dict[str, Any] = next(iter(answer.get("imageDetails", [])), {})
         summary, pushed = details.get("imageScanFindingsSummary"), details.get("imagePushedAt")
         return {
             "pushed": pushed.astimezone(UTC).isoformat(timespec="seconds") if pushed else "",
