@@ -164,7 +164,7 @@ def test_wrong_settings_are_named_with_their_inventory_variable() -> None:
     }
     assert Settings.from_environment(right).overlap == 1800
     wrong = {
-        "LABEL_CATALOG_QUEUE_URL": ("", "catalog_function_queue_name"),
+        "LABEL_CATALOG_QUEUE_URL": ("", "catalog_queue_name"),
         "LABEL_CATALOG_SAMPLE_PERCENT": ("101", "catalog_function_sample_percent"),
         "LABEL_CATALOG_DELETED_LABELS": ("burn", "catalog_function_deleted_labels"),
         "LABEL_CATALOG_OVERLAP_SECONDS": ("-1", "catalog_function_overlap"),

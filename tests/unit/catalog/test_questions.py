@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from catalog_system import CatalogSystem
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from encord import exceptions
 from encord_harness import private_key_text
-from handler_deployment import KEY_ARN, openssh
+from handler_deployment import KEY_ARN, Context, openssh
 from handler_servers import Answer, Fault
-from label_export.core.errors import ExportError, UnknownEventError
+from label_catalog import handler
+from label_catalog.adapters.encord import source
+from label_export.core.errors import (
+    ExportError,
+    KeyRefusedError,
+    PermanentError,
+    RetryableError,
+    TerminalError,
+    UnknownEventError,
+)
 
 
 def checks(system: CatalogSystem) -> dict[str, dict[str, Any]]:
@@ -138,3 +149,39 @@ def test_the_probe_answers_both_ways(system: CatalogSystem) -> None:
     assert third["Task actions appear within the overlap"] == "unknown"
     assert system.aws.objects == {}
     assert stand_in.counts()["total"]["writes"] == 0
+
+
+def test_the_key_comes_from_each_source(system: CatalogSystem, tmp_path: Path) -> None:
+    text = system.aws.secrets.pop(KEY_ARN)
+    system.set(LABEL_EXPORT_PRIVATE_KEY_SOURCE="environment", LABEL_EXPORT_PRIVATE_KEY=text)
+    assert checks(system)["encord"]["ok"]
+    file = tmp_path / "key"
+    system.set(LABEL_EXPORT_PRIVATE_KEY_SOURCE="file", LABEL_EXPORT_PRIVATE_KEY_FILE=str(file))
+    assert checks(system)["encord"]["reason"] == "private_key"
+    file.write_text(text)
+    assert checks(system)["encord"]["ok"]
+    system.set(LABEL_EXPORT_PRIVATE_KEY_SOURCE="secretsmanager")
+    assert checks(system)["encord"]["reason"] == "secretsmanager_refused"
+
+
+def test_lambda_calls_the_handler(system: CatalogSystem) -> None:
+    assert handler.handle({"action": "self_check"}, Context())["ok"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (exceptions.AuthenticationError("CANARY"), KeyRefusedError),
+        (exceptions.AuthorisationError("CANARY"), PermanentError),
+        (exceptions.ResourceNotFoundError("CANARY"), TerminalError),
+        (exceptions.InvalidArgumentsError("CANARY"), PermanentError),
+        (exceptions.RequestException("CANARY"), RetryableError),
+        (ValueError("CANARY"), RetryableError),
+        (ConnectionRefusedError("CANARY"), ConnectionRefusedError),
+    ],
+)
+def test_the_errors_of_the_sdk_are_sorted_and_say_nothing(raised: Exception, expected: type[Exception]) -> None:
+    with pytest.raises(expected) as caught, source._translated("the projects"):
+        raise raised
+    assert type(caught.value) is expected
+    assert expected is ConnectionRefusedError or "CANARY" not in str(caught.value)

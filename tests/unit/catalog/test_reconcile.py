@@ -11,6 +11,8 @@ from catalog_system import BUCKET, CatalogSystem, chance, differences
 from handler_servers import Fault
 from label_catalog.core.model import ListedRow
 from label_catalog.core.selection import Selection
+from label_catalog.entrypoints import reconcile
+from label_catalog.toolbox import OutOfTimeError
 
 
 @pytest.fixture
@@ -186,6 +188,30 @@ def test_a_run_without_time_saves_how_far_it_came(complete: CatalogSystem) -> No
     act(complete, "audio")
     answer = complete.catalog({"action": "reconcile"}, seconds=30)
     assert [result["outcome"] for result in answer["projects"]] == ["no_time"]
+    complete.reconcile()
+    assert differences(complete) == []
+
+
+def test_a_run_that_is_stopped_in_the_middle_moves_the_watermark_that_far(
+    complete: CatalogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_UNITS", 1)
+    original, calls = reconcile.Reconcile._deal_with, []
+
+    def stopped(self: reconcile.Reconcile, *arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise OutOfTimeError
+        original(self, *arguments)
+
+    act(complete, "audio")
+    act(complete, "text")
+    monkeypatch.setattr(reconcile.Reconcile, "_deal_with", stopped)
+    assert complete.catalog({"action": "reconcile"})["projects"][0]["outcome"] == "no_time"
+    assert state(complete)["watermark"] is not None
+    monkeypatch.setattr(reconcile.Reconcile, "_deal_with", original)
+    complete.export_all()
+    assert len(differences(complete)) == 1
     complete.reconcile()
     assert differences(complete) == []
 
