@@ -36,6 +36,7 @@ class _Run:
     queued: int = 0
     missed: dict[str, int] = field(default_factory=dict)
     by_edit_time: int = 0
+    acted: int = 0  # data units with an action since the watermark less the overlap
     feed: str = "answered"
     newest_action: datetime | None = None
     done_until: datetime | None = None
@@ -101,6 +102,7 @@ class Reconcile:
         # An action may be from the future, by Encord's mistake or since our clock is behind: later ones must be seen.
         after = min(watermark, now) - overlap if watermark else begin
         actions = self._actions(project, after, now + _AHEAD, found)
+        found.acted = len(actions)
         since = min(edited, now - overlap) - overlap if edited else begin
         complete = True
         try:
@@ -272,6 +274,7 @@ def _document(state: Mapping[str, Any], found: _Run, now: datetime, overlap: tim
         "feed": found.feed,
         "queued": found.queued,
         "by_edit_time": found.by_edit_time,
+        "acted": found.acted,
         "missed_webhooks": found.missed,
         "missed_webhooks_total": int(state.get("missed_webhooks_total") or 0) + sum(found.missed.values()),
         "remembered": {label: at for label, at in found.remembered.items() if at >= oldest},

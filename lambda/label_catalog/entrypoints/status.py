@@ -26,6 +26,7 @@ def _status(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
     reconciled = {
         "reconciled_at": (state or {}).get("completed_at"),
         "feed": (state or {}).get("feed"),
+        "acted": (state or {}).get("acted", 0),
         "missed_webhooks": (state or {}).get("missed_webhooks_total", 0),
     }
     if report is None:

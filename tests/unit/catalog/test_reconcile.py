@@ -45,6 +45,7 @@ def test_a_lost_webhook_is_healed_at_the_next_reconcile(complete: CatalogSystem)
     assert len(differences(complete)) == 2
     (result,) = complete.reconcile()["projects"]
     assert (result["outcome"], result["queued"], result["feed"]) == ("reconciled", 2, "answered")
+    assert complete.catalog({"action": "status"})["projects"][0]["acted"] == 2
     assert differences(complete) == []
     assert complete.reconcile()["projects"][0]["queued"] == 0
     assert complete.stand_in.counts()["total"]["writes"] == 0
