@@ -234,6 +234,7 @@ KINDS = {
     "catalog_execution_role": (identities,),
     "catalog_image": (repositories,),
     "catalog_function": (functions, log_groups, schedules),
+    "keep_active": (schedules,),
     "front_door": (apis, functions, log_groups),
     "monitoring": (notices,),
 }

@@ -35,6 +35,7 @@ CATALOG_LOG_GROUP = "catalog_function : Present | Ensure the catalog's log group
 CATALOG = "catalog_function : Present | Ensure the catalog function runs the image"
 CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
 CATALOG_MAPPINGS = "catalog_function : Present | Ensure each queue hands its messages to its function"
+KEEP_ACTIVE = "keep_active : Present | Ensure the version in use runs its self check every few days"
 SCHEDULES = "catalog_function : Present | Ensure the catalog runs on its schedules"
 ACCESS_LOG = "front_door : HTTP API | Ensure the access log forgets in time"
 API = "front_door : HTTP API | Ensure webhooks reach the function"
@@ -116,8 +117,8 @@ class Target:
         return f"{self.name}-catalog"
 
     def schedule(self, kind: str, **settings: Any) -> None:
-        """Change a schedule of the catalog; every setting that is not named stays."""
-        scheduler, name = self.aws("scheduler"), f"{self.catalog}-{kind}"
+        """Change a schedule; every setting that is not named stays."""
+        scheduler, name = self.aws("scheduler"), f"{self.name}-{kind}"
         wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State", "Description")
         found = scheduler.get_schedule(Name=name)
         scheduler.update_schedule(**{key: found[key] for key in wanted if key in found} | settings)
@@ -360,9 +361,11 @@ TABLE = (
     row("nothing limits a backfill",
         lambda t: t.aws("lambda").update_event_source_mapping(
             UUID=t.mapping_of(f"{t.name}-backfill"), ScalingConfig={}), CATALOG_MAPPINGS, shown="ScalingConfig"),
-    row("no census is due", lambda t: t.schedule("census", State="DISABLED"), SCHEDULES, shown="State"),
+    row("no census is due", lambda t: t.schedule("catalog-census", State="DISABLED"), SCHEDULES, shown="State"),
     row("a reconcile is due once a year",
-        lambda t: t.schedule("reconcile", ScheduleExpression="rate(365 days)"), SCHEDULES, shown="365 days"),
+        lambda t: t.schedule("catalog-reconcile", ScheduleExpression="rate(365 days)"), SCHEDULES, shown="365 days"),
+    row("nothing keeps the function active", lambda t: t.schedule("keep-active", State="DISABLED"), KEEP_ACTIVE,
+        shown="State"),
 
     row("access logs are kept for ever",
         lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/vendedlogs/apigateway/{t.name}"),

@@ -239,6 +239,7 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
     found = {alarm["AlarmName"].removeprefix(prefix): (alarm["Threshold"], alarm["Period"]) for alarm in alarms}
     assert found == {
+        "all-filtered": (1, 43200),
         "dead-letters": (2, 60),
         "endpoint": (9, 600),
         "errors": (3, 600),
@@ -252,10 +253,15 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "labels-missing": (1, 600),
         "missed-webhooks": (12, 3600),
         "oldest-message": (900, 60),
+        "odd-elements": (12, 600),
+        "reconcile-failed": (1, 3600),
         "reconcile-late": (1, 3600),
         "refused": (7, 7200),
+        "refused-authenticated": (10, 600),
         "rejected": (11, 7200),
         "unavailable": (5, 600),
+        "unknown-event": (11, 600),
+        "went-back": (9, 600),
     }, "all but the one that is left out"
     for alarm in alarms:
         assert set(alarm["AlarmActions"]) == {topic, given["other_topic"]}

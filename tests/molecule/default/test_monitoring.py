@@ -14,6 +14,7 @@ from playbook_runs import run_playbook
 # With the region in which all of these tests deploy.
 DASHBOARD = f"{NAME}-eu-west-1"
 ALARMS = [
+    "all-filtered",
     "catalog-dead-letters",
     "catalog-errors",
     "catalog-failed",
@@ -26,12 +27,17 @@ ALARMS = [
     "labels-missing",
     "missed-webhooks",
     "no-access",
+    "odd-elements",
     "oldest-message",
+    "reconcile-failed",
     "reconcile-late",
     "refused",
+    "refused-authenticated",
     "rejected",
     "throttles",
     "unavailable",
+    "unknown-event",
+    "went-back",
 ]
 
 
