@@ -1,7 +1,10 @@
-# Finds the Pythons of this machine; sourced by scripts/install and scripts/other_node.
+# Finds the Pythons of this machine, and makes digests; sourced by other scripts.
 
 # The ones for which locks/ holds packages, newest first.
 SUPPORTED="3.14 3.13 3.12 3.11"
+
+# Prints the SHA-256 of standard input. macOS has sha256sum since version 15 only.
+digest() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
 
 # Prints the path of a Python, given its path or a command's name. Fails if it is missing or not supported.
 executable() {

@@ -12,7 +12,7 @@ from label_export.core.endings import Ending
 from label_export.core.errors import ExportError, RefusedRequestError, where
 from label_export.core.event_types import Kind, kind_of
 from label_export.core.ports import WorkQueue
-from label_export.entrypoints.webhook_authentication import WebhookSecrets, authenticate
+from label_export.entrypoints.webhook_authentication import PROBE_REASON, WebhookSecrets, authenticate
 from label_export.entrypoints.webhook_request import (
     Webhook,
     WebhookRequest,
@@ -84,7 +84,8 @@ class WebhookEndpoint:
             authentic = request
             return self._accept(request)
         except RefusedRequestError as refusal:
-            ending = Ending.REFUSED if shows_identity(event) else Ending.REFUSED_UNSIGNED
+            ours = shows_identity(event) and refusal.reason != PROBE_REASON
+            ending = Ending.REFUSED if ours else Ending.REFUSED_UNSIGNED
             return self._refuse(refusal, Ending.REFUSED_AUTHENTICATED if authentic else ending, authentic)
         except ExportError as error:
             return self._unavailable(error.reason, str(error), authentic)

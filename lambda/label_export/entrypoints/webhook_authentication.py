@@ -18,6 +18,10 @@ from label_export.core.errors import PermanentError, RefusedRequestError
 TOLERANCE = 300  # seconds
 SIGNATURE_HEADER = "x-encord-signature"
 TIMESTAMP_HEADER = "x-encord-timestamp"
+# playbooks/verify.yml (module export_probe) signs with it the webhook that has to be refused. It is refused as any
+# other wrong key is, but with a reason of its own, so that verifying raises no alarm.
+PROBE_KEY = "label-export-verify: this key is public and never valid"
+PROBE_REASON = "verify_probe"
 
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 # What copying, an editor or `echo` leaves around a secret; `\\n` as the two characters too.
@@ -61,6 +65,7 @@ def authenticate(
     for the log: the answer must not.
     """
     if not secrets.signing_secrets and not secrets.url_tokens:
+        _refuse_probe(headers, body)
         raise _refused("no_secret_set", "no signing secret and no URL token is set: every webhook is refused")
     if token is not None and _any_equal(token, secrets.url_tokens):
         return
@@ -82,7 +87,15 @@ def authenticate(
     if not _any_equal(signature.lower(), _signatures(signed, secrets.signing_secrets)):
         if _any_equal(signature.lower(), _signatures(signed, _bare(secrets.signing_secrets))):
             raise _refused("secret_white_space", f"{SIGNATURE_HEADER} fits a signing secret that has {_AROUND}")
+        _refuse_probe(headers, body)
         raise _refused("signature_wrong", f"{SIGNATURE_HEADER} fits no signing secret{_successors(headers)}")
+
+
+def _refuse_probe(headers: Mapping[str, str], body: bytes) -> None:
+    """Raise RefusedRequestError(401) if this is the webhook that playbooks/verify.yml sends to be refused."""
+    signed = headers.get(TIMESTAMP_HEADER, "").encode() + b"." + body
+    if _any_equal(headers.get(SIGNATURE_HEADER, "").lower(), _signatures(signed, (PROBE_KEY,))):
+        raise _refused("verify_probe", "signed by playbooks/verify.yml with a key that is never valid, to be refused")
 
 
 def _signatures(signed: bytes, secrets: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from ansible_collections.label_export.aws.plugins.modules.export_probe import judged, probe_label
+from ansible_collections.label_export.aws.plugins.modules.export_probe import NEVER_VALID, judged, probe_label
 from fake_aws import Fake, Values, done
 from label_export.core import messages
+from label_export.entrypoints.webhook_authentication import PROBE_KEY
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = ["the-first-secret", "the-second-secret"]
@@ -152,6 +153,10 @@ def test_it_goes_in_by_the_front_door(
     assert {request["uid"] for request in front.requests} == {result["event_uid"]}
     assert {request["payload"]["project_hash"] for request in front.requests} == {PROJECT}
     assert fake.sent == []
+
+
+def test_what_verify_sends_to_be_refused_is_known_to_the_function() -> None:
+    assert PROBE_KEY == NEVER_VALID
 
 
 def test_one_verify_raises_no_alarm_for_refused_webhooks(door: Callable[..., Door]) -> None:

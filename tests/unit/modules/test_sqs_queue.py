@@ -235,6 +235,40 @@ def test_a_queue_deleted_a_moment_ago_is_made_again() -> None:
     assert done("sqs_queue", fake, name="queue")["changed"]
 
 
+class DyingSqs(FakeSqs):
+    """SQS, which still finds a deleted queue a few times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.dying = False
+
+    def delete_queue(self, p: Values) -> None:
+        assert not self.dying
+        self.dying = True
+
+    def get_queue_url(self, p: Values) -> Values:
+        if self.dying:
+            self.times -= 1
+            if self.times < 0:
+                self.state.clear()
+        return super().get_queue_url(p)
+
+
+def test_a_deleted_queue_is_waited_for() -> None:
+    fake = DyingSqs(5)
+    done("sqs_queue", fake, name="queue")
+    assert "warnings" not in done("sqs_queue", fake, name="queue", state="absent")
+    assert fake.state == {}
+
+
+def test_a_queue_that_does_not_die_is_reported_and_not_waited_for_without_end() -> None:
+    fake = DyingSqs(1000)
+    done("sqs_queue", fake, name="queue")
+    result = done("sqs_queue", fake, name="queue", state="absent")
+    assert "still finds the queue" in str(result["warnings"])
+
+
 @pytest.mark.parametrize("half", [{"dead_letter_target_arn": DEAD_LETTERS}, {"max_receive_count": 5}])
 def test_half_a_redrive_policy_is_refused(half: dict[str, Any]) -> None:
     result = run("sqs_queue", FakeSqs(), name="queue", redrive_policy=half)

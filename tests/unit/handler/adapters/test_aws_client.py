@@ -82,6 +82,16 @@ def test_addresses(
     assert "X-Amz-Security-Token" not in recorder.sent[0].headers
 
 
+def test_a_message_carries_the_trace_of_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQS hands the header X-Amzn-Trace-Id on as AWSTraceHeader (X-Ray's documentation on SQS)."""
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "label-export-dev")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+    aws, sent = client(Response(200, {}, b'{"Successful": []}'))
+    aws.call("sqs", "send_message_batch", {"QueueUrl": "https://sqs.eu-west-1.amazonaws.com/1/q", "Entries": []}, 5)
+    assert {name.lower(): value for name, value in sent.sent[0].headers.items()}["x-amzn-trace-id"] == trace
+
+
 def row(body: bytes) -> LabelRow:
     return LabelRow("l", None, None, None, None, None, None, memoryview(body), hashlib.sha256(body).hexdigest())
 

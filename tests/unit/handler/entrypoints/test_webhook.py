@@ -23,7 +23,7 @@ from label_export.adapters.aws.client import READ_TIMEOUTS
 from label_export.core.errors import RefusedRequestError
 from label_export.core.messages import decode, encode
 from label_export.entrypoints.webhook import HASHES_IN_A_LINE
-from label_export.entrypoints.webhook_authentication import WebhookSecrets, authenticate
+from label_export.entrypoints.webhook_authentication import PROBE_KEY, WebhookSecrets, authenticate
 from label_export.entrypoints.webhook_request import MAX_BODY_BYTES, parse_webhook, readable_parts
 
 LABEL, OTHER = str(uuid.UUID(int=11)), str(uuid.UUID(int=12))
@@ -221,6 +221,20 @@ def test_strangers_and_refused_authentic_webhooks_are_counted_apart(deployment: 
     deployment.post(webhook(label_hash=LABEL))
     written = output()
     assert (written.metric("RefusedAuthenticated", "project"), written.metric("Refused")) == (1, None)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_webhook_that_verify_sends_to_be_refused_does_not_count_for_the_alarm(
+    deployment: Deployment, output: Any, closed: bool
+) -> None:
+    if closed:
+        deployment.aws.secrets[SIGNING_ARN] = "{}"
+        deployment.restart()
+    output()
+    assert deployment.call(signed_request(webhook(label_hash=LABEL), PROBE_KEY))["statusCode"] == 401
+    written = output()
+    assert written.metric("RefusedUnsigned", "verify_probe") == 1
+    assert written.metric("Refused") is None
 
 
 def test_allow_list_of_projects(deployment: Deployment) -> None:

@@ -92,6 +92,7 @@ attributes:
 """
 
 import json
+import time
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -108,6 +109,9 @@ from ansible_collections.label_export.aws.plugins.module_utils.states import ens
 
 # For a minute after a queue is deleted, SQS refuses to make one of its name.
 DELETED_RECENTLY = ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"]
+# ... and for up to a minute the deleted one may still answer (API reference, DeleteQueue).
+DYING_SECONDS = 70
+PAUSE = 2  # seconds
 
 
 def wanted_attributes(params: dict[str, Any]) -> dict[str, Any]:
@@ -178,10 +182,26 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     module.exit_json(changed=changed, diff=diff, queue_url=url or "", attributes={**(current or {}), **wanted})
 
 
+def wait_until_gone(module: AnsibleAWSModule, client: Any) -> None:
+    """Wait until SQS no longer finds the queue, or until it must be gone.
+
+    Until then the dying queue answers as if it were kept, and a deploy that follows would find nothing to do.
+    """
+    for _ in range(DYING_SECONDS // PAUSE):
+        if find_queue(client, module.params["name"])[0] is None:
+            return
+        time.sleep(PAUSE)
+    module.warn(
+        f"SQS still finds the queue {module.params['name']} {DYING_SECONDS} s after it was deleted. Wait a minute "
+        f"before you deploy again."
+    )
+
+
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     url, current = find_queue(client, module.params["name"])
     if url and not module.check_mode:
         client.delete_queue(aws_retry=True, QueueUrl=url)
+        wait_until_gone(module, client)
     module.exit_json(changed=url is not None, diff=difference(current, {}))
 
 
