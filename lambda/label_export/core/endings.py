@@ -39,8 +39,8 @@ class Ending(Enum):
     # Webhooks
     REFUSED_UNSIGNED = _Row(
         "RefusedUnsigned",
-        no_alarm_because="it has neither a signature nor a token, and Encord signs every webhook: a stranger's request; or "
-        "it is the one that playbooks/verify.yml sends to be refused",
+        no_alarm_because="it has no signature and no token, and Encord signs every webhook: a stranger's request; "
+        "or it is the one that playbooks/verify.yml sends to be refused",
     )
     REFUSED = _Row("Refused", alarm="refused")
     REFUSED_AUTHENTICATED = _Row("RefusedAuthenticated", alarm="refused-authenticated")
