@@ -35,6 +35,7 @@ MAKES_NOTHING = {
     "backfill",
     "probe",
     "requeued_labels",
+    "preflight",
     # The first writes files, the other makes what goes with the local stack.
     "deployer_policies",
     "local_deployer",

@@ -1,0 +1,237 @@
+"""playbooks/preflight.yml reads only, names what would stop a deploy, and shows what a deploy makes.
+
+AWS is a server of a new account, which has every image already. All cases are hosts of one run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+from urllib.parse import parse_qs
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from serving import serving
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "000000000000"
+DEPLOYER, LACKING, UNKNOWN = (f"arn:aws:iam::{ACCOUNT}:user/{name}" for name in ("deployer", "lacking", "unknown"))
+DENIED = {"sqs:TagQueue", "sqs:UntagQueue", "iam:PassRole"}
+EXECUTIONS = 10  # a new account's quota
+ROLES = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["preflight_roles"]
+
+
+class Aws(BaseHTTPRequestHandler):
+    """AWS as far as a preflight asks it; it remembers what it was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Answer STS, IAM and ECR."""
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        target = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        form = parse_qs(body) if not target else {}
+        self.asked.append(target or form["Action"][0])
+        if target:
+            image = {"imageId": {"imageDigest": "sha256:0"}, "imageManifestMediaType": "application/json"}
+            self.answer(200, json.dumps({"images": [image], "failures": []}))
+        elif form["Action"] == ["GetCallerIdentity"]:
+            identity = f"<Arn>arn:aws:iam::{ACCOUNT}:user/deployer</Arn><UserId>A</UserId><Account>{ACCOUNT}</Account>"
+            self.answer(200, result("GetCallerIdentity", identity))
+        elif form["Action"] == ["SimulatePrincipalPolicy"] and form["PolicySourceArn"] != [UNKNOWN]:
+            self.answer(200, result("SimulatePrincipalPolicy", self.simulation(form)))
+        else:
+            self.answer(
+                403,
+                "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not allowed</Message></Error></ErrorResponse>",
+            )
+
+    def simulation(self, form: dict[str, list[str]]) -> str:
+        """Return the decisions about each action and resource of a request."""
+        actions, resources = (
+            [values[0] for name, values in sorted(form.items()) if name.startswith(kind)]
+            for kind in ("ActionNames.member.", "ResourceArns.member.")
+        )
+        members = ""
+        for action in actions:
+            verdict = "implicitDeny" if action in DENIED and form["PolicySourceArn"] == [LACKING] else "allowed"
+            parts = "".join(
+                f"<member><EvalResourceName>{name}</EvalResourceName>"
+                f"<EvalResourceDecision>{verdict}</EvalResourceDecision></member>"
+                for name in resources
+            )
+            members += (
+                f"<member><EvalActionName>{action}</EvalActionName><EvalDecision>{verdict}</EvalDecision>"
+                f"<ResourceSpecificResults>{parts}</ResourceSpecificResults></member>"
+            )
+        return f"<IsTruncated>false</IsTruncated><EvaluationResults>{members}</EvaluationResults>"
+
+    def do_GET(self) -> None:
+        """Answer Lambda's quotas; anything else, as Encord's root, is not found."""
+        self.asked.append(self.path)
+        if self.path.startswith("/2016-08-19/account-settings"):
+            limit = {"ConcurrentExecutions": EXECUTIONS, "UnreservedConcurrentExecutions": EXECUTIONS}
+            self.answer(200, json.dumps({"AccountLimit": limit, "AccountUsage": {}}))
+        elif self.path.endswith("/concurrency"):
+            self.answer(404, '{"Type": "User", "Message": "none"}', {"X-Amzn-ErrorType": "ResourceNotFoundException"})
+        else:
+            self.answer(404, "nothing here")
+
+    def answer(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        """Send an answer."""
+        self.send_response(status)
+        for name, value in {**(headers or {}), "Content-Length": str(len(text))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def result(action: str, content: str) -> str:
+    """Return an answer of the query protocol."""
+    return f"<{action}Response><{action}Result>{content}</{action}Result></{action}Response>"
+
+
+# What each host sets otherwise than the first one.
+HOSTS: dict[str, dict[str, Any]] = {
+    "fine": {},
+    "lacking": {"preflight_deployer_arn": LACKING},
+    "unknown": {"preflight_deployer_arn": UNKNOWN},
+    "busy": {"export_function_maximum_concurrency": 8},
+    "reserved": {"export_function_reserved_concurrency": 9},
+    "deaf": {"preflight_encord": True},
+    "wrong": {"label_bucket_kms_key_arn": "alias/labels"},
+}
+
+
+class Run(NamedTuple):
+    """What a host came to: the message that it failed with, empty if none, and what was shown for it."""
+
+    failed: str
+    shown: str
+    changed: bool
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """One run of the playbook, in check mode, by host."""
+    directory = tmp_path_factory.mktemp("preflight")
+    key = directory / "key"
+    key.write_bytes(
+        ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+    )
+    inventory = directory / "inventory.yml"
+    Aws.asked.clear()
+    with serving(Aws) as url:
+        settings = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "label_export_environment": "dev",
+            "label_export_account_id": ACCOUNT,
+            "label_export_region": "eu-west-1",
+            "label_export_aws_endpoint_url": url,
+            "encord_secrets_private_key_file": str(key),
+            "execution_role_permissions_boundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
+            "export_function_maximum_concurrency": 4,
+            # Nothing listens there.
+            "export_function_encord_domain": "https://127.0.0.1:9",
+            "preflight_encord": False,
+        }
+        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": HOSTS, "vars": settings}}))
+        outcome = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), "playbooks/preflight.yml", "--check"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                "AWS_ACCESS_KEY_ID": "somebody",
+                "AWS_SECRET_ACCESS_KEY": "nothing",
+                "AWS_MAX_ATTEMPTS": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert outcome.returncode == 2, outcome.stdout[-3000:] + outcome.stderr[-3000:]
+    report = json.loads(outcome.stdout[outcome.stdout.index("{") :])
+    return {host: run_of(host, report) for host in HOSTS}
+
+
+def run_of(host: str, report: dict[str, Any]) -> Run:
+    """Return what a host came to in the report of Ansible's callback."""
+    results = [task["hosts"][host] for play in report["plays"] for task in play["tasks"] if host in task["hosts"]]
+    failed = [each["msg"] for each in results if each.get("failed") and each.get("failed_when_result") is not False]
+    shown = [each["msg"] for each in results if isinstance(each.get("msg"), list)]
+    return Run(
+        " ".join(str(failed[-1]).split()) if failed else "",
+        "\n".join(shown[-1]) if shown else "",
+        report["stats"][host]["changed"] > 0,
+    )
+
+
+def test_it_looks_at_the_roles_of_a_deploy() -> None:
+    (play,) = yaml.safe_load((ROOT / "playbooks/deploy.yml").read_text())
+    assert [entry["role"] for entry in play["roles"]] == ["label_export", *ROLES]
+
+
+def test_it_shows_what_a_deploy_makes(runs: dict[str, Run]) -> None:
+    run = runs["fine"]
+    assert run.failed == ""
+    for part in (
+        "A deploy can start",
+        f"S3 bucket: label-export-dev-{ACCOUNT}-eu-west-1",
+        "IAM roles, each with a policy: label-export-dev-eu-west-1",
+        "Lambda functions: label-export-dev, label-export-dev-catalog",
+        "secrets, 0.40 each: 0.80",
+        "dashboard: 3.00",
+        "Executions: 10 at a time for the account, 8 at most for the queues",
+        "Image: in the registry already",
+        "https://127.0.0.1:9 does not answer this machine",
+    ):
+        assert part in run.shown
+    simulated = re.search(rf"{DEPLOYER} may do all of (\d+) actions", run.shown)
+    assert simulated
+    assert int(simulated[1]) > 150
+
+
+def test_it_only_reads(runs: dict[str, Run]) -> None:
+    assert not any(run.changed for run in runs.values())
+    assert [name for name in Aws.asked if not re.fullmatch(r"(Get|Simulate|BatchGet)\w+|/.*", name)] == []
+
+
+def test_what_the_deployer_lacks_is_named_with_its_policy(runs: dict[str, Run]) -> None:
+    assert f"{LACKING} lacks permissions" in runs["lacking"].failed
+    assert "deployer-data, Queues: sqs:TagQueue, sqs:UntagQueue" in runs["lacking"].failed
+    assert "deployer-identity, RolePassedToLambdaAlone: iam:PassRole" in runs["lacking"].failed
+
+
+def test_where_nothing_may_be_simulated_that_is_said(runs: dict[str, Run]) -> None:
+    assert runs["unknown"].failed == ""
+    assert "NOT simulated: " in runs["unknown"].shown
+    assert "AccessDenied" in runs["unknown"].shown
+
+
+def test_a_new_accounts_quota_is_named(runs: dict[str, Run]) -> None:
+    assert f"Lambda allows account {ACCOUNT} 10 executions at a time" in runs["busy"].failed
+    assert "are 9 executions together" in runs["reserved"].failed
+    assert "can reserve 0" in runs["reserved"].failed
+
+
+def test_an_encord_that_does_not_answer_is_named(runs: dict[str, Run]) -> None:
+    assert "https://127.0.0.1:9 does not answer this machine: " in runs["deaf"].failed
+
+
+def test_a_wrong_input_of_a_deploy_is_refused(runs: dict[str, Run]) -> None:
+    assert "label_bucket_kms_key_arn is 'alias/labels'" in runs["wrong"].failed
