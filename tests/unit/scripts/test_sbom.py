@@ -32,8 +32,8 @@ class Checkout:
 
     def __init__(self, folder: Path, listed: str) -> None:
         self.folder, self.log = folder, folder / "log"
-        for name in ("scripts/sbom", "locks/sbom.txt"):
-            (folder / name).parent.mkdir()
+        for name in ("scripts/sbom", "scripts/pythons.sh", "locks/sbom.txt"):
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         (folder / "listed").write_text(listed)
         self.add("syft", SYFT.format(log=self.log))
