@@ -62,6 +62,8 @@ PASSED_TO = {
 }
 
 LATEST = "$LATEST"
+# The user and group of Lambda's own (sbx_user1051), as `id` in a function shows them.
+LAMBDA_USER = "993:990"
 ALARMS = "cloudwatch.amazonaws.com"
 # What publishing to a topic with a key takes: docs.aws.amazon.com/sns/latest/dg/sns-key-management.html.
 KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -76,6 +78,7 @@ named_api: ContextVar[str] = ContextVar("named_api", default="")
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
 original_resource: Callable[..., str] = iam_actions.extract_resource_arn
 original_container_key: Callable[..., str] = lambda_svc._warm_pool_key
+original_container_options: Callable[[str], dict[str, Any]] = lambda_svc._parse_docker_flags
 original_end_containers: Callable[..., None] = lambda_svc._pool_kill_function
 original_create_secret: Callable[..., Any] = secretsmanager._create_secret
 original_context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
@@ -329,6 +332,11 @@ def end_containers(account: str, name: str) -> None:
         lambda_svc._kill_pool_entry(entry)
 
 
+def container_options(flags: str) -> dict[str, Any]:
+    """Return the options of a container, which runs as a user without privileges, as Lambda runs it."""
+    return {**original_container_options(flags), "user": LAMBDA_USER}
+
+
 def find_api_scope(api_id: str) -> tuple[str, str] | None:
     """Return the account and the region of an HTTP API, whoever calls it: its identifier is in the endpoint's name."""
     owners = (key[:2] for key, _api in apigateway._apis.all_items() if key[2] == api_id)
@@ -365,6 +373,9 @@ cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
 secretsmanager._create_secret = create_secret
 lambda_svc._warm_pool_key = container_key
 lambda_svc._pool_kill_function = end_containers
+os.umask(0o022)  # what MiniStack writes and copies into containers, their user reads; its directory is nobody else's
+lambda_svc.LAMBDA_DOCKER_FLAGS = lambda_svc.LAMBDA_DOCKER_FLAGS or " "  # without any, the options are not asked for
+lambda_svc._parse_docker_flags = container_options
 lambda_svc._invoke_rie = lambda_containers.invoking(lambda_svc._invoke_rie)
 apigateway.find_api_scope = find_api_scope
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
