@@ -135,7 +135,7 @@ class Settings:
             delete_labels=read.one_of("LABEL_CATALOG_DELETED_LABELS", ("keep", "delete"), "keep") == "delete",
             sample_percent=read.percent("LABEL_CATALOG_SAMPLE_PERCENT", "1"),
             listing_seconds=read.number("LABEL_CATALOG_LISTING_SECONDS", 120, 1, 600),
-            listing_bytes=read.number("LABEL_CATALOG_LISTING_BYTES", 256 << 20, 1 << 10, 8 << 30),
+            listing_bytes=read.number("LABEL_CATALOG_LISTING_BYTES", 2 << 30, 1 << 10, 8 << 30),
             log_level=read.one_of("LABEL_EXPORT_LOG_LEVEL", LEVELS, "INFO"),
             name=read.text("LABEL_EXPORT_NAME", "label-export"),
             environment=read.text("LABEL_EXPORT_ENVIRONMENT", "default"),
