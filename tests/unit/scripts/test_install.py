@@ -148,6 +148,7 @@ def locked(name: str, python: str) -> dict[str, str]:
         ("dev", ["requirements.txt", "requirements-dev.txt"]),
         ("audit", ["requirements-audit.txt"]),
         ("sbom", ["requirements-sbom.txt"]),
+        ("moto", ["requirements-moto.txt"]),
     ],
 )
 def test_a_lock_holds_what_its_requirements_ask_for(lock: str, inputs: list[str], python: str) -> None:
@@ -162,7 +163,7 @@ def test_a_lock_holds_what_its_requirements_ask_for(lock: str, inputs: list[str]
     assert missing == [], "run scripts/locks --keep"
 
 
-@pytest.mark.parametrize("lock", ["run", "dev", "audit", "sbom"])
+@pytest.mark.parametrize("lock", ["run", "dev", "audit", "sbom", "moto"])
 def test_every_package_of_a_lock_has_a_hash(lock: str) -> None:
     text = (ROOT / "locks" / f"{lock}.txt").read_text().replace("\\\n", " ")
     packages = [line for line in text.splitlines() if line and not line.startswith("#")]
