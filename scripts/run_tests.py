@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = (("lint", "audit"), ("unit", "newcomer"), ("other-node",), ("molecule",))
+GROUPS = (("lint", "audit"), ("unit",), ("newcomer",), ("other-node",), ("molecule",))
 # pytest's report has this property for a test that ran others and names the ones that failed.
 FAILED_INSIDE = "failed"
 LAST_LINES = 3
