@@ -18,6 +18,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from encord_harness import StandInProcess, make_files, private_key_text
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,10 @@ HOSTS: dict[str, dict[str, Any]] = {
     "busy": {"export_function_maximum_concurrency": 8},
     "reserved": {"export_function_reserved_concurrency": 9},
     "deaf": {"preflight_encord": True},
+    # With the Encord stand-in, whose domain, key and project are known once it runs.
+    "titled": {"preflight_encord": True, "export_function_workflow_stages": ["Complete"]},
+    "mistyped": {"preflight_encord": True, "export_function_workflow_stages": ["Complete", "Reveiw"]},
+    "strange": {"preflight_encord": True, "export_function_workflow_stages": ["Complete"]},
     "wrong": {"label_bucket_kms_key_arn": "alias/labels"},
 }
 
@@ -133,6 +138,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     )
     inventory = directory / "inventory.yml"
     Aws.asked.clear()
+    files = make_files(directory)
+    authorised = directory / "authorised"
+    authorised.write_text(private_key_text(files.key))
+    stand_in = StandInProcess(files)
+    encord = {
+        "export_function_encord_domain": stand_in.url,
+        "export_function_projects": [stand_in.project()["project_hash"]],
+        "encord_secrets_private_key_file": str(authorised),
+    }
+    hosts = {
+        **HOSTS,
+        "titled": {**HOSTS["titled"], **encord},
+        "mistyped": {**HOSTS["mistyped"], **encord},
+        # A key that Encord does not know.
+        "strange": {**HOSTS["strange"], **encord, "encord_secrets_private_key_file": str(key)},
+    }
     with serving(Aws) as url:
         settings = {
             "ansible_connection": "local",
@@ -148,7 +169,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
             "export_function_encord_domain": "https://127.0.0.1:9",
             "preflight_encord": False,
         }
-        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": HOSTS, "vars": settings}}))
+        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
         outcome = subprocess.run(
             ["ansible-playbook", "-i", str(inventory), "playbooks/preflight.yml", "--check"],
             cwd=ROOT,
@@ -158,12 +179,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
                 "AWS_ACCESS_KEY_ID": "somebody",
                 "AWS_SECRET_ACCESS_KEY": "nothing",
                 "AWS_MAX_ATTEMPTS": "1",
+                **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(files.certificate)),
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
+    stand_in.stop()
     assert outcome.returncode == 2, outcome.stdout[-3000:] + outcome.stderr[-3000:]
     report = json.loads(outcome.stdout[outcome.stdout.index("{") :])
     return {host: run_of(host, report) for host in HOSTS}
@@ -231,6 +254,14 @@ def test_a_new_accounts_quota_is_named(runs: dict[str, Run]) -> None:
 
 def test_an_encord_that_does_not_answer_is_named(runs: dict[str, Run]) -> None:
     assert "https://127.0.0.1:9 does not answer this machine: " in runs["deaf"].failed
+
+
+def test_a_title_that_is_no_stage_of_the_projects_is_refused(runs: dict[str, Run]) -> None:
+    assert runs["titled"].failed == ""
+    assert (
+        "export_function_workflow_stages has Reveiw, which no project has; the stages are " in runs["mistyped"].failed
+    )
+    assert "could not be read: " in runs["strange"].failed
 
 
 def test_a_wrong_input_of_a_deploy_is_refused(runs: dict[str, Run]) -> None:
