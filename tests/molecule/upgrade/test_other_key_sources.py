@@ -19,7 +19,7 @@ from playbook_runs import Playbook, run_playbook
 from pushed_images import PushedImage, docker, tags
 from role_documents import role, statements
 
-IMAGE = "handler_image : Present | Ensure the registry has the image"
+IMAGE = "handler_image : Image | Ensure the registry has the image"
 SIGNING_SECRETS = f"{NAME}/webhook-signing-secrets"
 BY_HAND = f"{NAME}-by-hand"
 

@@ -15,7 +15,10 @@ from local_stack import LocalStack
 from playbook_runs import Run, recorded
 from surplus_versions import digest_of, publish_more_versions, push_more_images, surplus_images
 
-IMAGE = "handler_image : Present | Ensure the registry has the image"
+IMAGE = "handler_image : Image | Ensure the registry has the image"
+# The catalog shares the exporter's core, so its image changes too.
+CATALOG = "catalog_function : Present | Ensure the catalog function runs the image"
+CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
 RETIRED = "retired_versions : Ensure old versions are gone, and images that none of the others needs"
 # So few that the upgrade has something to remove: of four versions one, of two images that nothing runs one.
 KEPT_VERSIONS, KEPT_IMAGES, SURPLUS_IMAGES = 3, 2, 2
@@ -130,7 +133,7 @@ def rollback(upgrade: Upgrade, stack: LocalStack, deployment: Deployment, projec
 def test_the_run_changed_exactly_what_the_check_announced(upgrade: Upgrade) -> None:
     assert upgrade.run.returncode == 0, upgrade.run.output
     assert upgrade.check.changes == upgrade.run.changes
-    assert upgrade.run.tasks == {IMAGE, FUNCTION, ALIAS, RETIRED}
+    assert upgrade.run.tasks == {IMAGE, FUNCTION, ALIAS, CATALOG, CATALOG_ALIAS, RETIRED}
     assert upgrade.check.diffs[RETIRED] == upgrade.run.diffs[RETIRED]
 
 
