@@ -361,11 +361,11 @@ TABLE = (
     row("nothing limits a backfill",
         lambda t: t.aws("lambda").update_event_source_mapping(
             UUID=t.mapping_of(f"{t.name}-backfill"), ScalingConfig={}), CATALOG_MAPPINGS, shown="ScalingConfig"),
-    row("no census is due", lambda t: t.schedule("catalog-census", State="DISABLED"), SCHEDULES, shown="State"),
+    row("no census is due", lambda t: t.schedule("catalog-census", State="DISABLED"), SCHEDULES, shown="enabled"),
     row("a reconcile is due once a year",
         lambda t: t.schedule("catalog-reconcile", ScheduleExpression="rate(365 days)"), SCHEDULES, shown="365 days"),
     row("nothing keeps the function active", lambda t: t.schedule("keep-active", State="DISABLED"), KEEP_ACTIVE,
-        shown="State"),
+        shown="enabled"),
 
     row("access logs are kept for ever",
         lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/vendedlogs/apigateway/{t.name}"),
