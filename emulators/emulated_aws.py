@@ -152,16 +152,12 @@ def resource(service: str, *request: Any) -> str:
     named_mapping.set(found.partition(":event-source-mapping:")[2])
     named_api.set(found if service == "apigateway" else "")
     passed_role.set(role_in(service, json_body(body)))
+    if service in ("iam", "sns"):
+        return form_resource(service, params or parse_qs(body.decode(errors="replace")), account, found)
     if found != "*":
         return found
     if service == "monitoring":
         found = metric_resource(json_body(body), region, account)
-    if service in ("iam", "sns"):
-        form = params or parse_qs(body.decode(errors="replace"))
-        if service == "sns":
-            found = parameter(form, "ResourceArn") or found
-        elif name := parameter(form, "PolicyName"):
-            return f"arn:aws:iam::{account}:policy{parameter(form, 'Path') or '/'}{name}"
     if service == "lambda" and (function := json_body(body).get("FunctionName")) and path.endswith("/functions"):
         return function_arn(str(function))
     if service == "ecr":
@@ -170,6 +166,19 @@ def resource(service: str, *request: Any) -> str:
             return str(content["resourceArn"])
         if len(content.get("repositoryNames") or []) == 1:
             return f"arn:aws:ecr:{region}:{account}:repository/{content['repositoryNames'][0]}"
+    return found
+
+
+def form_resource(service: str, form: dict[str, Any], account: str, found: str) -> str:
+    """Name what a request to IAM or SNS is about; ``found`` is what the emulator says."""
+    if service == "iam" and (name := parameter(form, "RoleName")):
+        # A role's ARN has its path. Of a role that does not exist AWS knows the path only from the request.
+        role = iam._roles.get(name)
+        return str(role["Arn"]) if role else f"arn:aws:iam::{account}:role{parameter(form, 'Path') or '/'}{name}"
+    if found == "*" and service == "sns":
+        return parameter(form, "ResourceArn") or found
+    if found == "*" and (name := parameter(form, "PolicyName")):
+        return f"arn:aws:iam::{account}:policy{parameter(form, 'Path') or '/'}{name}"
     return found
 
 
