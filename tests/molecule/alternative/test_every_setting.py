@@ -138,7 +138,7 @@ def test_the_catalogs_schedules(stack: LocalStack) -> None:
 
 
 def test_the_schedule_that_keeps_the_function_active(stack: LocalStack) -> None:
-    schedule = stack.aws("scheduler").get_schedule(Name=f"{NAME}-keep-active")
+    schedule = stack.aws("scheduler").get_schedule(Name="label-export-other-alternative-keep-active")
     assert schedule["ScheduleExpression"] == "cron(0 4 ? * MON,THU *)"
     assert schedule["Target"]["Arn"].split(":function:")[1].startswith(f"{NAME}-")
     assert json.loads(schedule["Target"]["Input"]) == {"action": "self_check"}

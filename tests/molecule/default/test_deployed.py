@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,9 +60,10 @@ def test_the_queue_outlasts_the_function_and_hands_on_what_fails(deployment: Dep
     redrive = json.loads(queue["RedrivePolicy"])
     assert redrive["deadLetterTargetArn"] == dead["QueueArn"]
     assert int(redrive["maxReceiveCount"]) >= 5
-    assert int(dead["MessageRetentionPeriod"]) == 14 * 24 * 3600 > int(queue["MessageRetentionPeriod"])
+    assert int(dead["MessageRetentionPeriod"]) == 14 * 24 * 3600 >= int(queue["MessageRetentionPeriod"])
     assert queue["SqsManagedSseEnabled"] == dead["SqsManagedSseEnabled"] == "true"
-    assert json.loads(dead["RedriveAllowPolicy"])["sourceQueueArns"] == [queue["QueueArn"]]
+    lane = deployment.queue_attributes(f"{NAME}-backfill")
+    assert set(json.loads(dead["RedriveAllowPolicy"])["sourceQueueArns"]) == {queue["QueueArn"], lane["QueueArn"]}
 
 
 def test_the_function_runs_the_pushed_image_by_digest(deployment: Deployment, stack: LocalStack) -> None:
@@ -117,10 +119,10 @@ def test_the_role_is_for_lambda_in_this_account_alone(stack: LocalStack) -> None
 
 def test_the_api_is_throttled_and_logs_no_query_string(stack: LocalStack) -> None:
     client = stack.aws("apigatewayv2")
-    (api,) = client.get_apis()["Items"]
+    (api,) = [item for item in client.get_apis()["Items"] if item["Name"] == NAME]
     (stage,) = client.get_stages(ApiId=api["ApiId"])["Items"]
-    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 50
-    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == 100
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 1000
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == 2000
     assert "query" not in stage["AccessLogSettings"]["Format"].lower()
     (route,) = client.get_routes(ApiId=api["ApiId"])["Items"]
     assert route["RouteKey"] == "POST /webhook"
@@ -199,15 +201,28 @@ def test_a_repeated_webhook_writes_nothing(
     assert deployment.versions(key) == versions
 
 
+@pytest.fixture
+def quick_redelivery(deployment: Deployment) -> Iterator[None]:
+    """A message that is returned is received again after seconds, not after twelve minutes."""
+    url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
+    before = deployment.queue_attributes()["VisibilityTimeout"]
+    deployment.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "5"})
+    yield
+    deployment.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": before})
+
+
+@pytest.mark.usefixtures("quick_redelivery")
 def test_a_task_without_a_label_row_makes_none_in_encord(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
+    """The message ends only at a late receive, when Encord has confirmed that there is no row."""
     row = next(row for row in label_rows if not row["label_hash"])
     encord.encord_json("DELETE", "requests")
     task = encord.encord_json("POST", "complete-task", {"data_hash": row["data_hash"]})
     assert [delivery["status"] for delivery in task["deliveries"]] == [202]
-    eventually(lambda: calls(encord)["requests"] > 0, "a look at Encord")
+    eventually(lambda: calls(encord)["requests"] > 1, "a second look at Encord")
     eventually(lambda: deployment.messages() == 0, "an empty queue")
+    assert deployment.messages(f"{NAME}-dead-letters") == 0
     assert calls(encord)["writes"] == 0, "no row may be created"
 
 

@@ -40,6 +40,16 @@ ALARMS = [
     "went-back",
 ]
 
+# How an alarm treats missing data: an unused queue has none, and only a census knows what is missing.
+# The last two are raised by the absence of data, after longer than a test can wait.
+WITHOUT_DATA = {
+    "catalog-dead-letters": "ignore",
+    "dead-letters": "ignore",
+    "labels-missing": "ignore",
+    "census-late": "breaching",
+    "reconcile-late": "breaching",
+}
+
 
 @pytest.fixture(scope="module")
 def cloudwatch(stack: LocalStack) -> Any:
@@ -99,11 +109,11 @@ def test_there_are_these_alarms_and_each_says_what_to_do(cloudwatch: Any, topic_
         assert " Next: " in alarm["AlarmDescription"]
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic_arn]
         assert alarm["ActionsEnabled"]
-        without_data = "ignore" if alarm["AlarmName"].endswith("/dead-letters") else "notBreaching"
-        assert alarm["TreatMissingData"] == without_data
+        name = alarm["AlarmName"].partition("/")[2]
+        assert alarm["TreatMissingData"] == WITHOUT_DATA.get(name, "notBreaching")
 
 
-@pytest.mark.parametrize("name", ALARMS)
+@pytest.mark.parametrize("name", [name for name in ALARMS if WITHOUT_DATA.get(name) != "breaching"])
 def test_an_alarm_is_raised_at_its_threshold_and_arrives(
     name: str, cloudwatch: Any, deployment: Deployment, inbox: str
 ) -> None:
