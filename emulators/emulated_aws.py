@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import lambda_containers
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, tls
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway, cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
@@ -369,6 +369,18 @@ def is_exempt_from_signing(access_key: str) -> bool:
     return not access_key
 
 
+def written_for_containers(write: Callable[..., str | None]) -> Callable[..., str | None]:
+    """Return a writer of the authorities that containers trust, which their user reads, who is not root."""
+
+    def written(path: str, data: bytes) -> str | None:
+        found = write(path, data)
+        if found:
+            os.chmod(found, 0o644)
+        return found
+
+    return written
+
+
 iam_evaluator.evaluate = decision
 iam_evaluator._is_root_key = is_exempt_from_signing
 iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
@@ -382,7 +394,7 @@ cloudwatch._put_dashboard = tagged_dashboard(cloudwatch._put_dashboard)
 secretsmanager._create_secret = create_secret
 lambda_svc._warm_pool_key = container_key
 lambda_svc._pool_kill_function = end_containers
-os.umask(0o022)  # what MiniStack writes and copies into containers, their user reads; its directory is nobody else's
+tls._write_atomic = written_for_containers(tls._write_atomic)
 lambda_svc.LAMBDA_DOCKER_FLAGS = lambda_svc.LAMBDA_DOCKER_FLAGS or " "  # without any, the options are not asked for
 lambda_svc._parse_docker_flags = container_options
 lambda_svc._invoke_rie = lambda_containers.invoking(lambda_svc._invoke_rie)

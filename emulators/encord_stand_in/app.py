@@ -21,10 +21,10 @@ HEADER = "X-Control-Token"
 class StandIn:
     """The entry point for requests."""
 
-    def __init__(self, state: State, control_token: str = "") -> None:
+    def __init__(self, state: State, control_token: str | None = None) -> None:
         """With ``control_token``, the control API answers only requests that name it, but for its health."""
         self._state = state
-        self._control_token = control_token
+        self._control_token = control_token or ""
         self._api = Api(state)
         self._control: ASGIApp = control_app(state)
 

@@ -50,7 +50,8 @@ def _parsed_by_dateutil(text: str) -> datetime | None:
     for way in ways:
         try:
             moments = {in_utc(moment) for moment in way()}
-        except Exception:  # noqa: BLE001, S112  (as in the SDK: dateutil raises many kinds, and the next way is tried)
+        # As in the SDK: dateutil raises many kinds, and the next way is tried.
+        except Exception:  # noqa: BLE001, S112  (see above)  # nosec B112
             continue
         return moments.pop() if len(moments) == 1 else None
     return None

@@ -54,7 +54,9 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def load(path: Path) -> Any:
     """Return a YAML file's content; None for a file that is missing or empty."""
-    return yaml.load(path.read_text(), Loader=Loader) if path.is_file() else None  # noqa: S506  (a safe loader)
+    if not path.is_file():
+        return None
+    return yaml.load(path.read_text(), Loader=Loader)  # noqa: S506  (a safe loader)  # nosec B506
 
 
 def inputs(role: Path) -> set[str]:
