@@ -139,9 +139,12 @@ def test_the_same_environment_lives_in_another_account_too(
     stack: LocalStack, neighbour: Run, other_account: OtherAccount
 ) -> None:
     assert other_account.first.returncode == 0, other_account.first.output
-    # The neighbour is in the other region, which the names of IAM roles contain.
-    region = stack.facts["region"]
-    made = [(task, item and item.replace(OTHER_REGION, region)) for task, item in neighbour.changes]
+    # The neighbour is in the other region and in this account, which the items of some loops name.
+    region, account = stack.facts["region"], stack.facts["account_id"]
+    made = [
+        (task, item and item.replace(OTHER_REGION, region).replace(account, OTHER_ACCOUNT))
+        for task, item in neighbour.changes
+    ]
     assert other_account.first.changes == made, "all that a first deploy makes"
     one, other = here(stack), other_account.everything()
     assert len(one) == len(other)
