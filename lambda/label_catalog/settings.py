@@ -5,46 +5,17 @@ Those of the exporter have its names, and must have its values: the catalog comp
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
 
-from label_export.core.errors import SettingsError
-from label_export.core.event_types import normalised_event_type
+from label_export.core.environment import DEFAULT_KEY_FILE, SHARED_VARIABLES, EnvironmentReader, KeySource
+from label_export.core.log_writer import LEVELS
 from label_export.core.messages import is_hash
 from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
 
-from label_catalog.telemetry import LEVELS
-
-KeySource = Literal["secretsmanager", "environment", "file"]
-
-DEFAULT_EVENT_TYPES = '["task_submitted_event","task_completed_event"]'
-DEFAULT_KEY_FILE = "/var/task/encord_private_key"
-
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_QUEUE_URL = re.compile(r"https?://[^\s/]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
-_SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+")
-_DOMAIN = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?")
-
 # Which inventory variable sets a variable of the environment: for messages alone.
 INVENTORY_VARIABLES = {
-    "LABEL_EXPORT_BUCKET": "label_bucket_name",
-    "LABEL_EXPORT_QUEUE_URL": "export_queue_name",
-    "LABEL_EXPORT_KEY_TEMPLATE": "export_function_key_template",
-    "LABEL_EXPORT_PRIVATE_KEY_SOURCE": "encord_secrets_private_key_source",
-    "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN": "encord_secrets_private_key_secret_arn",
-    "LABEL_EXPORT_PRIVATE_KEY": "encord_secrets_private_key",
-    "LABEL_EXPORT_PRIVATE_KEY_FILE": "encord_secrets_private_key_file",
-    "LABEL_EXPORT_PRIVATE_KEY_PASSPHRASE_SECRET_ARN": "encord_secrets_private_key_passphrase_secret_arn",
-    "LABEL_EXPORT_ENCORD_DOMAIN": "export_function_encord_domain",
-    "LABEL_EXPORT_PROJECTS": "export_function_projects",
-    "LABEL_EXPORT_EVENT_TYPES": "export_function_event_types",
-    "LABEL_EXPORT_WORKFLOW_STAGES": "export_function_workflow_stages",
-    "LABEL_EXPORT_LOG_LEVEL": "export_function_log_level",
-    "LABEL_EXPORT_NAME": "label_export_name",
-    "LABEL_EXPORT_ENVIRONMENT": "label_export_environment",
+    **SHARED_VARIABLES,
     "LABEL_CATALOG_QUEUE_URL": "catalog_queue_name",
     "LABEL_CATALOG_BACKFILL_QUEUE_URL": "catalog_queue_backfill_name",
     "LABEL_CATALOG_OVERLAP_SECONDS": "catalog_function_overlap",
@@ -92,41 +63,24 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read and check all settings; raises SettingsError for the first that is missing or malformed."""
-        read = _Reader(environment)
-        source = cast(
-            KeySource,
-            read.one_of("LABEL_EXPORT_PRIVATE_KEY_SOURCE", ("secretsmanager", "environment", "file"), "secretsmanager"),
-        )
-        secret, passphrase = "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN", "LABEL_EXPORT_PRIVATE_KEY_PASSPHRASE_SECRET_ARN"
-        template = read.text("LABEL_EXPORT_KEY_TEMPLATE", DEFAULT_TEMPLATE)
-        try:
-            keys = KeyTemplate(template)
-        except SettingsError as error:
-            raise _wrong("LABEL_EXPORT_KEY_TEMPLATE", f"is not right: {error}") from None
+        read = EnvironmentReader(environment, INVENTORY_VARIABLES)
+        source = read.key_source("LABEL_EXPORT_PRIVATE_KEY_SOURCE")
+        arn_name, text_name = "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN", "LABEL_EXPORT_PRIVATE_KEY"
         return cls(
-            bucket=read.matching("LABEL_EXPORT_BUCKET", _BUCKET, "a bucket's name"),
-            export_queue_url=read.matching("LABEL_EXPORT_QUEUE_URL", _QUEUE_URL, "a queue's URL"),
-            backfill_queue_url=read.matching("LABEL_CATALOG_BACKFILL_QUEUE_URL", _QUEUE_URL, "a queue's URL"),
-            queue_url=read.matching("LABEL_CATALOG_QUEUE_URL", _QUEUE_URL, "a queue's URL"),
-            key_template=template,
-            keys=keys,
+            bucket=read.bucket("LABEL_EXPORT_BUCKET"),
+            export_queue_url=read.queue_url("LABEL_EXPORT_QUEUE_URL"),
+            backfill_queue_url=read.queue_url("LABEL_CATALOG_BACKFILL_QUEUE_URL"),
+            queue_url=read.queue_url("LABEL_CATALOG_QUEUE_URL"),
+            key_template=read.text("LABEL_EXPORT_KEY_TEMPLATE", DEFAULT_TEMPLATE),
+            keys=read.checked("LABEL_EXPORT_KEY_TEMPLATE", KeyTemplate, DEFAULT_TEMPLATE),
             private_key_source=source,
-            private_key_secret_arn=read.matching(secret, _SECRET_ARN, "a Secrets Manager secret's ARN")
-            if source == "secretsmanager"
-            else None,
-            private_key=read.text("LABEL_EXPORT_PRIVATE_KEY") if source == "environment" else None,
+            private_key_secret_arn=read.secret_arn(arn_name) if source == "secretsmanager" else None,
+            private_key=read.text(text_name) if source == "environment" else None,
             private_key_file=read.text("LABEL_EXPORT_PRIVATE_KEY_FILE", DEFAULT_KEY_FILE),
-            passphrase_secret_arn=read.matching(passphrase, _SECRET_ARN, "a Secrets Manager secret's ARN")
-            if environment.get(passphrase)
-            else None,
-            encord_domain=read.matching(
-                "LABEL_EXPORT_ENCORD_DOMAIN", _DOMAIN, "an https address without a path", "https://api.encord.com"
-            ).rstrip("/"),
+            passphrase_secret_arn=read.optional_secret_arn("LABEL_EXPORT_PRIVATE_KEY_PASSPHRASE_SECRET_ARN"),
+            encord_domain=read.encord_domain("LABEL_EXPORT_ENCORD_DOMAIN"),
             projects=read.names("LABEL_EXPORT_PROJECTS", "[]", "project hashes", is_hash),
-            event_types=frozenset(
-                normalised_event_type(name)
-                for name in read.names("LABEL_EXPORT_EVENT_TYPES", DEFAULT_EVENT_TYPES, "event types")
-            ),
+            event_types=read.event_types("LABEL_EXPORT_EVENT_TYPES"),
             workflow_stages=read.names("LABEL_EXPORT_WORKFLOW_STAGES", "[]", "workflow stages' titles"),
             overlap=read.number("LABEL_CATALOG_OVERLAP_SECONDS", 1800, 0, 86_400),
             lookback=read.number("LABEL_CATALOG_LOOKBACK_SECONDS", 86_400, 600, 2_592_000),
@@ -140,53 +94,3 @@ class Settings:
             name=read.text("LABEL_EXPORT_NAME", "label-export"),
             environment=read.text("LABEL_EXPORT_ENVIRONMENT", "default"),
         )
-
-
-class _Reader:
-    """Reads single variables; an empty one counts as not set. Messages never hold a variable's value."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-
-    def text(self, variable: str, default: str | None = None) -> str:
-        value = self._environment.get(variable) or default
-        if value is None:
-            raise _wrong(variable, "is not set")
-        return value
-
-    def matching(self, variable: str, pattern: re.Pattern[str], kind: str, default: str | None = None) -> str:
-        value = self.text(variable, default)
-        if not pattern.fullmatch(value):
-            raise _wrong(variable, f"is not {kind}")
-        return value
-
-    def one_of(self, variable: str, allowed: tuple[str, ...], default: str) -> str:
-        value = self.text(variable, default)
-        if value not in allowed:
-            raise _wrong(variable, f"is not one of {', '.join(allowed)}")
-        return value
-
-    def number(self, variable: str, default: int, least: int, most: int) -> int:
-        value = self.text(variable, str(default))
-        if not re.fullmatch(r"[0-9]{1,12}", value) or not least <= int(value) <= most:
-            raise _wrong(variable, f"is not a whole number from {least} to {most}")
-        return int(value)
-
-    def percent(self, variable: str, default: str) -> float:
-        value = self.text(variable, default)
-        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", value) or float(value) > 100:  # noqa: PLR2004 - per cent
-            raise _wrong(variable, "is not a number from 0 to 100 with at most two decimals")
-        return float(value)
-
-    def names(self, variable: str, default: str, kind: str, valid: Callable[[object], bool] = bool) -> frozenset[str]:
-        try:
-            values = json.loads(self.text(variable, default))
-        except (ValueError, RecursionError):
-            values = None
-        if not isinstance(values, list) or not all(isinstance(value, str) and valid(value) for value in values):
-            raise _wrong(variable, f"is not a JSON list of {kind}")
-        return frozenset(values)
-
-
-def _wrong(variable: str, problem: str) -> SettingsError:
-    return SettingsError(f"{variable} {problem} (inventory variable {INVENTORY_VARIABLES[variable]})")

@@ -19,8 +19,8 @@ WALLS = {
 }
 TOP = {
     "retry": {"label_export.core"},
-    "telemetry": set(),
-    "settings": {"label_export.core", "label_export.telemetry"},
+    "telemetry": {"label_export.core"},
+    "settings": {"label_export.core"},
 }
 
 
