@@ -16,6 +16,11 @@ class Places:
         self.known = f"{self._base}/state/known.gz"
         self.tombstones = f"{self._base}/state/tombstones/"
         self.latest_report = f"{self._base}/reports/latest.json"
+        self.report_html = f"{self._base}/reports/report.html"
+        self.index = f"{self._base}/index/"
+        self.index_pointer = f"{self._base}/index/latest.json"
+        self.index_requests = f"{self._base}/state/index.json"
+        self.snapshots = f"{self._base}/snapshots/"
 
     def work(self, kind: Kind) -> str:
         """Return the key of a work's state."""
@@ -28,6 +33,26 @@ class Places:
     def report(self, time: str) -> str:
         """Return the key of a report; `time` is like 20261127T140500Z."""
         return f"{self._base}/reports/{time}.json"
+
+    def generation(self, name: str, file: str) -> str:
+        """Return the key of a file of an index generation."""
+        return f"{self.index}{name}/{file}"
+
+    def index_part(self, work: str, number: int, file: str) -> str:
+        """Return the key of a file of a rebuild's part; `number` begins with 1."""
+        return f"{self.index_parts(work)}{number:06d}-{file}"
+
+    def index_parts(self, work: str) -> str:
+        """Return the prefix of a rebuild's parts."""
+        return f"{self._base}/state/index/{work}/"
+
+    def snapshot(self, name: str, file: str) -> str:
+        """Return the key of a file of a snapshot."""
+        return f"{self.snapshots}{name}/{file}"
+
+    def object(self, sha256: str) -> str:
+        """Return the key of the copy with these bytes that all snapshots share."""
+        return f"{self._base}/objects/{sha256}.json"
 
     def is_own(self, key: str) -> bool:
         """Say whether a key is one of the catalog's own, and so no label's."""

@@ -17,7 +17,7 @@ WALLS = {
     },
     ".": {"label_catalog"},
 }  # fmt: skip
-SDKS = {"boto3", "botocore", "encord", "requests", "msgspec"}
+SDKS = {"boto3", "botocore", "duckdb", "encord", "requests", "msgspec"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,126 @@
+"""DuckDB, within the bounds of a Lambda function. The library is imported when a connection is opened: not every
+invocation needs it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY_LIMIT = "300MB"  # beside Python, its libraries and one label row in 1,024 MB
+_BATCH = 2000
+_ROW_GROUP = 50_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def open_tables(
+    memory_limit: str = MEMORY_LIMIT, folder: Path | None = None, *, threads: int = 2
+) -> DuckDBPyConnection:
+    """Return a connection to an empty database in memory, in UTC, that reaches nothing but local files.
+
+    Args:
+        memory_limit: what DuckDB may use; it spills into `folder` before it fails.
+        folder: where temporary files go; the system's temporary folder where it is None.
+        threads: of DuckDB; each needs memory of its own.
+    """
+    import duckdb  # noqa: PLC0415  (see the module's docstring)
+
+    tables = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": memory_limit,
+            "threads": threads,
+            "temp_directory": str(Path(folder or tempfile.gettempdir()) / "duckdb"),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_unsigned_extensions": False,
+        },
+    )
+    tables.execute("SET TimeZone = 'UTC'")
+    tables.execute("SET preserve_insertion_order = false")
+    tables.execute("SET disabled_filesystems = 'HTTPFileSystem,S3FileSystem'")
+    tables.execute("SET lock_configuration = true")
+    return tables
+
+
+def create(tables: DuckDBPyConnection, name: str, columns: Mapping[str, str]) -> None:
+    """Make an empty table."""
+    tables.execute(
+        f"CREATE OR REPLACE TABLE {name} ({', '.join(f'{column} {kind}' for column, kind in columns.items())})"
+    )
+
+
+class Appender:
+    """Adds rows to a table in batches; use as a context manager.
+
+    Times are datetimes with a zone. A batch goes over as one list a column: that is sixteen times as fast as a
+    statement with a value each, needs no escaping, and no further package.
+    """
+
+    def __init__(self, tables: DuckDBPyConnection, name: str, columns: Mapping[str, str]) -> None:
+        self._tables = tables
+        self._rows: list[Sequence[Any]] = []
+        self._times = [place for place, kind in enumerate(columns.values()) if kind == "TIMESTAMPTZ"]
+        self._width = len(columns)
+        chosen = ", ".join(
+            f"make_timestamp(unnest(${place}::BIGINT[]))::TIMESTAMPTZ"
+            if kind == "TIMESTAMPTZ"
+            else f"unnest(${place}::{kind}[])"
+            for place, kind in enumerate(columns.values(), start=1)
+        )
+        self._insert = f"INSERT INTO {name} SELECT {chosen}"
+
+    def __enter__(self) -> Appender:
+        """Return the appender."""
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Add what is left, unless an error ended the block."""
+        if error is None:
+            self.flush()
+
+    def add(self, row: Sequence[Any]) -> None:
+        """Add a row, its values in the order of the columns."""
+        self._rows.append(row)
+        if len(self._rows) == _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add the rows that wait."""
+        if not self._rows:
+            return
+        columns: list[list[Any]] = [list(column) for column in zip(*self._rows, strict=True)]
+        for place in self._times:
+            columns[place] = [None if moment is None else microseconds(moment) for moment in columns[place]]
+        self._tables.execute(self._insert, columns)
+        self._rows.clear()
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a moment as microseconds since 1970 in UTC, exactly."""
+    whole = moment - _EPOCH
+    return int((whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds)
+
+
+def write_parquet(tables: DuckDBPyConnection, query: str, path: Path, parameters: Sequence[Any] = ()) -> int:
+    """Write a query's rows into a Parquet file, and return how many there were."""
+    found = tables.execute(
+        f"COPY ({query}) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})",
+        parameters,
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def parquet(*paths: Path) -> str:
+    """Return the SQL that reads Parquet files."""
+    names = ", ".join(f"'{_quoted(path)}'" for path in paths)
+    return f"read_parquet([{names}])"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
