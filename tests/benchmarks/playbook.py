@@ -21,7 +21,7 @@ FIRST_TASKS = {
     WITHOUT: "",
     FACT: f"""
     - name: Keep it as a fact
-      ansible.builtin.import_tasks: {ROOT}/roles/label_export/tasks/module_environment.yml
+      ansible.builtin.import_tasks: {ROOT}/roles/label_export/tasks/caller.yml
 """,
 }
 # As preflights do, which are most of a deploy's tasks.
@@ -37,8 +37,9 @@ SETTINGS = {
     "label_export_environment": "bench",
     "label_export_account_id": "000000000000",
     "label_export_region": "eu-west-1",
-    "label_export_aws_profile": "bench",
 }
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
 
 MODULES = 20
 ITS_OWN, THE_TASKS = "a process of its own, as Ansible does", "the task's process"
@@ -57,7 +58,7 @@ def seconds_of(playbook: Path, variables: Mapping[str, str]) -> float:
     settings = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     result = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), playbook, "-i", "localhost,", "-c", "local", *settings],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        env={**os.environ, **CREDENTIALS, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -85,21 +86,41 @@ def tasks(folder: Path, repetitions: int) -> str:
   tasks:
 {first}{TASK * TASKS}"""
         )
-    return compared(f"{TASKS} tasks", {way: (playbook, SETTINGS) for way, playbook in playbooks.items()}, repetitions)
+    with serving(Account) as url:
+        settings = {**SETTINGS, "label_export_aws_endpoint_url": url}
+        return compared(f"{TASKS} tasks", {way: (playbook, settings) for way, playbook in playbooks.items()}, repetitions)
 
 
-class NoLogGroups(BaseHTTPRequestHandler):
-    """CloudWatch Logs of an account that has no log group."""
+class EmptyService(BaseHTTPRequestHandler):
+    """A service of AWS that gives one answer to every request."""
+
+    answer: bytes
 
     def do_POST(self) -> None:
-        """Answer DescribeLogGroups."""
+        """Send the answer."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'{"logGroups": []}')
+        self.wfile.write(self.answer)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class Account(EmptyService):
+    """STS: the credentials belong to the account of SETTINGS, which a play asks for."""
+
+    answer = (
+        b"<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
+        b"<Arn>arn:aws:iam::000000000000:user/bench</Arn><UserId>bench</UserId><Account>000000000000</Account>"
+        b"</GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+
+
+class NoLogGroups(EmptyService):
+    """CloudWatch Logs of an account that has no log group."""
+
+    answer = b'{"logGroups": []}'
 
 
 def modules(folder: Path, repetitions: int) -> str:
@@ -116,8 +137,6 @@ def modules(folder: Path, repetitions: int) -> str:
   environment:
     AWS_ENDPOINT_URL: {url}
     AWS_REGION: eu-west-1
-    AWS_ACCESS_KEY_ID: bench
-    AWS_SECRET_ACCESS_KEY: bench
   tasks:
 {MODULE * MODULES}"""
         )
