@@ -19,6 +19,7 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
 from label_export import __version__
@@ -81,6 +82,19 @@ class Body:
         return self._position
 
 
+class _Models(Loader):  # type: ignore[misc]  # botocore has no types
+    """The SDK's models. Of its endpoints of all services only those of ours stay: 6 MB less memory."""
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """Return a model and its path."""
+        data, path = super().load_data_with_path(name)
+        if name == "endpoints":
+            for partition in data["partitions"]:
+                services = partition["services"]
+                partition["services"] = {service: services[service] for service in READ_TIMEOUTS if service in services}
+        return data, path
+
+
 class AwsClient:
     """Calls AWS; safe to share between threads. Each service's part of the SDK is loaded at its first call."""
 
@@ -95,6 +109,7 @@ class AwsClient:
         if not self._region:
             raise SettingsError("AWS_REGION is not set: the Lambda runtime gives it")
         self._session = botocore.session.Session()
+        self._session.register_component("data_loader", _Models())
         try:
             self._session.set_credentials(
                 environment["AWS_ACCESS_KEY_ID"],
