@@ -88,7 +88,9 @@ def tasks(folder: Path, repetitions: int) -> str:
         )
     with serving(Account) as url:
         settings = {**SETTINGS, "label_export_aws_endpoint_url": url}
-        return compared(f"{TASKS} tasks", {way: (playbook, settings) for way, playbook in playbooks.items()}, repetitions)
+        return compared(
+            f"{TASKS} tasks", {way: (playbook, settings) for way, playbook in playbooks.items()}, repetitions
+        )
 
 
 class EmptyService(BaseHTTPRequestHandler):
