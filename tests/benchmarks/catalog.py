@@ -10,35 +10,38 @@ they cost at AWS is arithmetic (docs/architecture.md). Exit code 1 where nothing
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import table
+from contenders import HERE, ROOT, Contender, MeasurementError, Worker
+from documents import Mark, say, write
 from encord_harness import StandInProcess, make_files, private_key_text
-from services import services
-from table import markdown
+from services import Services, services
 
-BEGIN, END = "<!-- begin: written by make bench (catalog) -->", "<!-- end (catalog) -->"
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+MARK = Mark("<!-- begin: written by make bench (catalog) -->", "<!-- end (catalog) -->")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 10_000)
 MOST_MEMORY = 512e6
 LEAST_RATIO = 15
 WORKERS = 4  # invocations of the exporter side by side; the deployment's maximum concurrency may be far more
 LABELS, QUICK_LABELS, SCRIPT_LABELS = 10_000, 600, 60
-
-
-class BenchmarkError(Exception):
-    """A benchmark that did not do what it measures."""
+MOST_LATENCY = 1.2
+ROUNDS, QUICK_ROUNDS = 200, 60  # of a live label, without a backfill and during one
+TURNS = 10  # of the two
+BACKFILLED = 200  # labels that the backfill exports again and again
 
 
 def sizes(stand_in: Any, key_file: Path, counts: Sequence[int]) -> str:
@@ -61,7 +64,7 @@ def sizes(stand_in: Any, key_file: Path, counts: Sequence[int]) -> str:
     head = (
         "rows", "listing s", "comparing s", "queueing s", "µs a row", "growth (1: linear)", "peak MB", "≤ 512 MB"
     )  # fmt: skip
-    return markdown(head, rows)
+    return table.markdown(head, rows)
 
 
 def _verdict(memory: float) -> str:
@@ -73,7 +76,7 @@ def _in_a_process(program: str, *arguments: str, environment: Mapping[str, str])
     variables = {**os.environ, **environment, "PYTHONPATH": _path()}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BenchmarkError(done.stderr[-2000:])
+        raise MeasurementError(done.stderr[-2000:])
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -92,17 +95,14 @@ def backfill(folder: Path, labels: int, script_labels: int) -> str:
         asked = running.doc_style_environment() | {"PROJECT": running.project}
         slow = _in_a_process("sequential_script.py", str(script_labels), environment=asked)["rate"]
         say(f"{WORKERS} exporters save {labels:,} labels")
-        environment = {**os.environ, **running.exporter_environment(), "PYTHONPATH": _path()}
-        environment["LABEL_EXPORT_CONCURRENCY"] = "10"
+        exporter = _exporter(running, LABEL_EXPORT_CONCURRENCY="10")
         batches = [hashes[begin : begin + 10] for begin in range(0, labels, 10)]
         running.forget()
         began = time.perf_counter()
         with ThreadPoolExecutor(WORKERS) as threads:
             events = [[running.event(batch) for batch in batches[number::WORKERS]] for number in range(WORKERS)]
-            failed = sum(threads.map(lambda part: _worker(part, environment), events))
+            list(threads.map(lambda part: _serve(exporter, part), events))
         fast = labels / (time.perf_counter() - began)
-        if failed:
-            raise BenchmarkError(f"{failed} labels were not exported")
         running.check_stored(hashes)
     ratio = fast / slow
     met = "met" if ratio >= LEAST_RATIO else "**not met**"
@@ -110,20 +110,74 @@ def backfill(folder: Path, labels: int, script_labels: int) -> str:
         ["script, one label after the other", f"{script_labels:,}", f"{slow:.1f}", "", ""],
         [f"backfill, {WORKERS} invocations side by side", f"{labels:,}", f"{fast:.0f}", f"{ratio:.1f}", met],
     ]
-    return markdown(("way", "labels", "labels a second", "ratio", f"≥ {LEAST_RATIO}"), rows)
+    return table.markdown(("way", "labels", "labels a second", "ratio", f"≥ {LEAST_RATIO}"), rows)
 
 
-def _worker(events: Sequence[dict[str, Any]], environment: dict[str, str]) -> int:
-    command = [sys.executable, str(HERE / "worker.py"), "label_export.handler"]
-    text = "".join(json.dumps(event) + "\n" for event in events)
-    done = subprocess.run(command, input=text, env=environment, capture_output=True, text=True, check=False)
-    replies = [json.loads(line) for line in done.stdout.splitlines()]
-    if done.returncode or len(replies) != len(events):
-        raise BenchmarkError(done.stderr[-2000:])
-    return sum(int(reply["failed"]) for reply in replies)
+def _exporter(running: Services, **variables: str) -> Contender:
+    """Return the exporter from its source, with this environment's packages."""
+    environment = {**running.exporter_environment(), **variables}
+    return Contender("exporter", Path(sys.executable), "label_export.handler", ROOT / "lambda", environment)
 
 
-def report(counts: Sequence[int], labels: int, script_labels: int) -> str:
+def _serve(exporter: Contender, events: Iterable[dict[str, Any]]) -> None:
+    """Have one process of the exporter serve events, one after the other."""
+    with Worker(exporter) as worker:
+        for event in events:
+            worker.call(event)
+
+
+def live(folder: Path, rounds: int) -> str:
+    """Return the table of a live label's latency, without a backfill and during one, which take turns.
+
+    The two lanes have queues and mappings of their own, so a live label has an exporter that no backfill keeps busy.
+    They share Encord and S3, and that is what is measured. One exporter backfills: more would take the cores on which
+    the live label's exporter and the servers run. At AWS each has its own.
+    """
+    with services(folder) as running:
+        made = [label for label, _ in running.rows(1, 10, count=BACKFILLED)]
+        label = running.image_label()
+        exporter = _exporter(running)
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        handled = 0
+        say(f"a live label, {rounds} times without a backfill and {rounds} times during one")
+        with Worker(exporter) as live_worker, Worker(exporter) as backfill_worker, ThreadPoolExecutor(1) as threads:
+            batches = itertools.cycle([made[begin : begin + 10] for begin in range(0, len(made), 10)])
+            live_worker.call(running.event([label]))
+            backfill_worker.call(running.event(next(batches)))
+            for turn in range(2 * TURNS):
+                during = bool(turn % 2)
+                ended = threading.Event()
+                lane = threads.submit(_backfill_until, ended, running, backfill_worker, batches) if during else None
+                for _ in range(rounds // TURNS):
+                    running.edit([label])
+                    seconds[during].append(live_worker.call(running.event([label])).seconds)
+                    running.check_stored([label])
+                ended.set()
+                handled += lane.result() if lane is not None else 0
+    idle, busy = median(seconds[False]), median(seconds[True])
+    if handled < rounds:
+        raise MeasurementError(f"the backfill exported {handled} labels meanwhile: it did not run")
+    ratio = busy / idle
+    met = "met" if ratio <= MOST_LATENCY else "**not met**"
+    rate = f"{handled / sum(seconds[True]):.0f}"
+    rows = [
+        ["without a backfill", table.milliseconds(idle)[1], "", "", ""],
+        ["during a backfill", table.milliseconds(busy)[1], rate, f"{ratio:.2f}", met],
+    ]
+    return table.markdown(("a live label", "latency", "backfilled meanwhile, labels a second", "ratio", "≤ 1.2"), rows)
+
+
+def _backfill_until(ended: threading.Event, running: Services, worker: Worker, batches: Iterator[list[str]]) -> int:
+    handled = 0
+    while not ended.is_set():
+        batch = next(batches)
+        running.touch(batch)
+        worker.call(running.event(batch))
+        handled += len(batch)
+    return handled
+
+
+def report(counts: Sequence[int], labels: int, script_labels: int, rounds: int) -> str:
     """Measure everything; return the tables."""
     with tempfile.TemporaryDirectory() as name:
         files = make_files(Path(name))
@@ -136,25 +190,12 @@ def report(counts: Sequence[int], labels: int, script_labels: int) -> str:
             stand_in.stop()
     with tempfile.TemporaryDirectory() as name:
         rates = backfill(Path(name), labels, script_labels)
+    with tempfile.TemporaryDirectory() as name:
+        latency = live(Path(name), rounds)
     when = datetime.now(UTC).date().isoformat()
     about = f"Measured on {when} with Python {sys.version_info.major}.{sys.version_info.minor}, {os.cpu_count()} cores;"
     busy = f"processes that wanted a core meanwhile: {os.getloadavg()[1]:.1f}."
-    return f"{about} {busy}\n\n{by_size}\n\n{rates}"
-
-
-def write(path: Path, text: str) -> None:
-    """Put the report between the catalog's marks of a document."""
-    document = path.read_text()
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BenchmarkError(f"{path} has no lines {BEGIN} and {END} to write between")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
-def say(text: str) -> None:
-    """Print what is being measured."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
+    return f"{about} {busy}\n\n{by_size}\n\n{rates}\n\n{latency}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,10 +206,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     counts, labels = (QUICK_SIZES, QUICK_LABELS) if arguments.quick else (SIZES, LABELS)
     try:
-        text = report(counts, labels, SCRIPT_LABELS)
+        text = report(counts, labels, SCRIPT_LABELS, QUICK_ROUNDS if arguments.quick else ROUNDS)
         if arguments.write:
-            write(arguments.write, text)
-    except BenchmarkError as error:
+            write(arguments.write, MARK, text)
+    except MeasurementError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(text)

@@ -31,9 +31,10 @@ from contenders import (
     lay_out_exporter,
     python_version,
 )
+from documents import Mark, say, write
 from services import CONNECTION_MS, REQUEST_MS, Services, services
 
-BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end -->"
+MARK = Mark("<!-- begin: written by make bench -->", "<!-- end -->")
 DOC_STYLE, EXPORTER = "doc-style", "exporter"
 GIANT = "exporter, 1,024 MiB"
 SOURCE, LATE_KEY, TEN_THREADS = "exporter, without bytecode", "exporter, title in the key", "exporter, concurrency 10"
@@ -255,21 +256,6 @@ def setting(python: Path, plan: Plan) -> str:
     )
 
 
-def write(path: Path, text: str) -> None:
-    """Put the report between the marks of a document; what stands around them is kept."""
-    document = path.read_text()
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise MeasurementError(f"{path} has no lines {BEGIN} and {END} to write between")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
-def say(text: str) -> None:
-    """Tell the person who waits what is being measured."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
@@ -290,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             text += f"\n\nA play with many tasks that change nothing:\n\n{playbook.tasks(Path(files), plan.playbook)}"
             text += f"\n\nA play with modules of ours, each in:\n\n{playbook.modules(Path(files), plan.playbook)}"
         if arguments.write:
-            write(arguments.write, text)
+            write(arguments.write, MARK, text)
     except MeasurementError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -111,13 +111,17 @@ class Services:
 
     def edit(self, label_hashes: Sequence[str]) -> None:
         """Edit label rows, so that they have to be written again; forget what was counted."""
+        self.touch(label_hashes)
+        self.forget()
+
+    def touch(self, label_hashes: Sequence[str]) -> None:
+        """Edit label rows, so that they have to be written again."""
         for label_hash in label_hashes:
             moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=next(self._moments))
             self._stand_in.control("PATCH", f"label-rows/{label_hash}", {"edited_at": moment.isoformat()})
-        self.forget()
 
     def forget(self) -> None:
-        """Begin to count anew."""
+        """Start counting from zero."""
         self._stand_in.control("DELETE", "requests")
         with self._aws.lock:
             self._aws.calls.clear()

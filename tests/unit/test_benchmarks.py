@@ -10,6 +10,7 @@ import measure
 import pytest
 import run
 from contenders import PACKAGE, Contender, MeasurementError
+from documents import write
 from encord_harness import StandInProcess, make_files, private_key_text
 from services import services
 
@@ -52,12 +53,12 @@ def test_a_giant_row_is_measured_and_compared(tmp_path: Path, monkeypatch: pytes
 
 def test_the_report_is_written_between_its_marks(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
-    document.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n")
-    run.write(document, "new")
-    assert document.read_text() == f"before\n{run.BEGIN}\nnew\n{run.END}\nafter\n"
+    document.write_text(f"before\n{run.MARK.begin}\nold\n{run.MARK.end}\nafter\n")
+    write(document, run.MARK, "new")
+    assert document.read_text() == f"before\n{run.MARK.begin}\nnew\n{run.MARK.end}\nafter\n"
     document.write_text("no marks")
     with pytest.raises(MeasurementError, match="to write between"):
-        run.write(document, "new")
+        write(document, run.MARK, "new")
 
 
 def test_the_catalog_is_measured(tmp_path: Path) -> None:
@@ -76,3 +77,9 @@ def test_the_catalog_is_measured(tmp_path: Path) -> None:
 def test_a_backfill_is_measured_beside_a_script(tmp_path: Path) -> None:
     table = catalog.backfill(tmp_path, 20, 2).splitlines()
     assert [line.split(" | ")[1] for line in table[2:]] == ["2", "20"]
+
+
+def test_a_live_labels_latency_is_measured_without_a_backfill_and_during_one(tmp_path: Path) -> None:
+    table = catalog.live(tmp_path, catalog.TURNS).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| without a backfill", "| during a backfill"]
+    assert all("ms" in line for line in table[2:])

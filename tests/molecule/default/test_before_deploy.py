@@ -5,36 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from account_resources import everything
+from alarm_names import ALARMS
 from deployed_environment import NAME
 from local_stack import LocalStack
 from playbook_runs import run_playbook
-
-ALARMS = [
-    "all-filtered",
-    "catalog-dead-letters",
-    "catalog-errors",
-    "catalog-failed",
-    "census-late",
-    "dead-letters",
-    "endpoint",
-    "errors",
-    "failed",
-    "labels-gone",
-    "labels-missing",
-    "missed-webhooks",
-    "no-access",
-    "odd-elements",
-    "oldest-message",
-    "reconcile-failed",
-    "reconcile-late",
-    "refused",
-    "refused-authenticated",
-    "rejected",
-    "throttles",
-    "unavailable",
-    "unknown-event",
-    "went-back",
-]
 
 
 def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:

@@ -7,38 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from alarm_names import ALARMS
 from deployed_environment import NAME, Deployment, eventually
 from local_stack import LocalStack
 from playbook_runs import run_playbook
 
 # With the region in which all of these tests deploy.
 DASHBOARD = f"{NAME}-eu-west-1"
-ALARMS = [
-    "all-filtered",
-    "catalog-dead-letters",
-    "catalog-errors",
-    "catalog-failed",
-    "census-late",
-    "dead-letters",
-    "endpoint",
-    "errors",
-    "failed",
-    "labels-gone",
-    "labels-missing",
-    "missed-webhooks",
-    "no-access",
-    "odd-elements",
-    "oldest-message",
-    "reconcile-failed",
-    "reconcile-late",
-    "refused",
-    "refused-authenticated",
-    "rejected",
-    "throttles",
-    "unavailable",
-    "unknown-event",
-    "went-back",
-]
 
 # How an alarm treats missing data: an unused queue has none, and only a census knows what is missing.
 # The last two are raised by the absence of data, after longer than a test can wait.

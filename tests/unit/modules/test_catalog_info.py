@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from fake_aws import Fake, Values, done, run
+from fake_aws import Fake, RefusedError, Values, done, run
 
 REQUEST = {
     "function_name": "label-export-dev-catalog",
@@ -23,15 +23,28 @@ class FakeLambda(Fake):
         super().__init__()
         self.answers = list(answers)
         self.error = error
+        self.inactive = False
 
     def invoke(self, p: Values) -> Values:
         assert p["FunctionName"] == REQUEST["function_name"]
         assert p["Qualifier"] == "live"
         assert json.loads(p["Payload"]) == REQUEST["request"]
+        if self.inactive:
+            self.inactive = False
+            raise RefusedError("ResourceNotReadyException")
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         content = answer if isinstance(answer, str) else json.dumps(answer)
         found: Values = {"StatusCode": 200, "Payload": io.BytesIO(content.encode())}
         return found | ({"FunctionError": self.error} if self.error else {})
+
+    def get_function_configuration(self, _p: Values) -> Values:
+        return {"State": "Active"}
+
+
+def test_a_function_that_lambda_has_made_inactive_is_waited_for() -> None:
+    fake = FakeLambda(state("completed"))
+    fake.inactive = True
+    assert done("catalog_info", fake, **REQUEST)["answer"] == state("completed")
 
 
 def test_a_missing_function_is_an_error_unless_it_may_be_missing() -> None:

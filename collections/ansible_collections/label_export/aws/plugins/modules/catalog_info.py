@@ -39,6 +39,10 @@ options:
     description: Seconds between two invocations.
     type: int
     default: 3
+  timeout:
+    description: Seconds to wait for a version that Lambda has made inactive.
+    type: int
+    default: 300
 attributes:
   check_mode:
     description: It only reads, so it does the same in check mode.
@@ -77,7 +81,8 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError, reported
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_invocation import Version
 
 OPEN = frozenset({"running", "waiting"})
 
@@ -87,27 +92,17 @@ def open_projects(answer: dict[str, Any]) -> list[str]:
     return [str(project["project_hash"]) for project in answer.get("projects", []) if project.get("state") in OPEN]
 
 
-def invoke(module: AnsibleAWSModule, client: Any) -> dict[str, Any]:
-    """Invoke the function once; return its answer. Fails the module where the function fails."""
-    name, qualifier = module.params["function_name"], module.params["qualifier"]
-    payload = json.dumps(module.params["request"]).encode()
+def answer_of(version: Version, *, missing_ok: bool) -> dict[str, Any]:
+    """Invoke the function once; return its answer. Raises ExplainedError where the function fails."""
     try:
-        response = client.invoke(aws_retry=True, FunctionName=name, Qualifier=qualifier, Payload=payload)
+        answer: Any = version.invoke()
     except is_boto3_error_code("ResourceNotFoundException"):
-        if module.params["missing_ok"]:
+        if missing_ok:
             return {}
         raise
-    text = response["Payload"].read().decode()
-    if "FunctionError" in response:
-        module.fail_json(
-            msg=f"{name}:{qualifier} failed ({response['FunctionError']}) on {json.dumps(module.params['request'])}: "
-            f"{text[:1000]}. Its log group /aws/lambda/{name} has the rest."
-        )
-    answer: Any = json.loads(text)
     if not isinstance(answer, dict):
-        module.fail_json(
-            msg=f"{name}:{qualifier} returned {text[:200]}, which is no object: is it the catalog function?"
-        )
+        text = json.dumps(answer)[:200]
+        raise ExplainedError(f"{version.text()} returned {text}, which is no object: is it the catalog function?")
     found: dict[str, Any] = answer
     return found
 
@@ -121,14 +116,16 @@ def main() -> None:
             "missing_ok": {"type": "bool", "default": False},
             "wait": {"type": "int", "default": 0},
             "interval": {"type": "int", "default": 3},
+            "timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
+    version = Version(client, module.params, module.params["request"])
     end = time.monotonic() + module.params["wait"]
     with reported(module, f"The catalog function {module.params['function_name']} could not be invoked"):
         while True:
-            answer = invoke(module, client)
+            answer = answer_of(version, missing_ok=module.params["missing_ok"])
             still_open = open_projects(answer)
             if not still_open or time.monotonic() >= end:
                 break

@@ -61,66 +61,12 @@ waited:
   type: bool
 """
 
-import json
-import time
 from typing import Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError, reported
-
-# How Lambda refuses to invoke a version that is inactive, or that it is preparing (API reference, Invoke).
-NOT_READY = ["ResourceNotReadyException", "ResourceConflictException"]
-PAUSE = 2  # seconds between two looks
-
-
-class Version:
-    """One version of a function, or what an alias names."""
-
-    def __init__(self, client: Any, params: dict[str, Any]) -> None:
-        self.client = client
-        self.named = {"FunctionName": params["function_name"], "Qualifier": params["qualifier"]}
-        self.payload = json.dumps(params["payload"])
-        self.ends = time.monotonic() + params["timeout"]
-        self.timeout: int = params["timeout"]
-        self.waited = False
-
-    def invoke(self) -> Any:
-        """Return what the function returns. Raises ExplainedError where it fails, or does not become active in time."""
-        while True:
-            try:
-                answer = self.client.invoke(aws_retry=True, Payload=self.payload, **self.named)
-            except is_boto3_error_code(NOT_READY):
-                self.waited = True
-                self.wait()
-                continue
-            output = json.loads(answer["Payload"].read() or b"null")
-            if answer.get("FunctionError"):
-                reason = output.get("errorMessage", output) if isinstance(output, dict) else output
-                raise ExplainedError(f"{self.text()} was invoked and failed: {reason}")
-            return output
-
-    def wait(self) -> None:
-        """Wait a moment, and on while Lambda prepares the version."""
-        while True:
-            if time.monotonic() > self.ends:
-                raise ExplainedError(
-                    f"{self.text()} was not active within {self.timeout} s. Lambda may still be preparing it: run this "
-                    "again."
-                )
-            time.sleep(PAUSE)
-            configuration = self.client.get_function_configuration(aws_retry=True, **self.named)
-            if configuration.get("State") == "Failed":
-                reason = f"{configuration.get('StateReason')} ({configuration.get('StateReasonCode')})"
-                raise ExplainedError(
-                    f"{self.text()} cannot be made active: {reason}. Use another version, or deploy again."
-                )
-            if configuration.get("State") != "Pending":
-                return
-
-    def text(self) -> str:
-        return f"Version {self.named['Qualifier']} of {self.named['FunctionName']}"
+from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_invocation import Version
 
 
 def main() -> None:
@@ -134,7 +80,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
-    version = Version(client, module.params)
+    version = Version(client, module.params, module.params["payload"])
     output: Any = {}
     if not module.check_mode:
         with reported(module, f"{version.text()} could not be invoked"):
