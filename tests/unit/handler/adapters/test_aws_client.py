@@ -179,6 +179,7 @@ def test_a_body_is_a_file_to_the_sdk() -> None:
     assert (body.seek(1), body.read(1), body.seek(-1, 2), body.read()) == (1, b"b", 5, b"f")
 
 
-def test_the_sdk_of_the_tests_is_the_one_of_the_image() -> None:
-    lock = Path(__file__).parents[4] / "lambda/requirements.lock"
+@pytest.mark.parametrize("name", ["requirements.lock", "catalog-requirements.lock"])
+def test_the_sdk_of_the_tests_is_the_one_of_the_images(name: str) -> None:
+    lock = Path(__file__).parents[4] / "lambda" / name
     assert f"\nbotocore=={botocore.__version__} " in lock.read_text()
