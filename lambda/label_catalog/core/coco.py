@@ -1,0 +1,192 @@
+"""COCO: images, annotations and categories in one JSON document. Pure functions.
+
+Source of the format: https://cocodataset.org/#format-data. File names are those of Encord's own COCO exporter
+(encord.utilities.coco.exporter of the SDK 0.1.211): `images/<data hash>.<ending>`, `videos/<data hash>/<frame>.jpg`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from label_catalog.core.classes import ObjectClass
+from label_catalog.core.geometry import Figure, GeometryError, figure
+from label_catalog.core.labelled_data import Annotation, Image, Labelled, extension, shown
+from label_catalog.core.losses import Losses
+
+# Shapes that COCO's readers can use. Lines have no area: a reader would take them for a polygon.
+SHAPES = frozenset(
+    {"bounding_box", "rotatable_bounding_box", "polygon", "bitmask", "circle", "ellipse", "skeleton", "point"}
+)
+_DIGITS = 3  # of a pixel
+
+
+def document(
+    labels: Callable[[], Iterable[Labelled]],
+    classes: Sequence[ObjectClass],
+    info: Mapping[str, Any],
+    losses: Losses,
+) -> Iterator[str]:
+    """Yield the text of the COCO document. `labels` is read twice: for the images, and for the annotations.
+
+    Ids count from 1 in the order of `labels`, so the same snapshot gives the same document. Categories keep their
+    number as long as no class is put before them in the ontology.
+    """
+    yield f'{{"info":{_json(info)},"categories":{_json([_category(item) for item in classes if item.shape in SHAPES])}'
+    yield ',"images":['
+    number, separator = 0, "\n"
+    for label in labels():
+        for image in shown(label).images:
+            number += 1
+            yield separator + _json(_image(label, image, number))
+            separator = ",\n"
+    yield '\n],"annotations":['
+    writer = _Annotations(classes, losses)
+    separator = "\n"
+    for label in labels():
+        for annotation in writer.of(label):
+            yield separator + _json(annotation)
+            separator = ",\n"
+    yield "\n]}\n"
+
+
+def _category(item: ObjectClass) -> dict[str, Any]:
+    category: dict[str, Any] = {
+        "id": item.position + 1,
+        "name": item.name,
+        "supercategory": item.shape,
+        "feature_hash": item.feature_hash,
+    }
+    if item.shape == "point":
+        category |= {"keypoints": ["point"], "skeleton": []}
+    elif item.shape == "skeleton":
+        category |= {"keypoints": list(item.points), "skeleton": [list(edge) for edge in item.edges]}
+    return category
+
+
+def _image(label: Labelled, image: Image, number: int) -> dict[str, Any]:
+    unit, row = image.unit, label.row
+    folder = "images" if image.frame is None else "videos"
+    found = {
+        "id": number,
+        "file_name": f"{folder}/{image.file_name}.{extension(unit, image.frame)}",
+        "width": unit.width or 0,
+        "height": unit.height or 0,
+        "coco_url": unit.link or "",
+        "label_hash": row["label_hash"],
+        "data_hash": unit.data_hash,
+        "title": unit.title or row.get("data_title"),
+    }
+    if image.frame is not None:
+        found |= {"frame": image.frame}
+    classifications = [item for item in image.annotations if item.kind == "classification"]
+    if classifications:
+        found["classifications"] = {item.name or item.feature_hash: item.attributes for item in classifications}
+    return found
+
+
+class _Annotations:
+    """Makes annotations, and numbers images as `document` does."""
+
+    def __init__(self, classes: Sequence[ObjectClass], losses: Losses) -> None:
+        self._classes = {item.feature_hash: item for item in classes}
+        self._losses = losses
+        self._images = 0
+        self._count = 0
+
+    def of(self, label: Labelled) -> Iterator[dict[str, Any]]:
+        """Yield a label's annotations, and count them and what cannot be shown."""
+        found = shown(label)
+        self._losses.label(len(found.images), found.reason)
+        for annotation, reason in found.hidden:
+            self._losses.left_out(annotation, reason)
+        for image in found.images:
+            self._images += 1
+            for annotation in image.annotations:
+                if annotation.kind == "classification":
+                    self._losses.written(annotation, "image_classification", *_nested(annotation))
+                elif (made := self._object(image, annotation)) is not None:
+                    yield made
+
+    def _object(self, image: Image, annotation: Annotation) -> dict[str, Any] | None:
+        category = self._classes.get(annotation.feature_hash)
+        size = image.unit.width, image.unit.height
+        problem = None
+        made: Figure | None = None
+        if annotation.shape not in SHAPES:
+            problem = "shape"
+        elif category is None or category.shape not in SHAPES:
+            problem = "class_unknown"
+        elif size[0] is None or size[1] is None:
+            problem = "size_unknown"
+        else:
+            try:
+                made = figure(annotation.shape, annotation.geometry, size[0], size[1])
+            except GeometryError:
+                problem = "geometry"
+            else:
+                problem = "shape" if made is None else None
+        if problem is not None or made is None or category is None:
+            self._losses.left_out(annotation, problem or "shape")
+            return None
+        self._count += 1
+        self._losses.written(annotation, *_reduced(annotation, made))
+        return _annotation(annotation, made, category, self._count, self._images)
+
+
+def _annotation(annotation: Annotation, made: Figure, category: ObjectClass, number: int, image: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": number,
+        "image_id": image,
+        "category_id": category.position + 1,
+        "bbox": [round(value, _DIGITS) for value in made.box],
+        "area": round(made.area, _DIGITS),
+        "iscrowd": 0,
+        "segmentation": _segmentation(made),
+    }
+    if made.keypoints:
+        flat = [value for x, y, seen in made.keypoints for value in (round(x, _DIGITS), round(y, _DIGITS), seen)]
+        found |= {"keypoints": flat, "num_keypoints": sum(1 for *_, seen in made.keypoints if seen)}
+    attributes = dict(annotation.attributes)
+    if made.angle is not None:
+        attributes.setdefault("rotation", made.angle)
+    found |= {"attributes": attributes, "shape": annotation.shape, "object_hash": annotation.hash}
+    found |= {"feature_hash": annotation.feature_hash}
+    if annotation.track_hash is not None:
+        found["track_hash"] = annotation.track_hash
+    return found
+
+
+def _segmentation(made: Figure) -> Any:
+    if made.mask is not None:
+        return {"size": [made.mask.height, made.mask.width], "counts": made.mask.counts}
+    return [[round(value, _DIGITS) for point in ring for value in point] for ring in made.outline]
+
+
+def _reduced(annotation: Annotation, made: Figure) -> Iterator[str]:
+    if made.angle is not None:
+        yield "rotation"
+    if made.has_holes:
+        yield "holes"
+    if annotation.shape in ("circle", "ellipse"):
+        yield "approximated"
+    if annotation.track_hash is not None:
+        yield "track"
+    yield from _nested(annotation)
+
+
+def _nested(annotation: Annotation) -> Iterator[str]:
+    if any(is_nested(value) for value in annotation.attributes.values()):
+        yield "nested_attributes"
+
+
+def is_nested(answer: Any) -> bool:
+    """Say whether an attribute's answer holds further attributes, or changes over the frames."""
+    if isinstance(answer, Mapping):
+        return True
+    return isinstance(answer, list) and any(isinstance(item, (Mapping, list)) for item in answer)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,74 @@
+"""JSON Lines: one line for each data unit and frame with all that the index knows of it. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from label_catalog.core.labelled_data import Annotation, Labelled, Unit, modality
+from label_catalog.core.losses import Losses
+
+
+def lines(labels: Iterable[Labelled], losses: Losses) -> Iterator[str]:
+    """Yield a line for each unit without frames, and one for each frame with an annotation.
+
+    Geometries and attributes stand as the index has them: nothing is left out of a label that was parsed. Every type
+    of data has lines: audio, text and DICOM too.
+    """
+    for label in labels:
+        count = 0
+        if label.units is None:
+            losses.label(0, "not_parsed")
+            continue
+        by_unit: dict[str, dict[int, list[Annotation]]] = defaultdict(lambda: defaultdict(list))
+        for annotation in label.annotations:
+            by_unit[annotation.data_hash][annotation.frame].append(annotation)
+            losses.written(annotation)
+        known = {unit.data_hash for unit in label.units}
+        units = [*label.units, *(Unit(data_hash) for data_hash in by_unit if data_hash not in known)]
+        for unit in units:
+            for frame, found in sorted((by_unit.get(unit.data_hash) or {0: []}).items()):
+                count += 1
+                yield json.dumps(_line(label.row, unit, frame, found), ensure_ascii=False) + "\n"
+        losses.label(count, None)
+
+
+def _line(row: Mapping[str, Any], unit: Unit, frame: int, found: list[Annotation]) -> dict[str, Any]:
+    return {
+        "label_hash": row["label_hash"],
+        "data_hash": unit.data_hash,
+        "frame": frame,
+        "modality": modality(unit.type, str(row.get("data_type") or "")),
+        "title": unit.title,
+        "dataset_title": row.get("dataset_title"),
+        "branch_name": row.get("branch_name"),
+        "width": unit.width,
+        "height": unit.height,
+        "link": unit.link,
+        "sha256": row.get("sha256"),
+        "objects": [
+            {
+                "object_hash": item.hash,
+                "feature_hash": item.feature_hash,
+                "name": item.name,
+                "shape": item.shape,
+                "geometry": item.geometry,
+                "attributes": item.attributes,
+                "track_hash": item.track_hash,
+            }
+            for item in found
+            if item.kind == "object"
+        ],
+        "classifications": [
+            {
+                "classification_hash": item.hash,
+                "feature_hash": item.feature_hash,
+                "name": item.name,
+                "attributes": item.attributes,
+            }
+            for item in found
+            if item.kind == "classification"
+        ],
+    }

@@ -1,0 +1,181 @@
+"""What formats are written from: a frozen label with its data units and annotations, and the images that it shows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_EXTENSIONS = {"image/jpeg": "jpg", "image/svg+xml": "svg", "image/tiff": "tif"}
+
+# The modality of a data unit's type, by the first of these that its text contains. Types of spaces have no MIME form.
+_MODALITIES = (
+    ("dicom", "dicom"),
+    ("nifti", "nifti"),
+    ("pdf", "pdf"),
+    ("audio", "audio"),
+    ("deleted", "deleted"),
+    ("point_cloud", "scene"),
+    ("scene_image", "image"),
+    ("image", "image"),
+    ("video", "video"),
+    ("html", "text"),
+    ("text/csv", "time_series"),
+    ("text", "text"),
+)
+# ... and of a whole label row's type, which says more where its data unit has no type of its own.
+_ROW_MODALITIES = {
+    "dicom": "dicom",
+    "nifti": "nifti",
+    "pdf": "pdf",
+    "audio": "audio",
+    "plain_text": "text",
+    "time_series": "time_series",
+    "scene": "scene",
+    "deleted": "deleted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A data unit of a label row. `type` is as served; width and height are in pixels, None where it has none."""
+
+    data_hash: str
+    title: str | None = None
+    type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One row of annotations.parquet. `geometry` and `attributes` are parsed JSON."""
+
+    data_hash: str
+    frame: int
+    kind: str
+    hash: str
+    feature_hash: str
+    name: str | None
+    shape: str | None
+    geometry: Any
+    attributes: Mapping[str, Any]
+    track_hash: str | None
+    width: int | None
+    height: int | None
+    data_link: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A label of a snapshot with its annotations, in the order of their frames. `row` has the manifest's columns."""
+
+    row: Mapping[str, Any]
+    units: tuple[Unit, ...] | None
+    annotations: tuple[Annotation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image, or one frame of a video. `frame` is None for an image."""
+
+    unit: Unit
+    frame: int | None
+    file_name: str
+    annotations: tuple[Annotation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of a label image formats can show: its images, and what has none, with the reason for it."""
+
+    images: tuple[Image, ...]
+    hidden: tuple[tuple[Annotation, str], ...]
+    reason: str | None  # why the label has no image at all
+
+
+def units_of(text: str | None) -> tuple[Unit, ...] | None:
+    """Return the data units of a manifest's column `units`, None where the row was not parsed."""
+    if text is None:
+        return None
+    return tuple(
+        Unit(
+            data_hash=unit["data_hash"],
+            title=unit.get("title"),
+            type=unit.get("type"),
+            width=unit.get("width") or None,
+            height=unit.get("height") or None,
+            link=unit.get("link"),
+        )
+        for unit in json.loads(text)
+    )
+
+
+def shown(label: Labelled) -> Shown:
+    """Return the images of a label.
+
+    An image is shown whether or not something is labelled on it, since a training run needs the empty ones too. Of a
+    video those frames are shown that have an annotation: the others are not in the label row.
+    """
+    if label.units is None:
+        return Shown((), (), "not_parsed")
+    by_unit: dict[str, list[Annotation]] = defaultdict(list)
+    for annotation in label.annotations:
+        by_unit[annotation.data_hash].append(annotation)
+    images: list[Image] = []
+    hidden: list[tuple[Annotation, str]] = []
+    reasons: list[str] = []
+    for unit in label.units:
+        found = by_unit.pop(unit.data_hash, [])
+        kind = modality(unit.type, str(label.row.get("data_type") or ""))
+        if kind == "image":
+            images.append(Image(unit, None, _file_name(label, unit, None), tuple(found)))
+        elif kind == "video":
+            images += list(_frames(label, unit, found))
+            reasons += [] if found else ["video_without_annotations"]
+        else:
+            hidden += [(annotation, kind) for annotation in found]
+            reasons.append(kind)
+    hidden += [(annotation, "unknown_unit") for found in by_unit.values() for annotation in found]
+    return Shown(tuple(images), tuple(hidden), None if images else next(iter(reasons), "no_data_unit"))
+
+
+def modality(unit_type: str | None, row_type: str) -> str:
+    """Return image, video, or the reason of core/losses.py why a data unit is neither."""
+    whole = _ROW_MODALITIES.get(row_type.lower())
+    if whole is not None and whole != "scene":
+        return whole
+    text = (unit_type or "").lower()
+    for part, name in _MODALITIES:
+        if part in text:
+            return name
+    return whole or {"image": "image", "img_group": "image", "video": "video"}.get(row_type.lower(), "other")
+
+
+def _frames(label: Labelled, unit: Unit, found: list[Annotation]) -> Iterator[Image]:
+    by_frame: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in found:
+        by_frame[annotation.frame].append(annotation)
+    for frame in sorted(by_frame):
+        yield Image(unit, frame, _file_name(label, unit, frame), tuple(by_frame[frame]))
+
+
+def _file_name(label: Labelled, unit: Unit, frame: int | None) -> str:
+    """Return a file name without its ending, unique in a project: two labels of one data unit are two branches."""
+    branch = label.row.get("branch_name")
+    folder = f"{label.row['label_hash']}/" if branch not in (None, "main") else ""
+    return f"{folder}{unit.data_hash}" if frame is None else f"{folder}{unit.data_hash}/{frame}"
+
+
+def extension(unit: Unit, frame: int | None) -> str:
+    """Return the ending of an image's file name. A video's frame is what a person extracts: a JPEG by custom."""
+    if frame is not None:
+        return "jpg"
+    kind = (unit.type or "").partition(";")[0].lower()
+    ending = _EXTENSIONS.get(kind) or (kind.removeprefix("image/") if kind.startswith("image/") else "")
+    if not ending and unit.title and "." in unit.title:
+        ending = unit.title.rpartition(".")[2].lower()
+    return ending if ending.isalnum() else "jpg"

@@ -1,0 +1,111 @@
+"""The loss report: what a format shows of each class and shape, and what it cannot show, counted by reason."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from label_catalog.core.labelled_data import Annotation
+
+# Every reason that a report can name. Reasons of the first group leave something out, those of the second show less.
+LEFT_OUT = {
+    "shape": "the format has no such shape",
+    "classification": "the format has no classes for whole images",
+    "geometry": "the geometry cannot be read",
+    "size_unknown": "the width and height of the data unit are not known",
+    "outside_image": "nothing of the object is inside the image",
+    "class_unknown": "the ontology has no class with this feature hash",
+    "unknown_unit": "the label row has no such data unit",
+    "not_parsed": "the label is too large or cannot be read, so that the index has no annotations of it",
+    "no_data_unit": "the label row has no data unit",
+    "video_without_annotations": "the video has no labelled frame",
+    "dicom": "DICOM slices are no images that this format's readers open",
+    "nifti": "NIfTI slices are no images that this format's readers open",
+    "pdf": "pages of PDF files are no images",
+    "audio": "audio has no images",
+    "text": "text has no images",
+    "time_series": "time series have no images",
+    "scene": "point clouds have no images",
+    "deleted": "the data unit is deleted",
+    "other": "the data unit's type is not known",
+}
+REDUCED = {
+    "rotated_box": "the box is the one around the rotated box",
+    "rotation": "the rotated box is a polygon of four corners; its angle is an attribute",
+    "outline": "of the outline only the box around it is written",
+    "mask": "of the mask only the box around it is written",
+    "keypoints": "of the skeleton only the box around it is written",
+    "holes": "the polygon's holes are kept in a mask of whole pixels",
+    "approximated": "the curve is a polygon of 64 corners",
+    "track": "the format has no tracks; the track's hash is an extra field",
+    "no_track": "the format has no tracks",
+    "nested_attributes": "nested attributes are kept as nested JSON, which most readers skip",
+    "attributes": "the format has no attributes",
+    "image_classification": "the class of the whole image is an extra field of the image",
+}
+
+
+@dataclass(slots=True)
+class _Counted:
+    written: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    reduced: Counter[str] = field(default_factory=Counter)
+
+
+class Losses:
+    """Counts while a format is written. Every annotation is counted once: as written, or as left out for one reason."""
+
+    def __init__(self) -> None:
+        self._classes: dict[tuple[str, str, str, str], _Counted] = defaultdict(_Counted)
+        self._labels: Counter[str] = Counter()
+        self.labels = 0
+        self.images = 0
+
+    def label(self, images: int, reason: str | None) -> None:
+        """Count a label with its images, and why it has none."""
+        self.labels += 1
+        self.images += images
+        if reason is not None:
+            self._labels[reason] += 1
+
+    def written(self, annotation: Annotation, *reduced: str) -> None:
+        """Count an annotation that was written, and what of it was reduced."""
+        counted = self._classes[_class(annotation)]
+        counted.written += 1
+        counted.reduced.update(reduced)
+
+    def left_out(self, annotation: Annotation, reason: str) -> None:
+        """Count an annotation that was not written."""
+        self._classes[_class(annotation)].left_out[reason] += 1
+
+    def as_document(self, name: str) -> dict[str, Any]:
+        """Return the report of the format `name`."""
+        classes = [
+            {
+                "kind": kind,
+                "name": class_name,
+                "feature_hash": feature,
+                "shape": shape or None,
+                "written": counted.written,
+                "left_out": dict(sorted(counted.left_out.items())),
+                "reduced": dict(sorted(counted.reduced.items())),
+            }
+            for (kind, class_name, feature, shape), counted in sorted(self._classes.items())
+        ]
+        used = {reason for counted in self._classes.values() for reason in (*counted.left_out, *counted.reduced)}
+        return {
+            "version": 1,
+            "format": name,
+            "labels": self.labels,
+            "images": self.images,
+            "labels_without_image": dict(sorted(self._labels.items())),
+            "written": sum(counted.written for counted in self._classes.values()),
+            "left_out": sum(sum(counted.left_out.values()) for counted in self._classes.values()),
+            "classes": classes,
+            "reasons": {reason: (LEFT_OUT | REDUCED)[reason] for reason in sorted(used | set(self._labels))},
+        }
+
+
+def _class(annotation: Annotation) -> tuple[str, str, str, str]:
+    return annotation.kind, annotation.name or "", annotation.feature_hash, annotation.shape or ""
