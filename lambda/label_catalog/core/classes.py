@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectClass:
-    """A class of objects. `position` counts from 0 in the ontology's order; `points` and `edges` are a skeleton's."""
+    """A class of objects. `position` counts from 0 in the ontology's order; `points` and `edges` are a skeleton's.
+
+    `nested` has the names of the attributes that belong to an option of another attribute.
+    """
 
     position: int
     feature_hash: str
@@ -17,6 +20,7 @@ class ObjectClass:
     shape: str
     points: tuple[str, ...] = ()
     edges: tuple[tuple[int, int], ...] = ()
+    nested: frozenset[str] = frozenset()
 
 
 def object_classes(ontology: Mapping[str, Any]) -> tuple[ObjectClass, ...]:
@@ -28,10 +32,18 @@ def object_classes(ontology: Mapping[str, Any]) -> tuple[ObjectClass, ...]:
     for position, item in enumerate(structure.get("objects") or ()):
         feature = str(item.get("featureNodeHash", item.get("feature_node_hash", "")))
         points, edges = _skeleton(templates.get(feature))
-        found.append(
-            ObjectClass(position, feature, str(item.get("name", "")), str(item.get("shape", "")), points, edges)
-        )
+        name, shape = str(item.get("name", "")), str(item.get("shape", ""))
+        nested = frozenset(_nested(item.get("attributes") or (), inside=False))
+        found.append(ObjectClass(position, feature, name, shape, points, edges, nested))
     return tuple(found)
+
+
+def _nested(attributes: Iterable[Mapping[str, Any]], *, inside: bool) -> Iterator[str]:
+    for attribute in attributes:
+        if inside:
+            yield str(attribute.get("name", ""))
+        for option in attribute.get("options") or ():
+            yield from _nested(option.get("options") or (), inside=True)
 
 
 def _skeleton(template: Mapping[str, Any] | None) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:

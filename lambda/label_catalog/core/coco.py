@@ -105,7 +105,7 @@ class _Annotations:
             self._images += 1
             for annotation in image.annotations:
                 if annotation.kind == "classification":
-                    self._losses.written(annotation, "image_classification", *_nested(annotation))
+                    self._losses.written(annotation, "image_classification")
                 elif (made := self._object(image, annotation)) is not None:
                     yield made
 
@@ -131,7 +131,7 @@ class _Annotations:
             self._losses.left_out(annotation, problem or "shape")
             return None
         self._count += 1
-        self._losses.written(annotation, *_reduced(annotation, made))
+        self._losses.written(annotation, *_reduced(annotation, made, category))
         return _annotation(annotation, made, category, self._count, self._images)
 
 
@@ -164,7 +164,7 @@ def _segmentation(made: Figure) -> Any:
     return [[round(value, _DIGITS) for point in ring for value in point] for ring in made.outline]
 
 
-def _reduced(annotation: Annotation, made: Figure) -> Iterator[str]:
+def _reduced(annotation: Annotation, made: Figure, category: ObjectClass) -> Iterator[str]:
     if made.angle is not None:
         yield "rotation"
     if made.has_holes:
@@ -173,16 +173,12 @@ def _reduced(annotation: Annotation, made: Figure) -> Iterator[str]:
         yield "approximated"
     if annotation.track_hash is not None:
         yield "track"
-    yield from _nested(annotation)
-
-
-def _nested(annotation: Annotation) -> Iterator[str]:
-    if any(is_nested(value) for value in annotation.attributes.values()):
+    if any(name in category.nested or is_nested(value) for name, value in annotation.attributes.items()):
         yield "nested_attributes"
 
 
 def is_nested(answer: Any) -> bool:
-    """Say whether an attribute's answer holds further attributes, or changes over the frames."""
+    """Say whether an attribute's answer is more than a value or a list of values."""
     if isinstance(answer, Mapping):
         return True
     return isinstance(answer, list) and any(isinstance(item, (Mapping, list)) for item in answer)

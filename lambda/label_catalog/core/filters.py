@@ -1,7 +1,7 @@
 """Whether a snapshot's filter is one boolean expression on the index's columns, and nothing else. Pure.
 
-The filter is SQL of the person who makes the snapshot. DuckDB parses it; this module reads the parsed statement and lets
-through what is listed here. So a filter cannot read a file, the environment or a setting, whatever DuckDB may learn.
+The filter is SQL of the person who makes the snapshot. DuckDB parses it. This module reads the parsed statement, and
+lets through what is listed here. So a filter cannot read a file, the environment or a setting, whatever DuckDB learns.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Filter:
 
     @property
     def condition(self) -> str:
-        """The condition in SQL. Labels that Encord no longer has are left out, unless the filter names their columns."""
+        """The condition in SQL. Labels that are gone from Encord are left out, unless the filter names `gone_at`."""
         stays = "" if self.columns & {"gone_at", "gone_reason"} else " AND gone_at IS NULL"
         return f"(\n{self.text or 'true'}\n){stays}"
 
@@ -75,7 +75,7 @@ def statement(text: str) -> str:
     """Return the statement whose parsed form `checked` reads; raises PermanentError where the text is too long."""
     if len(text) > MOST_CHARACTERS:
         raise refused(f"has {len(text)} characters: at most {MOST_CHARACTERS} are allowed")
-    return f"SELECT * FROM {TABLE} WHERE {text}\n"
+    return f"SELECT * FROM {TABLE} WHERE {text}\n"  # noqa: S608 - it is parsed, and not run
 
 
 def checked(text: str, parsed: str, columns: Collection[str]) -> Filter:
@@ -98,7 +98,7 @@ def checked(text: str, parsed: str, columns: Collection[str]) -> Filter:
 def _expression(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the condition of a statement that has nothing else behind it."""
     node = parsed.get("node") or {}
-    plain = {
+    plain: dict[str, object] = {
         "type": "SELECT_NODE",
         "modifiers": [],
         "group_expressions": [],
@@ -140,7 +140,9 @@ def _check(part: Mapping[str, Any]) -> None:
         raise refused(f"uses {name.lower()}, which is not allowed")
     if kind == "FUNCTION":
         function = str(part.get("function_name")).lower()
-        bare = not part.get("schema") and not part.get("catalog") and not part.get("filter") and not part.get("distinct")
+        bare = (
+            not part.get("schema") and not part.get("catalog") and not part.get("filter") and not part.get("distinct")
+        )
         if function not in FUNCTIONS or not bare:
             raise refused(f"uses {function}(), which is not allowed")
     if kind == "TYPE" and str(part.get("type_name")).upper() not in _TYPES:

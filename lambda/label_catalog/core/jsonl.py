@@ -14,28 +14,33 @@ from label_catalog.core.losses import Losses
 def lines(labels: Iterable[Labelled], losses: Losses) -> Iterator[str]:
     """Yield a line for each unit without frames, and one for each frame with an annotation.
 
-    Geometries and attributes stand as the index has them: nothing is left out of a label that was parsed. Every type
-    of data has lines: audio, text and DICOM too.
+    `frame` is null for what is on no frame: spans of audio and text, and classes of a whole unit. Geometries and
+    attributes stand as the index has them: nothing is left out of a label that was parsed. Every type of data has
+    lines: audio, text and DICOM too.
     """
     for label in labels:
         count = 0
         if label.units is None:
             losses.label(0, "not_parsed")
             continue
-        by_unit: dict[str, dict[int, list[Annotation]]] = defaultdict(lambda: defaultdict(list))
+        by_unit: dict[str, dict[int | None, list[Annotation]]] = defaultdict(lambda: defaultdict(list))
         for annotation in label.annotations:
             by_unit[annotation.data_hash][annotation.frame].append(annotation)
             losses.written(annotation)
         known = {unit.data_hash for unit in label.units}
         units = [*label.units, *(Unit(data_hash) for data_hash in by_unit if data_hash not in known)]
         for unit in units:
-            for frame, found in sorted((by_unit.get(unit.data_hash) or {0: []}).items()):
+            for frame, found in sorted((by_unit.get(unit.data_hash) or {0: []}).items(), key=_order):
                 count += 1
                 yield json.dumps(_line(label.row, unit, frame, found), ensure_ascii=False) + "\n"
         losses.label(count, None)
 
 
-def _line(row: Mapping[str, Any], unit: Unit, frame: int, found: list[Annotation]) -> dict[str, Any]:
+def _order(item: tuple[int | None, list[Annotation]]) -> int:
+    return -1 if item[0] is None else item[0]
+
+
+def _line(row: Mapping[str, Any], unit: Unit, frame: int | None, found: list[Annotation]) -> dict[str, Any]:
     return {
         "label_hash": row["label_hash"],
         "data_hash": unit.data_hash,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+MOST_FRAMES = 1_000_000  # of one annotation that is given by spans
 _EXTENSIONS = {"image/jpeg": "jpg", "image/svg+xml": "svg", "image/tiff": "tif"}
 
 # The modality of a data unit's type, by the first of these that its text contains. Types of spaces have no MIME form.
@@ -52,10 +53,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One row of annotations.parquet. `geometry` and `attributes` are parsed JSON."""
+    """One row of annotations.parquet. `geometry` and `attributes` are parsed JSON.
+
+    `frame` is None for what is on no frame: a span of audio or text, or a class of a whole data unit. Then the geometry
+    has the spans (`range`).
+    """
 
     data_hash: str
-    frame: int
+    frame: int | None
     kind: str
     hash: str
     feature_hash: str
@@ -122,25 +127,59 @@ def shown(label: Labelled) -> Shown:
     """
     if label.units is None:
         return Shown((), (), "not_parsed")
+    kinds = {unit.data_hash: modality(unit.type, str(label.row.get("data_type") or "")) for unit in label.units}
     by_unit: dict[str, list[Annotation]] = defaultdict(list)
-    for annotation in label.annotations:
+    for annotation in _placed(label, kinds):
         by_unit[annotation.data_hash].append(annotation)
     images: list[Image] = []
     hidden: list[tuple[Annotation, str]] = []
     reasons: list[str] = []
     for unit in label.units:
-        found = by_unit.pop(unit.data_hash, [])
-        kind = modality(unit.type, str(label.row.get("data_type") or ""))
+        found, kind = by_unit.pop(unit.data_hash, []), kinds[unit.data_hash]
         if kind == "image":
             images.append(Image(unit, None, _file_name(label, unit, None), tuple(found)))
         elif kind == "video":
-            images += list(_frames(label, unit, found))
-            reasons += [] if found else ["video_without_annotations"]
+            frames = list(_frames(label, unit, found))
+            images += frames
+            hidden += [(annotation, "no_frame") for annotation in found if annotation.frame is None]
+            reasons += [] if frames else ["video_without_annotations"]
         else:
             hidden += [(annotation, kind) for annotation in found]
             reasons.append(kind)
     hidden += [(annotation, "unknown_unit") for found in by_unit.values() for annotation in found]
     return Shown(tuple(images), tuple(hidden), None if images else next(iter(reasons), "no_data_unit"))
+
+
+def _placed(label: Labelled, kinds: Mapping[str, str]) -> Iterator[Annotation]:
+    """Yield the annotations, those with spans of frames once for each frame.
+
+    The spans of a video count its frames, those of a group of images its images.
+    """
+    units = label.units or ()
+    pictures = [unit for unit in units if kinds[unit.data_hash] == "image"]
+    for annotation in label.annotations:
+        spans = _spans(annotation)
+        kind = kinds.get(annotation.data_hash)
+        if spans is None or kind not in ("image", "video"):
+            yield annotation
+        elif kind == "video":
+            yield from (replace(annotation, frame=frame) for first, last in spans for frame in range(first, last + 1))
+        else:
+            numbers = [number for first, last in spans for number in range(first, min(last + 1, len(pictures)))]
+            yield from (replace(annotation, frame=0, data_hash=pictures[number].data_hash) for number in numbers)
+
+
+def _spans(annotation: Annotation) -> list[tuple[int, int]] | None:
+    """Return the spans of an annotation that is on no frame of its own; None where there are none, or too many."""
+    if annotation.frame is not None or not isinstance(annotation.geometry, Mapping):
+        return None
+    found = []
+    listed = annotation.geometry.get("range")
+    for span in listed if isinstance(listed, list) else ():
+        match span:
+            case [int(first), int(last)] if 0 <= first <= last:
+                found.append((first, last))
+    return found if found and sum(last - first for first, last in found) < MOST_FRAMES else None
 
 
 def modality(unit_type: str | None, row_type: str) -> str:
@@ -158,7 +197,8 @@ def modality(unit_type: str | None, row_type: str) -> str:
 def _frames(label: Labelled, unit: Unit, found: list[Annotation]) -> Iterator[Image]:
     by_frame: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in found:
-        by_frame[annotation.frame].append(annotation)
+        if annotation.frame is not None:
+            by_frame[annotation.frame].append(annotation)
     for frame in sorted(by_frame):
         yield Image(unit, frame, _file_name(label, unit, frame), tuple(by_frame[frame]))
 

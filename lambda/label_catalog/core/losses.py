@@ -16,6 +16,7 @@ LEFT_OUT = {
     "size_unknown": "the width and height of the data unit are not known",
     "outside_image": "nothing of the object is inside the image",
     "class_unknown": "the ontology has no class with this feature hash",
+    "no_frame": "it is on the whole video, and on no frame of it",
     "unknown_unit": "the label row has no such data unit",
     "not_parsed": "the label is too large or cannot be read, so that the index has no annotations of it",
     "no_data_unit": "the label row has no data unit",
@@ -40,7 +41,7 @@ REDUCED = {
     "approximated": "the curve is a polygon of 64 corners",
     "track": "the format has no tracks; the track's hash is an extra field",
     "no_track": "the format has no tracks",
-    "nested_attributes": "nested attributes are kept as nested JSON, which most readers skip",
+    "nested_attributes": "attributes of an attribute's option stand beside it, or are kept as JSON within JSON",
     "attributes": "the format has no attributes",
     "image_classification": "the class of the whole image is an extra field of the image",
 }
@@ -54,7 +55,10 @@ class _Counted:
 
 
 class Losses:
-    """Counts while a format is written. Every annotation is counted once: as written, or as left out for one reason."""
+    """Counts while a format is written.
+
+    An annotation is counted once for each frame that it is on: as written, or as left out for one reason.
+    """
 
     def __init__(self) -> None:
         self._classes: dict[tuple[str, str, str, str], _Counted] = defaultdict(_Counted)

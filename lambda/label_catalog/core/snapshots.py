@@ -63,8 +63,8 @@ def checked_name(name: object) -> str:
     """Return a snapshot's name; raises UnknownEventError where it is none."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UnknownEventError(
-            f"the snapshot's name is {name!r}: it has 1 to 63 letters, digits, dots, hyphens and underscores, and begins"
-            " with a letter or digit"
+            f"the snapshot's name is {name!r}: it has 1 to 63 letters, digits, dots, hyphens and underscores, and"
+            " begins with a letter or digit"
         )
     return name
 
@@ -82,7 +82,9 @@ def obstacles(report: Mapping[str, Any] | None, pointer: Pointer | None, now: da
     found = []
     missing, stale = (int((report.get(kind) or {}).get("total", 0)) for kind in ("missing", "stale"))
     if missing or stale:
-        found.append(f"the last census found {missing} labels missing and {stale} stale: run playbooks/census.yml again")
+        found.append(
+            f"the last census found {missing} labels missing and {stale} stale: run playbooks/census.yml again"
+        )
     try:
         age = now - datetime.fromisoformat(str(report.get("as_of")))
     except (ValueError, TypeError):

@@ -365,3 +365,41 @@ def test_units_are_read_from_the_manifest() -> None:
     assert units_of(None) is None
     text = json.dumps([{"data_hash": "d", "title": "t", "type": "image/png", "width": 0, "height": 3, "link": None}])
     assert units_of(text) == (Unit("d", "t", "image/png", None, 3, None),)
+
+
+def test_spans_of_frames_are_frames_and_spans_of_a_group_are_images(tmp_path: Path) -> None:
+    video = Unit("video", "drive.mp4", "video/mp4", WIDTH, HEIGHT)
+    rain = annotation("Weather", "video", frame=None, kind="classification", geometry={"range": [[2, 3], [9, 9]]})
+    whole = annotation("Tags", "video", frame=None, kind="classification", geometry=None)
+    group = (image("first"), image("second"), image("third"))
+    last = annotation("Weather", "third", frame=None, kind="classification", geometry={"range": [[0, 1]]})
+    labels = [
+        label("drive", "video", (video,), annotation("bounding_box", "video", 3), rain, whole),
+        label("group", "img_group", group, last),
+    ]
+    read, report = read_coco(labels, tmp_path)
+    found = read.loadImgs(read.getImgIds())
+    assert [one["frame"] for one in found if one["data_hash"] == "video"] == [2, 3, 9]
+    assert [one["data_hash"] for one in found if "Weather" in one.get("classifications", {})] == [
+        *["video"] * 3,
+        "first",
+        "second",
+    ]
+    (tags,) = (item for item in report["classes"] if item["name"] == "Tags")
+    assert tags["left_out"] == {"no_frame": 1}
+
+
+def test_nested_attributes_are_counted(tmp_path: Path) -> None:
+    inner = {"name": "Make", "options": [{"label": "Any"}]}
+    outer = {"name": "Kind", "options": [{"label": "Car", "options": [inner]}, {"label": "Lorry"}]}
+    item = {"name": "Vehicle", "shape": "bounding_box", "featureNodeHash": "f-bounding_box", "attributes": [outer]}
+    losses = Losses()
+    boxes = [annotation("bounding_box", attributes={"Kind": "Car", "Make": "Any"})]
+    boxes += [annotation("bounding_box", attributes={"Kind": "Lorry"})]
+    labels = [label("all", "image", (image(),), *boxes)]
+    text = "".join(coco.document(lambda: iter(labels), object_classes({"objects": [item]}), {}, losses))
+    assert [one["attributes"] for one in json.loads(text)["annotations"]] == [
+        {"Kind": "Car", "Make": "Any"},
+        {"Kind": "Lorry"},
+    ]
+    assert losses.as_document("coco")["classes"][0]["reduced"] == {"nested_attributes": 1}
