@@ -158,9 +158,120 @@ def test_endpoints_that_are_not_aws(variables: dict[str, str], found: list[str])
     assert list(caller.endpoints_elsewhere(variables)) == found
 
 
-def test_one_aws_for_all_services(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("given", "shell", "added"),
+    [
+        ({}, {}, {}),
+        # Each variable of the shell that names an endpoint has the given one, and nothing has it ignored.
+        (
+            {"AWS_ENDPOINT_URL": "http://a"},
+            {"AWS_ENDPOINT_URL_S3": "http://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+            {"AWS_ENDPOINT_URL_S3": "http://a", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"},
+        ),
+        # botocore takes AWS_DEFAULT_PROFILE first, amazon.aws AWS_PROFILE.
+        ({"AWS_PROFILE": "dev"}, {"AWS_DEFAULT_PROFILE": "prod"}, {"AWS_DEFAULT_PROFILE": "dev"}),
+        (
+            {},
+            {"AWS_PROFILE": "dev", "AWS_DEFAULT_PROFILE": "prod"},
+            {"AWS_PROFILE": "dev", "AWS_DEFAULT_PROFILE": "dev"},
+        ),
+        ({}, {"AWS_DEFAULT_PROFILE": "dev"}, {"AWS_PROFILE": "dev", "AWS_DEFAULT_PROFILE": "dev"}),
+        # Names that only amazon.aws reads.
+        ({}, {"AWS_ACCESS_KEY": "a", "AWS_SECRET_KEY": "b"}, {"AWS_ACCESS_KEY": "", "AWS_SECRET_KEY": ""}),
+    ],
+    ids=json.dumps,
+)
+def test_every_module_takes_what_was_checked(
+    given: dict[str, str], shell: dict[str, str], added: dict[str, str]
+) -> None:
+    assert caller.one_aws(given, shell) == {**given, **added}
+
+
+@pytest.mark.parametrize(
+    ("given", "shell", "typed"),
+    [
+        ({}, {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "a", "AWS_SESSION_TOKEN": "b"}, "unset AWS_PROFILE."),
+        ({}, {"AWS_DEFAULT_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "a"}, "type: unset AWS_ACCESS_KEY_ID."),
+        # The input takes the keys away.
+        ({"AWS_PROFILE": "dev"}, {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "a"}, ""),
+        ({}, {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": ""}, ""),
+    ],
+    ids=json.dumps,
+)
+def test_a_profile_beside_keys_is_not_guessed_about(given: dict[str, str], shell: dict[str, str], typed: str) -> None:
+    text = caller.two_identities(given, shell)
+    assert typed in text
+    assert bool(typed) is bool(text)
+
+
+ENDPOINTS = """
+[default]
+endpoint_url = http://localhost:4566
+[profile single]
+services = local
+[profile amazon]
+endpoint_url = https://sts.eu-west-1.amazonaws.com
+[profile ignoring]
+services = local
+ignore_configured_endpoint_urls = true
+[profile unfinished]
+services = nowhere
+[services local]
+s3 =
+  endpoint_url = http://localhost:9000
+  addressing_style = path
+secrets_manager =
+  endpoint_url = https://secretsmanager.eu-west-1.amazonaws.com
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "found"),
+    [
+        ("default", {"endpoint_url": "http://localhost:4566"}),
+        ("single", {"services local: s3": "http://localhost:9000"}),
+        ("amazon", {}),
+        ("ignoring", {}),
+        # What cannot be read is refused with the credentials.
+        ("unfinished", {}),
+        ("missing", {}),
+    ],
+)
+def test_endpoints_in_the_configuration_are_found(
+    profile: str, found: dict[str, str], environment: dict[str, str]
+) -> None:
+    file = Path(caller.os.environ["AWS_CONFIG_FILE"])
+    file.write_text(ENDPOINTS)
+    without = {name: value for name, value in environment.items() if name != "AWS_ENDPOINT_URL"}
+    named = {} if profile == "default" else {"AWS_PROFILE": profile}
+    assert caller.configured_elsewhere({**without, **named}) == (str(file), profile, found)
+
+
+def test_the_lookup_says_which_line_of_the_configuration_to_remove(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     lookup = plugin("lookup.checked_environment")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    given = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    assert lookup.one_aws(given) == {**given, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
-    assert lookup.one_aws({}) == {}
+    file = Path(caller.os.environ["AWS_CONFIG_FILE"])
+    file.write_text(ENDPOINTS)
+    for name in caller.endpoint_variables(caller.os.environ):
+        monkeypatch.delenv(name)
+    text = lookup.elsewhere({"AWS_PROFILE": "single"}, FILE)
+    assert text.startswith(
+        f"The profile 'single' in {file} sends requests to something other than AWS, by services local: s3 "
+    )
+    assert f"set label_export_aws_endpoint_url in {FILE}" in text
+    assert lookup.elsewhere({"AWS_PROFILE": "single", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, FILE) == ""
+
+
+def test_a_given_endpoint_comes_before_every_line_of_the_configuration(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(caller.os.environ["AWS_CONFIG_FILE"]).write_text(
+        f"{ENDPOINTS}\n[profile both]\nservices = local\nendpoint_url = http://b"
+    )
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    with caller.environment_of(caller.one_aws({**environment, "AWS_PROFILE": "both"}, caller.os.environ)):
+        session = caller.botocore.session.Session()
+        for service in ("s3", "sts", "secretsmanager"):
+            assert session.create_client(service).meta.endpoint_url == environment["AWS_ENDPOINT_URL"]

@@ -56,7 +56,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - The given environment variables. Where they name an endpoint, each variable of the shell that does so has it too.
+    - The given environment variables, and those that make every module take the endpoint, profile and keys that were
+      checked, whatever the shell has.
   type: list
   elements: dict
 """
@@ -70,8 +71,10 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.label_export.aws.plugins.plugin_utils.caller import (
     UnknownCallerError,
     caller,
-    endpoint_variables,
+    configured_elsewhere,
     endpoints_elsewhere,
+    one_aws,
+    two_identities,
 )
 
 ENVIRONMENT = re.compile(r"[a-z][a-z0-9]{0,15}")
@@ -86,12 +89,17 @@ class LookupModule(LookupBase):
         """Return the term, for one AWS. Raises AnsibleLookupError when it is not what is meant."""
         self.set_options(var_options=variables, direct=kwargs)
         given = {name: str(value) for name, value in terms[0].items()}
-        message = unmeant(self.get_options()) or elsewhere(given, self.get_option("settings_file"))
+        variables_of_tasks = one_aws(given, os.environ)
+        message = (
+            unmeant(self.get_options())
+            or elsewhere(given, self.get_option("settings_file"))
+            or two_identities(given, os.environ)
+        )
         if message:
             raise AnsibleLookupError(message)
         account, settings_file = self.get_option("account_id"), self.get_option("settings_file")
         try:
-            found = caller(given, settings_file)
+            found = caller(variables_of_tasks, settings_file)
         except UnknownCallerError as error:
             raise AnsibleLookupError(str(error)) from None  # its text says the cause, which Ansible would append
         if found.account != account:
@@ -101,13 +109,7 @@ class LookupModule(LookupBase):
                 f"Use credentials of that account (AWS_PROFILE or label_export_aws_profile), or correct "
                 f"{settings_file}."
             )
-        return [one_aws(given)]
-
-
-def one_aws(given: dict[str, str]) -> dict[str, str]:
-    """Return the variables with one endpoint for all services: what the shell has for single ones would come first."""
-    url = given.get("AWS_ENDPOINT_URL")
-    return {**given, **(dict.fromkeys(endpoint_variables(os.environ), url) if url else {})}
+        return [variables_of_tasks]
 
 
 def unmeant(options: dict[str, Any]) -> str:
@@ -132,13 +134,25 @@ def unmeant(options: dict[str, Any]) -> str:
 
 
 def elsewhere(given: dict[str, str], settings_file: str) -> str:
-    """Return which variables of the shell send requests to something other than AWS; empty when none does."""
-    found = {} if given.get("AWS_ENDPOINT_URL") else endpoints_elsewhere({**os.environ, **given})
-    if not found:
+    """Return which settings of the user send requests to something other than AWS; empty when none does."""
+    if given.get("AWS_ENDPOINT_URL"):
         return ""
-    listed = ", ".join(f"{name} ({url})" for name, url in found.items())
-    return (
-        f"The environment variable {listed} of your shell sends requests to something other than AWS. Type: "
-        f"unset {' '.join(found)}. For an AWS other than Amazon's, set label_export_aws_endpoint_url in "
-        f"{settings_file}."
-    )
+    other = f"For an AWS other than Amazon's, set label_export_aws_endpoint_url in {settings_file}."
+    if found := endpoints_elsewhere({**os.environ, **given}):
+        return (
+            f"The environment variable {listed(found)} of your shell sends requests to something other than AWS. Type: "
+            f"unset {' '.join(found)}. {other}"
+        )
+    file, profile, settings = configured_elsewhere(one_aws(given, os.environ))
+    if settings:
+        return (
+            f"The profile '{profile}' in {file} sends requests to something other than AWS, by {listed(settings)}. "
+            f"Remove that from the file, name another profile (AWS_PROFILE, or label_export_aws_profile in "
+            f"{settings_file}), or type: export AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true. {other}"
+        )
+    return ""
+
+
+def listed(found: dict[str, str]) -> str:
+    """Return settings with their values, for a sentence."""
+    return ", ".join(f"{name} ({url})" for name, url in found.items())

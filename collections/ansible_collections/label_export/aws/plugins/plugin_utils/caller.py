@@ -18,6 +18,8 @@ import botocore.session
 
 # One variable for all services, one for each (SDK guide, service-specific endpoints); AWS_URL is amazon.aws's own.
 ENDPOINT_VARIABLE = re.compile(r"AWS_ENDPOINT_URL(_\w+)?|AWS_URL")
+# What amazon.aws reads where AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are missing, and no SDK of AWS's does.
+OLD_KEYS = ("AWS_ACCESS_KEY", "AWS_SECRET_KEY")
 # The domains of AWS's partitions, and of a VPC's own endpoints in them.
 AMAZON = re.compile(r"(.+\.)?(amazonaws\.(com|com\.cn|eu)|api\.aws|aws\.dev|c2s\.ic\.gov|sc2s\.sgov\.gov)")
 
@@ -33,10 +35,81 @@ class UnknownCallerError(Exception):
     """AWS did not say who calls. The text says why, and what to do."""
 
 
+def one_aws(given: Mapping[str, str], shell: Mapping[str, str]) -> dict[str, str]:
+    """Return a task's variables, with those that make each module take the credentials and endpoint that are checked.
+
+    SDK and amazon.aws do not read the same variables in the same order: botocore takes AWS_DEFAULT_PROFILE before
+    AWS_PROFILE, amazon.aws the other way round, and it also reads AWS_ACCESS_KEY and AWS_SECRET_KEY.
+
+    Args:
+        given: The variables that the task is to have.
+        shell: The environment variables of the process, which the task has too.
+    """
+    url = given.get("AWS_ENDPOINT_URL")
+    profile = profile_of(given, shell)
+    return {
+        **given,
+        # What the shell has for single services would come first, and a setting could have all of it ignored.
+        **(dict.fromkeys([*endpoint_variables(shell), "AWS_ENDPOINT_URL"], url) if url else {}),
+        **({"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"} if url else {}),
+        **(dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE"), profile) if profile else {}),
+        **{name: "" for name in OLD_KEYS if shell.get(name)},
+    }
+
+
+def profile_of(given: Mapping[str, str], shell: Mapping[str, str]) -> str:
+    """Return the name of the profile that is meant; empty for the default one."""
+    return given.get("AWS_PROFILE") or shell.get("AWS_PROFILE") or shell.get("AWS_DEFAULT_PROFILE") or ""
+
+
+def two_identities(given: Mapping[str, str], shell: Mapping[str, str]) -> str:
+    """Return what to do about a shell that has a profile and keys; empty where it has one of them.
+
+    An SDK takes the keys then, and amazon.aws refuses both after the check.
+    """
+    keys = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if shell.get(name)]
+    profiles = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if shell.get(name)]
+    if given.get("AWS_PROFILE") or not keys or not profiles:
+        return ""
+    return (
+        f"Your shell has the profile '{profile_of(given, shell)}' ({profiles[0]}) and access keys ({keys[0]}), and "
+        f"only one of them can be meant. For the profile, type: unset {' '.join(keys)}. For the keys, type: unset "
+        f"{' '.join(profiles)}."
+    )
+
+
 def endpoints_elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that send an SDK's requests to something other than AWS, with their values."""
-    found = endpoint_variables(environment)
+    return elsewhere(endpoint_variables(environment))
+
+
+def elsewhere(found: Mapping[str, str]) -> dict[str, str]:
+    """Return those of some URLs by their names that are not AWS's."""
     return {name: url for name, url in found.items() if not AMAZON.fullmatch(urlsplit(url).hostname or "")}
+
+
+def configured_elsewhere(environment: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
+    """Return the AWS configuration's file, the profile in use, and its settings with an endpoint other than AWS.
+
+    These are `endpoint_url` of the profile, and of each service in the section `services` that it names (SDK guide,
+    service-specific endpoints). What cannot be read is left to `caller`, which says why.
+    """
+    with environment_of(environment):
+        session = botocore.session.Session()
+        file = session.get_config_variable("config_file")
+        profile = session.profile or "default"
+        try:
+            if session.get_config_variable("ignore_configured_endpoint_urls"):
+                return file, profile, {}
+            settings = session.get_scoped_config()
+            services = session.full_config.get("services", {}).get(settings.get("services"), {})
+        except errors.BotoCoreError:
+            return file, profile, {}
+    urls = {"endpoint_url": settings.get("endpoint_url")}
+    for service, values in services.items():
+        if isinstance(values, dict):
+            urls[f"services {settings['services']}: {service}"] = values.get("endpoint_url")
+    return file, profile, elsewhere({name: url for name, url in urls.items() if url})
 
 
 def endpoint_variables(environment: Mapping[str, str]) -> dict[str, str]:
