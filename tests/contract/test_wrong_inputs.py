@@ -424,6 +424,7 @@ CASES = {
     "version zero": Case(
         "live_version", {"live_version_number": "0"}, "live_version_number is '0'", "it is the number"
     ),
+    "a version of neither function": by_the_spec("live_version", live_version_function="both"),
     "no time for the probe": of("verification", "verification_timeout is '0'", verification_timeout=0),
     "a probe over 15 minutes": of("verification", "verification_timeout is '901'", verification_timeout=901),
     "no time to read": of("requeued_labels", "requeued_labels_hours is '0'", requeued_labels_hours=0),

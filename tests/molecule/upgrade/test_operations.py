@@ -170,7 +170,7 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
     back = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
     assert (in_use(), len(back.changed)) == (before, 1)
     assert "RoutingConfig" not in deployment.functions.get_alias(FunctionName=NAME, Name="live")
-    assert f"{ENVIRONMENT}: version {before} is in use instead of version {after}" in words(back)
+    assert f"{ENVIRONMENT}: version {before} of the exporter is in use instead of version {after}" in words(back)
     complete()
     again = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
     assert (in_use(), again.changed) == (before, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,6 +163,24 @@ def test_a_rollback_without_a_number_puts_the_version_before_back(upgrade: Upgra
     assert rollback.run.returncode == 0, rollback.run.output
     assert rollback.run.tasks == {f"live_version : Present | Ensure the alias names version {upgrade.before['alias']}"}
     assert rollback.after == {**upgrade.after, "alias": upgrade.before["alias"]}
+
+
+def test_the_catalog_is_rolled_back_apart(rollback: Rollback, deployment: Deployment) -> None:
+    """The upgrade changed its image too, and the exporter's rollback left it alone."""
+    functions = deployment.functions
+    catalog = f"{NAME}-catalog"
+
+    def in_use() -> int:
+        return int(functions.get_alias(FunctionName=catalog, Name="live")["FunctionVersion"])
+
+    before = in_use()
+    run = recorded("rollback", "-e", "live_version_function=catalog")
+    assert run.returncode == 0, run.output
+    assert run.tasks == {f"live_version : Present | Ensure the alias names version {before - 1}"}
+    assert in_use() == before - 1
+    assert described(deployment) == rollback.after, "the exporter is as it was"
+    answer = functions.invoke(FunctionName=f"{catalog}:live", Payload=b'{"action":"self_check"}')
+    assert json.loads(answer["Payload"].read())["ok"]
 
 
 def test_every_webhook_acknowledged_during_the_rollback_ended_as_an_object(
