@@ -24,7 +24,7 @@ OURS = re.compile(
     r"|arn:aws:(sqs|sns):eu-west-1:000000000000:label-export-dev(-dead-letters|-alarms|-catalog|-catalog-dead-letters|-backfill)?"
     r"|arn:aws:secretsmanager:eu-west-1:000000000000:secret:label-export-dev/[a-z-]+(-\?{6})?"
     r"|arn:aws:ecr:eu-west-1:000000000000:repository/label-export-dev(-catalog)?"
-    r"|arn:aws:iam::000000000000:(role|policy)/label-export-dev(-catalog|-schedules)?-eu-west-1"
+    r"|arn:aws:iam::000000000000:(role|policy)/label-export-dev(-catalog|-schedules|-readers-[0-9a-f-]{36})?-eu-west-1"
     r"|arn:aws:lambda:eu-west-1:000000000000:function:label-export-dev(-catalog)?(:\*|:live)?"
     r"|arn:aws:logs:eu-west-1:000000000000:log-group:/aws/[a-z/]+/label-export-dev(-catalog)?(:\*)?"
     r"|arn:aws:scheduler:eu-west-1:000000000000:schedule/default/label-export-dev-(catalog-\*|keep-active)"

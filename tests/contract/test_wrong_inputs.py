@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "nothing",
     "AWS_MAX_ATTEMPTS": "1",
 }
+A_PROJECT = "00000000-1111-2222-3333-444444444444"
 PUBLIC = "ssh-ed25519 AAAA of-someone"
 
 
@@ -110,6 +111,27 @@ CASES = {
     "no region": of("label_export", "label_export_region is ''", label_export_region=""),
     "a region by its place": of("label_export", "label_export_region is 'Ireland'", label_export_region="Ireland"),
     "a schedule in words": of("keep_active", "keep_active_schedule is 'weekly'", keep_active_schedule="weekly"),
+    "a reader's project by its title": of(
+        "label_readers",
+        "label_readers_projects names ['street scenes']",
+        label_readers_projects=[{"project_hash": "street scenes"}],
+    ),
+    "a reader's project twice": of(
+        "label_readers",
+        "is there once",
+        label_readers_projects=[{"project_hash": A_PROJECT}, {"project_hash": A_PROJECT, "state": "absent"}],
+    ),
+    "everyone as a reader": of(
+        "label_readers",
+        "label_readers_projects has the principals ['*']",
+        label_readers_projects=[{"project_hash": A_PROJECT, "principals": ["*"]}],
+    ),
+    "a reader of labels that share a prefix with other projects'": of(
+        "label_readers",
+        "other projects too",
+        label_readers_projects=[{"project_hash": A_PROJECT, "labels": True}],
+        export_function_key_template="labels/{dataset_hash}/{project_hash}/{label_hash}.json",
+    ),
     "a region of no partition": of(
         "label_export", "label_export_region is 'us-isox-east-1'", label_export_region="us-isox-east-1"
     ),

@@ -36,6 +36,9 @@ CATALOG = "catalog_function : Present | Ensure the catalog function runs the ima
 CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
 CATALOG_MAPPINGS = "catalog_function : Present | Ensure each queue hands its messages to its function"
 KEEP_ACTIVE = "keep_active : Present | Ensure the version in use runs its self check every few days"
+READERS = "label_readers : Present | Ensure each policy allows reading one project's data sets and nothing else"
+# As in the scenario's inventory.
+READERS_PROJECT = "00000000-1111-2222-3333-444444444444"
 SCHEDULES = "catalog_function : Present | Ensure the catalog runs on its schedules"
 ACCESS_LOG = "front_door : HTTP API | Ensure the access log forgets in time"
 API = "front_door : HTTP API | Ensure webhooks reach the function"
@@ -345,6 +348,10 @@ TABLE = (
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.catalog}-{t.region}", PolicyDocument=EVERYTHING_ALLOWED,
             SetAsDefault=True), CATALOG_POLICIES),
+    row("a reader may do everything with S3",
+        lambda t: t.aws("iam").create_policy_version(
+            PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.name}-readers-{READERS_PROJECT}-{t.region}",
+            PolicyDocument=EVERYTHING_ALLOWED, SetAsDefault=True), READERS),
     row("another service can take the schedules' role",
         lambda t: t.aws("iam").update_assume_role_policy(
             RoleName=f"{t.name}-schedules-{t.region}", PolicyDocument=ANYBODY_OF_EC2), CATALOG_ROLES),

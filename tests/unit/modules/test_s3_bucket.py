@@ -31,6 +31,7 @@ THEIR_RULE = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "old/"},
 UNSET: Values = {
     "kms_key_arn": "",
     "policy_statements": [],
+    "purged_sid_prefix": None,
     "lifecycle_rules": [],
     "access_log_bucket": "",
     "access_log_prefix": "",
@@ -40,6 +41,7 @@ EVERYTHING: Values = {
     "name": "bucket",
     "kms_key_arn": KEY,
     "policy_statements": [REFUSE_PLAIN],
+    "purged_sid_prefix": None,
     "lifecycle_rules": [TIDY],
     "access_log_bucket": "logs",
     "access_log_prefix": "labels/",
@@ -576,6 +578,19 @@ def test_what_shares_a_document_with_our_settings_is_put_back() -> None:
     assert fake.state["logging"]["LoggingEnabled"] == {"TargetBucket": "logs", "TargetPrefix": "labels/", **PARTITIONED}
     assert result["diff"]["after"]["lifecycle"]["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
     assert result["settings"]["encryption"]["BlockedEncryptionTypes"] == SSE_C_BLOCKED["BlockedEncryptionTypes"]
+
+
+READER = {"Sid": "LabelReadersGet1", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:GetObject"}
+FORMER_READER = {**READER, "Sid": "LabelReadersGet2"}
+
+
+def test_statements_of_readers_that_are_no_longer_wanted_are_removed_and_those_of_others_stay() -> None:
+    fake = FakeS3()
+    options = {**EVERYTHING, "purged_sid_prefix": "LabelReaders"}
+    done("s3_bucket", fake, **{**options, "policy_statements": [REFUSE_PLAIN, READER, FORMER_READER, THEIR_STATEMENT]})
+    assert_converges("s3_bucket", fake, **{**options, "policy_statements": [REFUSE_PLAIN, READER]})
+    sids = [statement["Sid"] for statement in json.loads(fake.state["policy"])["Statement"]]
+    assert sids == ["LabelReadersGet1", "RefusePlainHttp", "Theirs"]
 
 
 PUBLIC = {"Sid": "Website", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}

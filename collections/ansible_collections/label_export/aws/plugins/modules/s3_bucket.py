@@ -48,6 +48,9 @@ options:
     type: list
     elements: dict
     default: []
+  purged_sid_prefix:
+    description: Statements whose Sids begin with this text are removed, unless they are among O(policy_statements).
+    type: str
   lifecycle_rules:
     description: Rules of the lifecycle as the API takes them, each with an ID. Rules with other IDs stay.
     type: list
@@ -165,9 +168,9 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
     key = params["kms_key_arn"]
     log_bucket = params["access_log_bucket"]
     policy, lifecycle = current.get("policy", {}), current.get("lifecycle", {})
-    found = merged(
-        policy.get("Statement", []), [canonical_statement(item) for item in params["policy_statements"]], "Sid"
-    )
+    purged = params["purged_sid_prefix"]
+    kept = [item for item in policy.get("Statement", []) if not (purged and item.get("Sid", "").startswith(purged))]
+    found = merged(kept, [canonical_statement(item) for item in params["policy_statements"]], "Sid")
     rules = merged(lifecycle.get("Rules", []), [with_filter(rule) for rule in params["lifecycle_rules"]], "ID")
     return {
         "object_ownership": "BucketOwnerEnforced",
@@ -477,6 +480,7 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "kms_key_arn": {"type": "str", "default": "", "no_log": False},
             "policy_statements": {"type": "list", "elements": "dict", "default": []},
+            "purged_sid_prefix": {"type": "str"},
             "lifecycle_rules": {"type": "list", "elements": "dict", "default": []},
             "access_log_bucket": {"type": "str", "default": ""},
             "access_log_prefix": {"type": "str", "default": ""},
