@@ -36,8 +36,8 @@ def task_actions(project: Project, query: Parameters, *, now: datetime, lag: int
     return sorted(shown, key=lambda action: str(action["dataUnitUuid"]))
 
 
-def tasks(project: Project, stage_uuid: str, query: Parameters) -> Sequence[dict[str, Any]]:
-    """Return the tasks of a stage. Raises NotFoundError."""
+def tasks(project: Project, stage_uuid: str, query: Parameters, order: str) -> Sequence[dict[str, Any]]:
+    """Return the tasks of a stage in one of the settings' orders. Raises NotFoundError."""
     stage = next((stage for stage in project.public["workflow"]["stages"] if stage["uuid"] == stage_uuid), None)
     if stage is None:
         raise NotFoundError(f"no stage {stage_uuid}")
@@ -49,7 +49,10 @@ def tasks(project: Project, stage_uuid: str, query: Parameters) -> Sequence[dict
         for row in project.rows
         if row.metadata["workflow_graph_node"]["uuid"] == stage_uuid and (not wanted or row.data_hash in wanted)
     }
-    return [_task(project, row, stage["stageType"]) for row in rows.values()]
+    found = [_task(project, row, stage["stageType"]) for row in rows.values()]
+    if order != "project":
+        found.sort(key=lambda task: str(task["updatedAt"]), reverse=order == "newest-first")
+    return found
 
 
 def _task(project: Project, row: LabelRow, kind: str) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class LegacyApi:
                 raise LegacyError("UNKNOWN_ERROR", reason="listing_too_large")
             return streamed(project.synthetic.listing(query.payload))
         try:
-            rows = list_rows(project, query.payload)
+            rows = list_rows(project, query.payload, ends=settings.edit_window_ends == "included")
         except InvalidFilterError as exc:
             raise LegacyError(exc.error_name, payload=str(exc), reason="invalid_filter") from exc
         separators = (",", ":") if settings.envelope_whitespace == "compact" else (", ", ": ")

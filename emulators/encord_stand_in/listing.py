@@ -1,8 +1,8 @@
 """The listing of a project's label rows (``labelrowmetadata``/GET) with its filters.
 
 Source of the filters: ``encord.client.EncordClientProject.list_label_rows`` (0.1.211). There is no paging and no limit.
-Not documented is whether ``edited_after`` and ``edited_before`` include their own instant: here they do not, which is
-the harsher way for a client that asks in windows.
+Not documented is whether ``edited_after`` and ``edited_before`` include their own instant: by default they do not,
+which is the harsher way for a client that asks in windows (setting ``edit_window_ends``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ class InvalidFilterError(Exception):
         self.error_name = error_name
 
 
-def list_rows(project: Project, payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the metadata of the rows that pass all filters, in the project's order. Raises InvalidFilterError."""
-    conditions = list(_conditions(payload))
+def list_rows(project: Project, payload: dict[str, Any], *, ends: bool = False) -> list[dict[str, Any]]:
+    """Return the metadata of the rows that pass all filters, in the project's order. Raises InvalidFilterError.
+
+    ``ends``: a window of edit times includes its own bounds.
+    """
+    conditions = list(_conditions(payload, ends))
     return [_shown(row, payload) for row in project.rows if all(condition(row) for condition in conditions)]
 
 
-def _conditions(payload: dict[str, Any]) -> Iterator[Condition]:
+def _conditions(payload: dict[str, Any], ends: bool) -> Iterator[Condition]:
     if not payload.get("include_uninitialised_labels", False):
         yield lambda row: row.label_hash is not None
     if not payload.get("include_all_label_branches", False):
@@ -40,17 +43,17 @@ def _conditions(payload: dict[str, Any]) -> Iterator[Condition]:
         yield lambda row: bool(row.metadata["branch_name"] == branch)
     if payload.get("shadow_data_state") == "SHADOW_DATA":
         yield lambda row: bool(row.metadata["is_shadow_data"])
-    yield from _times(payload)
+    yield from _times(payload, ends)
     yield from _lists(payload)
     yield from _texts(payload)
 
 
-def _times(payload: dict[str, Any]) -> Iterator[Condition]:
+def _times(payload: dict[str, Any], ends: bool) -> Iterator[Condition]:
     after, before = _instant(payload, "edited_after"), _instant(payload, "edited_before")
     if after is not None:
-        yield lambda row: (moment := _listed_time(row)) is not None and moment > after
+        yield lambda row: (moment := _listed_time(row)) is not None and (moment > after or (ends and moment == after))
     if before is not None:
-        yield lambda row: (moment := _listed_time(row)) is not None and moment < before
+        yield lambda row: (moment := _listed_time(row)) is not None and (moment < before or (ends and moment == before))
 
 
 def _listed_time(row: LabelRow) -> datetime | None:

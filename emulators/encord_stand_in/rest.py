@@ -89,7 +89,9 @@ class RestApi:
         try:
             if "label" in names:
                 return json_answer(200, feeds.validation_state(found, names["label"].lower()))
-            return _paged(feeds.tasks(found, names["stage"].lower(), query), query, settings)
+            return _paged(
+                feeds.tasks(found, names["stage"].lower(), query, settings.stage_tasks_order), query, settings
+            )
         except NotFoundError:
             return json_answer(404, {"message": "Not found"}, refused="unknown_path")
 

@@ -28,6 +28,8 @@ class Settings:
     page_size: int = 100  # of the paged feeds
     task_actions: Literal["served", "refused", "absent"] = "served"
     task_actions_lag_seconds: int = 0  # how late an action appears
+    stage_tasks_order: Literal["project", "newest-first", "oldest-first"] = "project"  # by the tasks' update times
+    edit_window_ends: Literal["excluded", "included"] = "excluded"  # rows edited at a listing's own bounds
     largest_listing: int = 0  # rows; a larger listing is refused as too slow (0: none is)
 
     def changed(self, changes: dict[str, Any]) -> Settings:

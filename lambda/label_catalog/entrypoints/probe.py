@@ -134,7 +134,7 @@ class _Probe:
         except ExportError as error:
             return "unknown", f"the task actions are not served: {error.reason}", "none"
         recent = [(data_hash, updated) for data_hash, updated in self.final_tasks() if updated > begin]
-        if not recent or not actions:
+        if not recent:
             return "unknown", f"no task was completed in {self.days} days", "none"
         late = [now - updated for data_hash, updated in recent if data_hash not in actions]
         if late and max(late) > overlap:

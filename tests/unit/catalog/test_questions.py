@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,14 @@ def checks(system: CatalogSystem) -> dict[str, dict[str, Any]]:
     return {check["name"]: check for check in system.catalog({"action": "self_check"})["checks"]}
 
 
-def answers(system: CatalogSystem) -> dict[str, str]:
-    found = system.catalog({"action": "probe", "project_hash": system.project})["answers"]
+def probed(system: CatalogSystem) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = system.catalog({"action": "probe", "project_hash": system.project})["answers"]
     assert all(set(answer) == {"question", "answer", "detail", "setting"} for answer in found)
-    return {answer["question"]: answer["answer"] for answer in found}
+    return found
+
+
+def answers(system: CatalogSystem) -> dict[str, str]:
+    return {answer["question"]: answer["answer"] for answer in probed(system)}
 
 
 def test_a_self_check_proves_all_and_writes_nothing(system: CatalogSystem) -> None:
@@ -114,41 +119,113 @@ def test_a_project_off_the_list_is_refused(system: CatalogSystem) -> None:
     assert len(system.catalog({"action": "status"})["projects"]) == 2
 
 
-def test_the_probe_answers_both_ways(system: CatalogSystem) -> None:
-    stand_in = system.stand_in
+# Each question of the probe, and what has it answered one way and the other; None: nothing has to be changed for it.
+# A setting of the stand-in, or a function that changes what it serves. Of several the last one is the answer's reason.
+def approve(system: CatalogSystem) -> None:
+    audio = system.stand_in.row("audio")["label_hash"]
+    system.stand_in.control("POST", "move-task", {"label_hash": audio, "stage": "Complete", "action": "approve"})
+
+
+def approve_with_an_edit(system: CatalogSystem) -> None:
+    approve(system)
+    audio = system.stand_in.row("audio")["label_hash"]
+    edited = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    system.stand_in.control("PATCH", f"label-rows/{audio}", {"edited_at": edited})
+
+
+def complete_a_task(system: CatalogSystem) -> None:
+    text = system.stand_in.row("text")["label_hash"]
+    system.stand_in.control("POST", "complete-task", {"label_hash": text, "deliver": False})
+
+
+def complete_with_a_late_action(system: CatalogSystem) -> None:
+    complete_a_task(system)
+    system.stand_in.control("POST", "settings", {"task_actions_lag_seconds": 86_400})
+    system.set(LABEL_CATALOG_OVERLAP_SECONDS="0")
+
+
+def five_completed_tasks(system: CatalogSystem) -> None:
+    for minute, key in enumerate(("image", "video", "audio", "text", "pdf")):
+        label = system.stand_in.row(key)["label_hash"]
+        system.stand_in.control("POST", "move-task", {"label_hash": label, "stage": "Complete", "action": "approve"})
+        edited = datetime(2026, 1, 1, 12, minute, tzinfo=UTC).isoformat()
+        system.stand_in.control("PATCH", f"label-rows/{label}", {"edited_at": edited})
+
+
+def newest_first(system: CatalogSystem) -> None:
+    five_completed_tasks(system)
+    system.stand_in.control("POST", "settings", {"stage_tasks_order": "newest-first"})
+
+
+def oldest_first(system: CatalogSystem) -> None:
+    five_completed_tasks(system)
+    system.stand_in.control("POST", "settings", {"stage_tasks_order": "oldest-first"})
+
+
+def slow_listing(system: CatalogSystem) -> None:
+    system.set(LABEL_CATALOG_LISTING_SECONDS="1")
+    system.stand_in.control("POST", "faults", {"path": "/public", "latency_ms": 600})
+
+
+def another_time_in_the_listing(system: CatalogSystem) -> None:
+    for row in system.stand_in.project()["label_rows"]:
+        if row["label_hash"]:
+            listing = {"last_edited_at": "2026-01-01T00:00:00Z"}
+            system.stand_in.control("PATCH", f"label-rows/{row['label_hash']}", {"listing": listing})
+
+
+def four_minutes_off(system: CatalogSystem) -> None:
+    system.clock.off = timedelta(minutes=4)
+
+
+Change = Callable[[CatalogSystem], None] | dict[str, str] | None
+BOTH_WAYS: dict[str, tuple[Change, Change]] = {
+    "The envelope is compact, its status first": (None, {"envelope_key_order": "response-first"}),
+    "An error in the envelope comes with HTTP 200": (None, {"error_http_status": "same"}),
+    "A missing label in a request for several is left out": (None, {"missing_labels": "error"}),
+    "Our clock is within a minute of Encord's": (None, four_minutes_off),
+    "A listing of all label rows is fast": (None, slow_listing),
+    "The task actions are served": (None, {"task_actions": "refused"}),
+    "Task actions appear within the overlap": (complete_a_task, complete_with_a_late_action),
+    "A final stage lists its newest task first": (newest_first, oldest_first),
+    "An approval leaves the edit time alone": (approve, approve_with_an_edit),
+    "A window of edit times includes its ends": ({"edit_window_ends": "included"}, None),
+    "The listing and the label row have the same edit time": (None, another_time_in_the_listing),
+}
+# Setting that follows, of those answers from which one follows.
+FOLLOWS = {
+    "A listing of all label rows is fast": "catalog_function_listing_timeout: ",
+    "Task actions appear within the overlap": "catalog_function_overlap: ",
+}
+
+
+def test_each_question_of_the_probe_is_answered_both_ways_here(system: CatalogSystem) -> None:
+    assert list(answers(system)) == list(BOTH_WAYS)
+    assert system.aws.objects == {}
+    assert system.stand_in.counts()["total"]["writes"] == 0
+
+
+@pytest.mark.parametrize("answer", ["holds", "does_not_hold"])
+@pytest.mark.parametrize("question", BOTH_WAYS)
+def test_the_probe_answers_both_ways(system: CatalogSystem, question: str, answer: str) -> None:
+    change = BOTH_WAYS[question][answer == "does_not_hold"]
+    if callable(change):
+        change(system)
+    elif change is not None:
+        system.stand_in.control("POST", "settings", change)
+    (found,) = [item for item in probed(system) if item["question"] == question]
+    assert found["answer"] == answer, found["detail"]
+    assert found["setting"].startswith(FOLLOWS.get(question, "") if answer == "does_not_hold" else "none")
+
+
+def test_the_probe_does_not_know_what_nothing_shows(system: CatalogSystem) -> None:
     first = answers(system)
-    assert first["The envelope is compact, its status first"] == "holds"
-    assert first["An error in the envelope comes with HTTP 200"] == "holds"
-    assert first["A missing label in a request for several is left out"] == "holds"
-    assert first["Our clock is within a minute of Encord's"] == "holds"
-    assert first["A listing of all label rows is fast"] == "holds"
-    assert first["The task actions are served"] == "holds"
     assert first["Task actions appear within the overlap"] == "unknown"
     assert first["An approval leaves the edit time alone"] == "unknown"
-    assert first["A window of edit times includes its ends"] == "does_not_hold"
-    assert first["The listing and the label row have the same edit time"] == "holds"
-
-    audio, text = (stand_in.row(key)["label_hash"] for key in ("audio", "text"))
-    stand_in.control("POST", "move-task", {"label_hash": audio, "stage": "Complete", "action": "approve"})
-    changed = {"envelope_key_order": "response-first", "error_http_status": "same", "missing_labels": "error"}
-    stand_in.control("POST", "settings", changed)
-    system.clock.off = timedelta(minutes=4)
+    system.stand_in.control("POST", "settings", {"task_actions": "refused"})
     second = answers(system)
-    assert second["The envelope is compact, its status first"] == "does_not_hold"
-    assert second["An error in the envelope comes with HTTP 200"] == "does_not_hold"
-    assert second["A missing label in a request for several is left out"] == "does_not_hold"
-    assert second["Our clock is within a minute of Encord's"] == "does_not_hold"
-    assert second["An approval leaves the edit time alone"] == "holds"
-
-    system.clock.off = timedelta()
-    stand_in.control("POST", "complete-task", {"label_hash": text, "deliver": False})
-    assert answers(system)["Task actions appear within the overlap"] == "holds"
-    stand_in.control("POST", "settings", {"task_actions": "refused"})
-    third = answers(system)
-    assert third["The task actions are served"] == "does_not_hold"
-    assert third["Task actions appear within the overlap"] == "unknown"
-    assert system.aws.objects == {}
-    assert stand_in.counts()["total"]["writes"] == 0
+    assert second["Task actions appear within the overlap"] == "unknown"
+    assert second["An approval leaves the edit time alone"] == "unknown"
 
 
 def test_the_key_comes_from_each_source(system: CatalogSystem, tmp_path: Path) -> None:
