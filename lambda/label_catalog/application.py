@@ -26,7 +26,7 @@ from label_catalog.core.work import Kind
 from label_catalog.entrypoints.probe import probe
 from label_catalog.entrypoints.reconcile import Reconcile
 from label_catalog.entrypoints.self_check import self_check
-from label_catalog.entrypoints.status import status, work_status
+from label_catalog.entrypoints.status import index_status, status, work_status
 from label_catalog.entrypoints.work import Works, process_batch
 from label_catalog.settings import Settings
 from label_catalog.telemetry import Telemetry
@@ -79,6 +79,7 @@ class Application:
             "census": lambda asked: self._survey(tools, works, "census", asked),
             "sample": lambda asked: self._survey(tools, works, "sample", asked),
             "backfill": lambda asked: self._backfill(tools, works, asked),
+            "index": lambda asked: self._index(tools, works, asked),
             "status": lambda asked: status(tools, self._projects(tools, asked)),
             "probe": lambda asked: probe(tools, self._one_project(tools, asked), asked.get("days", 7)),
             "self_check": lambda _: self_check(tools),
@@ -121,6 +122,15 @@ class Application:
         if step == "status":
             return work_status(tools, "backfill", self._projects(tools, event))
         raise UnknownEventError("the event's step is not one of plan, start, status")
+
+    def _index(self, tools: Toolbox, works: Works, event: Mapping[str, Any]) -> dict[str, Any]:
+        kinds: dict[object, Kind] = {"rebuild": "index", "compare": "compare", "refresh": "refresh"}
+        step = event.get("step")
+        if step in kinds:
+            return self._start(tools, works, kinds[step], event, {})
+        if step == "status":
+            return index_status(tools, self._projects(tools, event))
+        raise UnknownEventError("the event's step is not one of rebuild, compare, refresh, status")
 
     def _projects(
         self, tools: Toolbox, event: Mapping[str, Any], failed: list[dict[str, Any]] | None = None

@@ -26,6 +26,11 @@ INVENTORY_VARIABLES = {
     "LABEL_CATALOG_SAMPLE_PERCENT": "catalog_function_sample_percent",
     "LABEL_CATALOG_LISTING_SECONDS": "catalog_function_listing_timeout",
     "LABEL_CATALOG_LISTING_BYTES": "catalog_function_listing_limit_bytes",
+    "LABEL_CATALOG_INDEX": "label_bucket_event_bridge",
+    "LABEL_CATALOG_INDEX_LABEL_BYTES": "catalog_function_index_label_limit_bytes",
+    "LABEL_CATALOG_INDEX_GENERATIONS": "catalog_function_index_generations",
+    "LABEL_CATALOG_INDEX_WINDOW_SECONDS": "catalog_function_index_window",
+    "LABEL_CATALOG_PERSONAL_DATA": "catalog_function_index_personal_data",
 }
 
 
@@ -56,6 +61,12 @@ class Settings:
     sample_percent: float
     listing_seconds: int
     listing_bytes: int
+    index: bool
+    index_label_bytes: int
+    index_generations: int
+    index_window: int
+    personal_data: bool
+    memory_megabytes: int
     log_level: str
     name: str
     environment: str
@@ -90,6 +101,12 @@ class Settings:
             sample_percent=read.percent("LABEL_CATALOG_SAMPLE_PERCENT", "1"),
             listing_seconds=read.number("LABEL_CATALOG_LISTING_SECONDS", 120, 1, 600),
             listing_bytes=read.number("LABEL_CATALOG_LISTING_BYTES", 2 << 30, 1 << 10, 8 << 30),
+            index=read.one_of("LABEL_CATALOG_INDEX", ("true", "false"), "true") == "true",
+            index_label_bytes=read.number("LABEL_CATALOG_INDEX_LABEL_BYTES", 64 << 20, 1 << 10, 1 << 30),
+            index_generations=read.number("LABEL_CATALOG_INDEX_GENERATIONS", 3, 1, 1000),
+            index_window=read.number("LABEL_CATALOG_INDEX_WINDOW_SECONDS", 300, 0, 300),
+            personal_data=read.one_of("LABEL_CATALOG_PERSONAL_DATA", ("true", "false"), "false") == "true",
+            memory_megabytes=read.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024, 128, 10_240),
             log_level=read.one_of("LABEL_EXPORT_LOG_LEVEL", LEVELS, "INFO"),
             name=read.text("LABEL_EXPORT_NAME", "label-export"),
             environment=read.text("LABEL_EXPORT_ENVIRONMENT", "default"),

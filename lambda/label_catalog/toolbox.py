@@ -48,8 +48,12 @@ class Toolbox:
 
     def check_time(self) -> None:
         """Raise OutOfTimeError where no more work may be begun."""
-        if self.remaining() < RESERVE:
+        if self.is_late():
             raise OutOfTimeError
+
+    def is_late(self) -> bool:
+        """Say whether no more work may be begun."""
+        return self.remaining() < RESERVE
 
     def timed(self, items: Iterable[T]) -> Iterator[T]:
         """Yield `items`, and raise OutOfTimeError between two of them."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from label_export.core.edit_times import parse_edit_time
@@ -21,6 +22,7 @@ Kind = Literal["object", "classification"]
 
 # The member that holds an object's geometry has its shape's name, but for these (encord/objects/types.py).
 _GEOMETRY = {"bounding_box": "boundingBox", "rotatable_bounding_box": "rotatableBoundingBox"}
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _RANGES = ("range", "range_html", "spaces")
 _FRAME = re.compile(r"(?:.*#)?(\d{1,9})")
 _SIGNED = re.compile(r"(?i)(signature|x-amz-|x-goog-|[?&](sig|token|expires|key-pair-id)=)")
@@ -219,8 +221,8 @@ class _Row:
             width=_whole(unit.get("width")) or None,  # 0: not known
             height=_whole(unit.get("height")) or None,
             data_link=link,
-            created_at=parse_edit_time(item.get("createdAt")),
-            edited_at=parse_edit_time(item.get("lastEditedAt")),
+            created_at=_time(item.get("createdAt")),
+            edited_at=_time(item.get("lastEditedAt")),
             created_by=_text(item.get("createdBy")) if self._personal else None,
             last_edited_by=_text(item.get("lastEditedBy")) if self._personal else None,
         )
@@ -276,6 +278,15 @@ def _covers(spans: object, frame: int) -> bool:
     return False
 
 
+def _time(value: object) -> datetime | None:
+    return _parsed(value) if isinstance(value, str) else None
+
+
+@lru_cache(4096)  # the annotations of a label were made within few moments, and parsing takes 20 microseconds
+def _parsed(text: str) -> datetime | None:
+    return parse_edit_time(text)
+
+
 def _link(unit: Mapping[str, Any]) -> str | None:
     link = _text(unit.get("data_link"))
     if not link or _SIGNED.search(link):
@@ -284,7 +295,7 @@ def _link(unit: Mapping[str, Any]) -> str | None:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def _text(value: object) -> str | None:

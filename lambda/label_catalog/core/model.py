@@ -13,7 +13,8 @@ from label_export.core.ports import LabelRow
 class ListedRow:
     """A label row as Encord's listing shows it. `label_hash` is None where nobody has begun to label the unit.
 
-    `stage` is the title of the workflow stage, None in a project without a workflow.
+    `stage` is the title of the workflow stage, None in a project without a workflow. `assignee` and `last_actor` are
+    e-mail addresses.
     """
 
     label_hash: str | None
@@ -24,6 +25,10 @@ class ListedRow:
     data_type: str
     edited_at: datetime | None
     stage: str | None
+    dataset_title: str | None = None
+    status: str | None = None
+    assignee: str | None = None
+    last_actor: str | None = None
 
     @property
     def is_deleted(self) -> bool:
@@ -102,11 +107,31 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object as S3's listing shows it."""
+    """An object as S3's listing shows it; `size` is in bytes, as stored."""
 
     key: str
     etag: str
     modified_at: datetime
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabel:
+    """An object of the bucket with its content, as it was before a compression.
+
+    `sha256` and `size` are of the content, computed from it; None where it was not read to its end. `body` is None
+    where the content is larger than the reader allowed.
+    """
+
+    key: str
+    etag: str
+    modified_at: datetime
+    version_id: str | None
+    project_hash: str | None
+    label_hash: str | None
+    sha256: str | None
+    size: int | None
+    body: bytes | None
 
 
 class TooLargeError(Exception):

@@ -20,6 +20,7 @@ class Places:
         self.index = f"{self._base}/index/"
         self.index_pointer = f"{self._base}/index/latest.json"
         self.index_requests = f"{self._base}/state/index.json"
+        self.snapshot_work = f"{self._base}/state/work/snapshot.json"
         self.snapshots = f"{self._base}/snapshots/"
 
     def work(self, kind: Kind) -> str:
@@ -38,9 +39,9 @@ class Places:
         """Return the key of a file of an index generation."""
         return f"{self.index}{name}/{file}"
 
-    def index_part(self, work: str, number: int, file: str) -> str:
-        """Return the key of a file of a rebuild's part; `number` begins with 1."""
-        return f"{self.index_parts(work)}{number:06d}-{file}"
+    def index_part(self, work: str, part: str, file: str) -> str:
+        """Return the key of a file of a part that a rebuild has read."""
+        return f"{self.index_parts(work)}{part}-{file}"
 
     def index_parts(self, work: str) -> str:
         """Return the prefix of a rebuild's parts."""

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-Kind = Literal["census", "sample", "backfill"]
-KINDS: tuple[Kind, ...] = ("census", "sample", "backfill")
+Kind = Literal["census", "sample", "backfill", "index", "compare", "refresh"]
+KINDS: tuple[Kind, ...] = ("census", "sample", "backfill", "index", "compare", "refresh")
+# Build the index from the bucket, compare it with the bucket, add what Encord's listing says.
+INDEX_KINDS: tuple[Kind, ...] = ("index", "compare", "refresh")
 
 MAX_HOPS = 8  # Lambda stops a function that feeds its own queue after about 16 invocations
 STALLED_AFTER = timedelta(minutes=20)  # longer than an invocation can be without saving
@@ -20,9 +22,10 @@ FAILED = "failed"
 
 @dataclass(slots=True)
 class Work:
-    """One census, sample or backfill of a project. Times are ISO 8601 in UTC.
+    """One piece of work for a project. Times are ISO 8601 in UTC.
 
-    `cursor` is the last key whose label was queued, in the order of keys. `counts` are for people.
+    `cursor` is the last key that was dealt with, in the order of keys. `counts` are for people, `data` is what a kind
+    needs to continue.
     """
 
     work: str
@@ -38,6 +41,7 @@ class Work:
     counts: dict[str, int] = field(default_factory=dict)
     detail: str = ""
     failures: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
 
     def as_document(self) -> dict[str, Any]:
         """Return the state object's content."""
@@ -49,7 +53,8 @@ class Work:
         if document is None or document.get("version") != 1:
             return None
         try:
-            return cls(**{name: document[name] for name in cls.__slots__})
+            # Version 0.1 had no data.
+            return cls(**{name: document[name] for name in cls.__slots__ if name != "data" or name in document})
         except (KeyError, TypeError):
             return None
 

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from label_export.core.errors import RetryableError
 
-from label_catalog.core.index_schema import ANNOTATIONS, LABELS, ONTOLOGY, Pointer
+from label_catalog.adapters.index_tables import Totals
+from label_catalog.core.index_schema import (
+    ANNOTATIONS,
+    KEPT_FOR,
+    LABELS,
+    ONTOLOGY,
+    Pointer,
+    Replaced,
+    generation_time,
+    new_generation,
+)
+from label_catalog.core.model import SupersededError
 from label_catalog.core.places import Places
 from label_catalog.toolbox import Toolbox
 
 FILES = {"labels": LABELS, "annotations": ANNOTATIONS, "ontology": ONTOLOGY}
 _TRIES = 5
 _PIECE = 1 << 20
+_DEAD_AFTER = timedelta(days=1)  # longer than a worker can live between two files
+_MOST_REMOVED = 10  # in one move: each costs six requests, and the next move goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +79,113 @@ def file_digest(path: Path) -> str:
         while piece := file.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def publish(  # noqa: PLR0913 - a generation is these files and numbers, over what was there before
+    tools: Toolbox,
+    project_hash: str,
+    paths: Mapping[str, Path],
+    totals: Totals,
+    *,
+    before: Pointer | None,
+    etag: str | None,
+) -> Pointer | None:
+    """Write a generation and move the pointer to it; None where the pointer has moved since it was read.
+
+    Args:
+        tools: the ports.
+        project_hash: the project.
+        paths: the files by name (labels, annotations, ontology).
+        totals: what they hold.
+        before: the pointer that was read, None where there was none.
+        etag: its ETag. The bucket's state in `paths` must have been read after it.
+    """
+    places, now = Places(project_hash), tools.now()
+    generation = new_generation(now)
+    for name, file in FILES.items():
+        # False: a try whose answer was lost has written it. No one else has this name.
+        tools.bucket.upload_new(places.generation(generation, file), paths[name])
+    kept, outdated = _sorted_out(tools, project_hash, before)
+    pointer = Pointer(
+        generation=generation,
+        written_at=now.isoformat(),
+        rows=totals.rows,
+        annotations=totals.annotations,
+        sha256={name: file_digest(path) for name, path in paths.items()},
+        watermark=totals.watermark.isoformat() if totals.watermark is not None else None,
+        parsed=totals.parsed,
+        not_parsed=totals.rows - totals.parsed,
+        sequence=before.sequence + 1 if before is not None else 1,
+        previous=kept,
+    )
+    try:
+        tools.documents.save(places.index_pointer, pointer.as_document(), etag)
+    except SupersededError:
+        # The pointer may be ours: a try whose answer was lost has moved it.
+        current, _ = load_pointer(tools, project_hash)
+        if current is None or current.generation != generation:
+            remove_generation(tools, project_hash, generation)
+            return None
+    for old in outdated:
+        remove_generation(tools, project_hash, old)
+    return pointer
+
+
+def remove_generation(tools: Toolbox, project_hash: str, generation: str) -> None:
+    """Remove a generation's files for good."""
+    for file in FILES.values():
+        tools.bucket.erase(Places(project_hash).generation(generation, file))
+
+
+def sweep(tools: Toolbox, project_hash: str) -> int:
+    """Remove generations that no pointer ever named, since their writer died; return how many there were."""
+    places = Places(project_hash)
+    found = {listed.key.removeprefix(places.index).partition("/")[0] for listed in tools.bucket.list(places.index)}
+    pointer, _ = load_pointer(tools, project_hash)  # after the listing: what it names now was listed, or is newer
+    named = {pointer.generation, *(old.generation for old in pointer.previous)} if pointer is not None else set()
+    lost = []
+    for name in found - named:
+        made = generation_time(name)
+        if made is not None and tools.now() - made > _DEAD_AFTER:
+            lost.append(name)
+    lost = [name for name in lost if name not in _in_snapshots(tools, places)] if lost else []
+    for name in lost:
+        remove_generation(tools, project_hash, name)
+    return len(lost)
+
+
+def _sorted_out(
+    tools: Toolbox, project_hash: str, before: Pointer | None
+) -> tuple[tuple[Replaced, ...], tuple[str, ...]]:
+    """Return the replaced generations that stay, newest first, and the names of those that go."""
+    if before is None:
+        return (), ()
+    now = tools.now()
+    replaced = (Replaced(before.generation, now.isoformat()), *before.previous)
+    places, most = Places(project_hash), tools.settings.index_generations
+    old = [one for place, one in enumerate(replaced) if place >= most and not _is_recent(one, now)]
+    if old:
+        needed = _in_snapshots(tools, places)
+        old = [one for one in old if one.generation not in needed][:_MOST_REMOVED]
+    return tuple(one for one in replaced if one not in old), tuple(one.generation for one in old)
+
+
+def _is_recent(replaced: Replaced, now: datetime) -> bool:
+    try:
+        since = datetime.fromisoformat(replaced.replaced_at)
+    except ValueError:
+        return True
+    return abs(now - since) <= KEPT_FOR  # another worker's clock may be ahead of ours
+
+
+def _in_snapshots(tools: Toolbox, places: Places) -> set[str]:
+    """Return the generations that snapshots name, those that are under way among them."""
+    documents = [
+        tools.documents.load(found.key)[0]
+        for found in tools.bucket.list(places.snapshots)
+        if found.key.endswith("/snapshot.json")
+    ]
+    work, _ = tools.documents.load(places.snapshot_work)
+    if work is not None:
+        documents += [found for found in (work.get("options"), work.get("data")) if isinstance(found, dict)]
+    return {str(document["generation"]) for document in documents if document and document.get("generation")}

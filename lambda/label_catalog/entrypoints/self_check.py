@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
-from label_export.core.errors import ExportError, where
+from label_export.core.errors import ExportError, PermanentError, where
 
 from label_catalog import __version__
 from label_catalog.core.places import Places
@@ -21,6 +22,7 @@ def self_check(tools: Toolbox) -> dict[str, Any]:
         "bucket": lambda: _bucket(tools),
         "export queue": lambda: f"{tools.live_lane.depth()['waiting']} messages wait",
         "backfill queue": lambda: f"{tools.backfill_lane.depth()['waiting']} messages wait",
+        "index": _index,
         "catalog queue": lambda: f"{tools.queue.ask()} answers",
     }
     results = [_judged(tools, name, check) for name, check in checks.items()]
@@ -49,3 +51,10 @@ def _bucket(tools: Toolbox) -> str:
     next(iter(tools.bucket.list(Places(projects[0]).tombstones)), None)
     tools.documents.load(Places(projects[0]).reconcile)
     return f"{tools.settings.bucket} can be listed and read"
+
+
+def _index() -> str:
+    """Look for the library without importing it: that takes memory which most invocations do not need."""
+    if find_spec("duckdb") is None:
+        raise PermanentError("no_duckdb", "the image has no duckdb: build it from lambda/catalog-requirements.lock")
+    return "duckdb is in the image"

@@ -7,7 +7,8 @@ from typing import Any
 
 from label_catalog.core.model import ProjectInfo
 from label_catalog.core.places import Places
-from label_catalog.core.work import Kind
+from label_catalog.core.work import INDEX_KINDS, Kind
+from label_catalog.entrypoints.generations import load_pointer
 from label_catalog.toolbox import Toolbox
 
 _KINDS = ("missing", "stale", "extra", "moved_back", "odd")
@@ -45,3 +46,27 @@ def work_status(tools: Toolbox, kind: Kind, projects: Iterable[ProjectInfo]) -> 
         if document is not None:
             found.append({"title": project.title, **document})
     return {"projects": found, "lane": tools.backfill_lane.depth()}
+
+
+def index_status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
+    """Return what each project's index holds, its last comparison, and the work that is under way or was the last."""
+    return {"projects": [{"title": project.title, **_index(tools, project.project_hash)} for project in projects]}
+
+
+def _index(tools: Toolbox, project_hash: str) -> dict[str, Any]:
+    places = Places(project_hash)
+    pointer, _ = load_pointer(tools, project_hash)
+    state, _ = tools.documents.load(places.index_requests)
+    works = {kind: tools.documents.load(places.work(kind))[0] for kind in INDEX_KINDS}
+    return {
+        "project_hash": project_hash,
+        "generation": pointer.generation if pointer is not None else None,
+        "rows": pointer.rows if pointer is not None else None,
+        "annotations": pointer.annotations if pointer is not None else None,
+        "not_parsed": pointer.not_parsed if pointer is not None else None,
+        "written_at": pointer.written_at if pointer is not None else None,
+        "watermark": pointer.watermark if pointer is not None else None,
+        "differences": (state or {}).get("differences"),
+        "compared_at": (state or {}).get("compared_at"),
+        "works": {kind: work for kind, work in works.items() if work is not None},
+    }

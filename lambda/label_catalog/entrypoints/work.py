@@ -12,10 +12,24 @@ from label_export.core.errors import ExportError, RetryableError, where
 from label_export.core.messages import is_hash
 
 from label_catalog.adapters.table import Table
+from label_catalog.core.label_events import read_event
 from label_catalog.core.model import ProjectInfo, SupersededError
 from label_catalog.core.places import Places
-from label_catalog.core.work import COMPLETED, FAILED, KINDS, MAX_HOPS, RUNNING, WAITING, Kind, Work, describe
+from label_catalog.core.work import (
+    COMPLETED,
+    FAILED,
+    INDEX_KINDS,
+    KINDS,
+    MAX_HOPS,
+    RUNNING,
+    WAITING,
+    Kind,
+    Work,
+    describe,
+)
 from label_catalog.entrypoints.census import Census
+from label_catalog.entrypoints.index_update import update_from_events
+from label_catalog.entrypoints.index_work import IndexWork, LaterError
 from label_catalog.entrypoints.survey import Survey
 from label_catalog.toolbox import OutOfTimeError, Toolbox
 
@@ -90,12 +104,15 @@ class Works:
         about = {"project_hash": work.project_hash, "kind": work.kind, "work": work.work}
         saver.save(RUNNING)
         try:
-            self._survey(work, saver)
-        except OutOfTimeError:
+            if work.kind in INDEX_KINDS:
+                IndexWork(tools, self, work, lambda: saver.save(RUNNING)).run()
+            else:
+                self._survey(work, saver)
+        except (OutOfTimeError, LaterError) as stop:
             work.failures = 0
             saver.save(RUNNING if hops < MAX_HOPS else WAITING)
             if hops < MAX_HOPS:
-                self._send(work, hops=hops)
+                self._send(work, hops=hops, delay=stop.seconds if isinstance(stop, LaterError) else 0)
             tools.telemetry.log("INFO", "work_stopped", **about, queued=work.queued, state=work.state)
         except SupersededError:
             raise
@@ -108,6 +125,8 @@ class Works:
             tools.telemetry.log("INFO", "work_completed", **about, queued=work.queued)
             if work.kind == "census":
                 tools.telemetry.metrics({"CensusCompleted": 1}, project=work.project_hash)
+                if tools.settings.index:  # it knows stages and tombstones now, and the index should
+                    self.start(work.project_hash, "refresh", {})
 
     def plan(self, project: ProjectInfo, options: Mapping[str, Any]) -> dict[str, Any]:
         """Count what a backfill would queue; queue and write nothing."""
@@ -169,7 +188,7 @@ class Works:
                 saver.save(RUNNING)
             survey.queue(work, lambda: saver.save(RUNNING))
 
-    def _send(self, work: Work, *, hops: int) -> None:
+    def _send(self, work: Work, *, hops: int, delay: int = 0) -> None:
         self._tools.queue.send(
             {
                 "version": _MESSAGE_VERSION,
@@ -178,7 +197,8 @@ class Works:
                 "kind": work.kind,
                 "work": work.work,
                 "hops": hops,
-            }
+            },
+            delay=delay,
         )
 
 
@@ -227,12 +247,14 @@ def _about(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def process_batch(works: Works, records: Sequence[Mapping[str, Any]], tools: Toolbox) -> dict[str, Any]:
-    """Carry out messages of the catalog's queue; return SQS's partial batch response.
+    """Carry out messages of the catalog's queue, or of the events queue; return SQS's partial batch response.
 
     A message fails where its state could not be read or written: SQS then delivers it again.
     """
-    failed = []
-    for record in records:
+    read = [(record, read_event(record.get("body"))) for record in records]
+    events = [(str(record.get("messageId", "")), event) for record, event in read if event is not None]
+    failed = update_from_events(tools, works, events) if events else []
+    for record in (record for record, event in read if event is None):
         try:
             works.run(record.get("body"))
         except (ExportError, ValueError, RecursionError) as error:

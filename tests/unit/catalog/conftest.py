@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from catalog_system import CatalogAws, CatalogSystem
 from encord_harness import Files, StandInProcess, make_files
+from index_system import IndexSystem
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +43,8 @@ def system(aws: CatalogAws, running: StandInProcess, files: Files, monkeypatch: 
     running.control("DELETE", "webhooks")
     running.control("POST", "reset")
     return CatalogSystem(aws, running, files, monkeypatch, files.certificate)
+
+
+@pytest.fixture
+def index(system: CatalogSystem) -> IndexSystem:
+    return IndexSystem(system)

@@ -1,21 +1,27 @@
-"""The label bucket: labels are listed and looked at, never read or written; small documents are the catalog's own."""
+"""The label bucket: labels are listed, looked at and read, never written; what is beside them is the catalog's."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from label_export.core.edit_times import parse_edit_time
+from label_export.core.errors import RetryableError
 
 from label_catalog.adapters.aws.failures import code_of, translated
-from label_catalog.core.model import ListedObject, StoredObject, SupersededError
+from label_catalog.core.model import ListedObject, StoredLabel, StoredObject, SupersededError
 
 _LOST = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
+_PIECE = 1 << 20
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's number for gzip's format
+_READS = 3
 
 
 class LabelBucket:
@@ -45,13 +51,52 @@ class LabelBucket:
             version_id=found.get("VersionId"),
         )
 
-    def list(self, prefix: str) -> Iterator[ListedObject]:
-        """Yield all objects below a prefix, in the order of their keys."""
+    def read(self, key: str, most: int, *, measure: bool = True) -> StoredLabel | None:
+        """Return an object with its content; None where there is no object.
+
+        Args:
+            key: the object's key.
+            most: a content that is larger is not kept in memory.
+            measure: read a larger content to its end all the same, for its size and digest.
+        """
+        for attempt in range(1, _READS + 1):
+            try:
+                return self._read(key, most, measure)
+            except RetryableError:
+                if attempt == _READS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _read(self, key: str, most: int, measure: bool) -> StoredLabel | None:
         with translated("s3"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            try:
+                found = self._s3.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error)[1] in _ABSENT:
+                    return None
+                raise
+            noted = found.get("Metadata", {})
+            body, sha256, size = _content(found, most, measure)
+        return StoredLabel(
+            key=key,
+            etag=found["ETag"],
+            modified_at=found["LastModified"],
+            version_id=found.get("VersionId"),
+            project_hash=noted.get("project-hash"),
+            label_hash=noted.get("label-hash"),
+            sha256=sha256,
+            size=size,
+            body=body,
+        )
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ListedObject]:
+        """Yield all objects below a prefix whose key is behind `after`, in the order of their keys."""
+        with translated("s3"):
+            begin = {"StartAfter": after} if after else {}
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **begin)
             for page in pages:
                 for found in page.get("Contents", []):
-                    yield ListedObject(found["Key"], found["ETag"], found["LastModified"])
+                    yield ListedObject(found["Key"], found["ETag"], found["LastModified"], int(found.get("Size", 0)))
 
     def delete(self, key: str) -> None:
         """Write a delete marker over an object; its versions stay."""
@@ -73,6 +118,30 @@ class LabelBucket:
         """Copy a file into an object, whatever is there."""
         with translated("s3"):
             self._s3.upload_file(str(path), self._bucket, key)
+
+    def upload_new(self, key: str, path: Path) -> bool:
+        """Copy a file into an object that does not exist yet; False where it does."""
+        with translated("s3"), path.open("rb") as body:
+            try:
+                self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if code_of(error)[0] in _LOST:
+                    return False
+                raise
+        return True
+
+    def erase(self, key: str) -> None:
+        """Remove an object for good: the version that is there, so that none of it stays behind a delete marker."""
+        with translated("s3"):
+            try:
+                found = self._s3.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error)[0] == HTTPStatus.NOT_FOUND:
+                    return
+                raise
+            version = found.get("VersionId")
+            named = {"VersionId": version} if version not in (None, "null") else {}
+            self._s3.delete_object(Bucket=self._bucket, Key=key, **named)
 
 
 class StateDocuments:
@@ -126,3 +195,46 @@ class StateDocuments:
     def _put(self, key: str, document: Mapping[str, Any], condition: Mapping[str, str]) -> Any:
         body = json.dumps(document, indent=1).encode()
         return self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition)
+
+
+def _content(found: Mapping[str, Any], most: int, measure: bool) -> tuple[bytes | None, str | None, int | None]:
+    """Return the body (None: larger than `most`), its digest and its size (None: not read to its end)."""
+    stream = found["Body"]
+    unpack = zlib.decompressobj(_GZIP) if found.get("ContentEncoding") == "gzip" else None
+    if unpack is None and not measure and int(found.get("ContentLength", 0)) > most:
+        stream.close()
+        return None, None, None
+    digest, size = hashlib.sha256(), 0
+    kept: bytearray | None = bytearray()
+    try:
+        for piece in stream.iter_chunks(_PIECE):
+            for part in _unpacked(unpack, piece):
+                digest.update(part)
+                size += len(part)
+                if kept is not None:
+                    kept += part
+                if size > most:
+                    kept = None
+                    if not measure:
+                        return None, None, None
+    except zlib.error:  # it says gzip, and is none: nothing of it can be read, and its stored bytes are no label row
+        return None, None, None
+    except BotoCoreError as error:
+        raise RetryableError("s3_unavailable", f"s3 did not give a whole object: {type(error).__name__}") from None
+    finally:
+        stream.close()
+    return (None if kept is None else bytes(kept)), digest.hexdigest(), size
+
+
+def _unpacked(unpack: Any, piece: bytes) -> Iterator[bytes]:
+    """Yield a piece, or what it unpacks to, in steps that stay small whatever the compression."""
+    if unpack is None:
+        yield piece
+        return
+    while piece:
+        part = unpack.decompress(piece, _PIECE)
+        piece = unpack.unconsumed_tail
+        if part:
+            yield part
+        elif not piece:
+            return

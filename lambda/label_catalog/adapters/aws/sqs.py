@@ -57,10 +57,10 @@ class WorkQueue:
         self._sqs = sqs
         self._url = url
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Queue one message."""
+    def send(self, message: Mapping[str, Any], *, delay: int = 0) -> None:
+        """Queue one message, to be delivered after `delay` seconds (at most 900)."""
         with translated("sqs"):
-            self._sqs.send_message(QueueUrl=self._url, MessageBody=json.dumps(message))
+            self._sqs.send_message(QueueUrl=self._url, MessageBody=json.dumps(message), DelaySeconds=delay)
 
     def ask(self) -> str:
         """Return the queue's name after SQS has answered for it."""

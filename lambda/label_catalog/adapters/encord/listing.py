@@ -42,6 +42,10 @@ class _Row(msgspec.Struct):
     branch_name: str | None = None
     data_type: str | None = None
     last_edited_at: str | None = None
+    dataset_title: str | None = None
+    label_status: str | None = None
+    assigned_user_email: str | None = None
+    last_actioned_by_user_email: str | None = None
     workflow_graph_node: _Stage | None = None
 
 
@@ -177,6 +181,10 @@ def _listed(row: _Row) -> ListedRow:
         data_type=row.data_type or "",
         edited_at=parse_edit_time(row.last_edited_at),
         stage=row.workflow_graph_node.title if row.workflow_graph_node is not None else None,
+        dataset_title=row.dataset_title,
+        status=row.label_status,
+        assignee=row.assigned_user_email,
+        last_actor=row.last_actioned_by_user_email,
     )
 
 

@@ -142,6 +142,17 @@ class EncordFeeds:
                 if data_hash is not None:
                     yield str(data_hash)
 
+    def ontology(self, project_hash: str) -> dict[str, Any]:
+        """Return a project's ontology: `{"version", "ontology_hash", "objects", "classifications"}`.
+
+        Objects and classifications are as Encord's SDK writes them (encord.objects.OntologyStructure.to_dict).
+        """
+        self.projects([project_hash])
+        found = self._projects[project_hash]
+        with _translated("the ontology"):
+            structure = found.ontology_structure.to_dict()
+            return {"version": 1, "ontology_hash": found.ontology_hash, **structure}
+
     def rows(
         self, project_hash: str, filters: Mapping[str, Any], *, bounded: bool = False
     ) -> Iterator[ListedRow | OddRow]:

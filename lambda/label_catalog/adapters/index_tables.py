@@ -1,0 +1,329 @@
+"""The index's rows while a generation is made: those that stay, those that were read, and their merge, in DuckDB.
+
+`base` is what was there before: a generation, or the parts of a rebuild. `fresh` is what was read from the bucket for
+the keys in `touched`. A key that was touched and has no fresh row has no object.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+
+from label_catalog.adapters.tables_duckdb import Appender, create, microseconds, open_tables, parquet, write_parquet
+from label_catalog.core.annotations import Annotation
+from label_catalog.core.index_schema import ANNOTATION_COLUMNS, FOREIGN_COLUMNS, LABEL_COLUMNS
+from label_catalog.core.model import ListedObject, ListedRow
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LISTED = {
+    "label_hash": "VARCHAR", "data_hash": "VARCHAR", "dataset_hash": "VARCHAR", "data_title": "VARCHAR",
+    "data_type": "VARCHAR", "dataset_title": "VARCHAR", "branch_name": "VARCHAR", "status": "VARCHAR",
+    "edited_at": "TIMESTAMPTZ", "stage": "VARCHAR", "assignee": "VARCHAR", "last_actor": "VARCHAR",
+}  # fmt: skip
+_BUCKET = {"key": "VARCHAR", "identity": "VARCHAR"}
+_GRAVES = {"key": "VARCHAR", "gone_at": "TIMESTAMPTZ", "gone_reason": "VARCHAR"}
+# What a row's body says; Encord's listing says it of a label whose body was not read.
+_OF_BODY = (
+    "data_hash",
+    "dataset_hash",
+    "data_title",
+    "data_type",
+    "dataset_title",
+    "branch_name",
+    "status",
+    "edited_at",
+)
+_PERSONAL = ("assignee", "last_actor")
+_COMPARED = [name for name in LABEL_COLUMNS if name not in FOREIGN_COLUMNS and name not in _OF_BODY]
+# Not the names: the ontology may have been renamed since. Not the people: a setting decides on them.
+_DIGESTED = [name for name in ANNOTATION_COLUMNS if name not in ("name", "created_by", "last_edited_by")]
+_values = attrgetter(*ANNOTATION_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a generation holds."""
+
+    rows: int
+    annotations: int
+    parsed: int
+    watermark: datetime | None
+
+
+class IndexTables:
+    """The tables of one run; use as a context manager, which removes its files."""
+
+    def __init__(self, memory_limit: str, *, personal: bool) -> None:
+        """`personal`: whether assignee and last actor are kept."""
+        self.folder = Path(tempfile.mkdtemp(prefix="label-catalog-index-"))
+        self._personal = personal
+        self._all_listed = False
+        self._tables = open_tables(memory_limit, self.folder)
+        create(self._tables, "touched", {"key": "VARCHAR"})
+        create(self._tables, "fresh_labels", LABEL_COLUMNS)
+        create(self._tables, "fresh_annotations", {**ANNOTATION_COLUMNS, "key": "VARCHAR"})
+        create(self._tables, "listed", _LISTED)
+        create(self._tables, "graves", _GRAVES)
+        create(self._tables, "names", {"feature_hash": "VARCHAR", "name": "VARCHAR"})
+        create(self._tables, "bucket", _BUCKET)
+        create(self._tables, "base_labels", LABEL_COLUMNS)
+        create(self._tables, "base_annotations", ANNOTATION_COLUMNS)
+
+    def __enter__(self) -> IndexTables:
+        """Return the tables."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the files."""
+        self._tables.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def set_base(self, labels: Sequence[Path], annotations: Sequence[Path]) -> None:
+        """Take what these Parquet files hold as what was there before."""
+        for name, paths in (("base_labels", labels), ("base_annotations", annotations)):
+            if paths:
+                self._tables.execute(f"DROP TABLE IF EXISTS {name}")
+                self._tables.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {parquet(*paths)}")
+
+    # What was read
+
+    def forget(self) -> None:
+        """Empty what was read from the bucket."""
+        for name in ("touched", "fresh_labels", "fresh_annotations", "bucket"):
+            self._tables.execute(f"DELETE FROM {name}")
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Note keys whose objects are read again."""
+        with Appender(self._tables, "touched", {"key": "VARCHAR"}) as appender:
+            for key in keys:
+                appender.add((key,))
+
+    def labels(self) -> Appender:
+        """Return what adds rows of labels; a row without a label hash is an object that is no label."""
+        return Appender(self._tables, "fresh_labels", LABEL_COLUMNS)
+
+    def annotations(self) -> AnnotationAppender:
+        """Return what adds annotations."""
+        return AnnotationAppender(Appender(self._tables, "fresh_annotations", {**ANNOTATION_COLUMNS, "key": "VARCHAR"}))
+
+    def add_listed(self, rows: Iterable[ListedRow], *, whole: bool) -> None:
+        """Note what Encord's listing says; `whole`: it is the listing of the whole project."""
+        self._all_listed = self._all_listed or whole
+        with Appender(self._tables, "listed", _LISTED) as appender:
+            for row in rows:
+                if row.label_hash is not None:
+                    people = (row.assignee, row.last_actor) if self._personal else (None, None)
+                    appender.add(
+                        (
+                            row.label_hash, row.data_hash, row.dataset_hash, row.data_title, row.data_type or None,
+                            row.dataset_title, row.branch_name, row.status, row.edited_at, row.stage, *people,
+                        )
+                    )  # fmt: skip
+
+    def add_graves(self, graves: Iterable[tuple[str, datetime | None, str | None]]) -> None:
+        """Note tombstones: key, time, reason."""
+        with Appender(self._tables, "graves", _GRAVES) as appender:
+            for grave in graves:
+                appender.add(grave)
+
+    def add_names(self, names: Mapping[str, str]) -> None:
+        """Note the ontology's names by feature hash: they replace those in the rows."""
+        self._tables.execute("DELETE FROM names")
+        with Appender(self._tables, "names", {"feature_hash": "VARCHAR", "name": "VARCHAR"}) as appender:
+            for item in names.items():
+                appender.add(item)
+
+    def add_bucket(self, objects: Iterable[ListedObject]) -> None:
+        """Note the bucket's objects."""
+        with Appender(self._tables, "bucket", _BUCKET) as appender:
+            for found in objects:
+                appender.add((found.key, identity(found.etag, found.modified_at)))
+
+    # What follows from it
+
+    def keys_of_the_same_labels(self) -> list[str]:
+        """Return further keys under which touched labels are stored: their annotations are those of the newest object.
+
+        A key template with a title gives a label another key when the title changes.
+        """
+        found = self._tables.execute(
+            "SELECT key FROM base_labels WHERE label_hash IN ("
+            "SELECT label_hash FROM fresh_labels UNION "
+            "SELECT label_hash FROM base_labels WHERE key IN (SELECT key FROM touched)) "
+            "AND key NOT IN (SELECT key FROM touched)"
+        ).fetchall()
+        return [key for (key,) in found]
+
+    def keys_that_differ(self) -> list[str]:
+        """Return the keys under which the bucket's listing and the base differ, and those of labels with several."""
+        found = self._tables.execute(
+            "SELECT coalesce(b.key, l.key) FROM bucket b FULL JOIN base_labels l ON b.key = l.key "
+            f"WHERE b.identity IS DISTINCT FROM {_identity('l')} UNION "
+            "SELECT key FROM base_labels WHERE label_hash IN ("
+            "SELECT label_hash FROM base_labels WHERE label_hash IS NOT NULL GROUP BY label_hash HAVING count(*) > 1)"
+        ).fetchall()
+        return [key for (key,) in found]
+
+    def touched_labels(self) -> list[str]:
+        """Return the hashes of the labels that were read."""
+        found = self._tables.execute("SELECT DISTINCT label_hash FROM fresh_labels WHERE label_hash IS NOT NULL")
+        return [label for (label,) in found.fetchall()]
+
+    def changes(self) -> int:
+        """Return how many touched keys are not in the base as they were read."""
+        same = " AND ".join(
+            f"f.{name} IS NOT DISTINCT FROM b.{name}" for name in ("etag", "version_id", "sha256", "size")
+        )
+        found = self._tables.execute(
+            "WITH f AS (SELECT * FROM fresh_labels WHERE label_hash IS NOT NULL), "
+            "b AS (SELECT * FROM base_labels WHERE label_hash IS NOT NULL AND key IN (SELECT key FROM touched)) "
+            f"SELECT count(*) FROM f FULL JOIN b ON f.key = b.key WHERE f.key IS NULL OR b.key IS NULL OR NOT ({same})"
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def write(self, labels: Path, annotations: Path) -> Totals:
+        """Write base and fresh rows as a generation's files."""
+        rows = write_parquet(self._tables, f"SELECT * FROM ({self._merged_labels()}) ORDER BY key", labels)
+        query = f"SELECT * FROM ({self._merged_annotations()}) ORDER BY label_hash, frame, kind, hash"
+        lines = write_parquet(self._tables, query, annotations)
+        found = self._tables.execute(
+            f"SELECT count(*) FILTER (parsed), epoch_us(max(stored_at)) FROM {parquet(labels)}"
+        ).fetchone()
+        parsed, newest = found or (0, None)
+        watermark = None if newest is None else _EPOCH + timedelta(microseconds=newest)
+        return Totals(rows, lines, int(parsed), watermark)
+
+    def write_part(self, labels: Path, annotations: Path) -> None:
+        """Write the fresh rows as a part, objects that are no labels among them, and forget them."""
+        write_parquet(self._tables, "SELECT * FROM fresh_labels", labels)
+        columns = ", ".join(ANNOTATION_COLUMNS)
+        write_parquet(self._tables, f"SELECT {columns} FROM fresh_annotations", annotations)
+        self.forget()
+
+    def _merged_labels(self) -> str:
+        base = "SELECT * FROM base_labels WHERE label_hash IS NOT NULL AND key NOT IN (SELECT key FROM touched)"
+        kept_graves = "SELECT key, gone_at, gone_reason FROM base_labels WHERE gone_at IS NOT NULL"
+        known = ", ".join(f"coalesce(r.{name}, l.{name}) AS {name}" for name in _OF_BODY)
+        foreign = ", ".join(f"l.{name} AS {name}" for name in ("stage", *_PERSONAL))
+        listed = "SELECT * FROM listed QUALIFY row_number() OVER (PARTITION BY label_hash) = 1"
+        fresh = "SELECT * FROM fresh_labels WHERE label_hash IS NOT NULL"
+        if self._all_listed:  # everything that only others know is replaced
+            rows, kept, graves = f"{base} UNION ALL {fresh}", "", "SELECT * FROM graves"
+        else:
+            rows, kept, graves = fresh, f"UNION ALL {base}", kept_graves
+        columns = self._columns(LABEL_COLUMNS, _PERSONAL)
+        return (
+            f"SELECT {columns} FROM (SELECT r.* REPLACE ({known}, {foreign}, g.gone_at AS gone_at, "
+            f"g.gone_reason AS gone_reason) FROM ({rows}) r "
+            f"LEFT JOIN ({listed}) l ON r.label_hash = l.label_hash LEFT JOIN ({graves}) g ON r.key = g.key {kept})"
+        )
+
+    def _columns(self, columns: Iterable[str], personal: Sequence[str]) -> str:
+        """Return columns for a SELECT. A setting that was switched off also takes the people out of older rows."""
+        return ", ".join(
+            f"NULL::VARCHAR AS {name}" if name in personal and not self._personal else name for name in columns
+        )
+
+    def _merged_annotations(self) -> str:
+        columns = self._columns(ANNOTATION_COLUMNS, ("created_by", "last_edited_by"))
+        stale = (
+            "SELECT label_hash FROM base_labels WHERE key IN (SELECT key FROM touched) AND label_hash IS NOT NULL "
+            "UNION SELECT label_hash FROM fresh_labels WHERE label_hash IS NOT NULL"
+        )
+        newest = (
+            "SELECT key FROM fresh_labels WHERE parsed "
+            "QUALIFY row_number() OVER (PARTITION BY label_hash ORDER BY stored_at DESC, key DESC) = 1"
+        )
+        named = ", ".join(
+            "coalesce(n.name, a.name) AS name" if name == "name" else f"a.{name} AS {name}"
+            for name in ANNOTATION_COLUMNS
+        )
+        return (
+            f"SELECT {named} FROM ("
+            f"SELECT {columns} FROM base_annotations WHERE label_hash NOT IN ({stale}) UNION ALL "
+            f"SELECT {columns} FROM fresh_annotations WHERE key IN ({newest})"
+            ") a LEFT JOIN names n ON a.feature_hash = n.feature_hash"
+        )
+
+    # Comparison
+
+    def differences(
+        self, ours: tuple[Path, Path], theirs: tuple[Path, Path], most: int
+    ) -> tuple[int, list[tuple[str, str | None, str | None]]]:
+        """Compare two generations by what comes from the bucket.
+
+        Return how many labels differ, and of some the key and both sides' identity (None: it does not have the key).
+        """
+        same = " AND ".join(
+            [f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _COMPARED]
+            + [f"(NOT a.parsed OR a.{name} IS NOT DISTINCT FROM b.{name})" for name in _OF_BODY]
+            + ["a.lines IS NOT DISTINCT FROM b.lines", "a.digest IS NOT DISTINCT FROM b.digest"]
+        )
+        sides = ", ".join(
+            f"{side} AS (SELECT l.*, d.lines, d.digest FROM {parquet(labels)} l LEFT JOIN ("
+            f"SELECT label_hash, count(*) AS lines, bit_xor(hash({', '.join(_DIGESTED)})) AS digest "
+            f"FROM {parquet(annotations)} GROUP BY label_hash) d ON l.label_hash = d.label_hash)"
+            for side, (labels, annotations) in (("a", ours), ("b", theirs))
+        )
+        self._tables.execute(
+            f"CREATE OR REPLACE TABLE differing AS WITH {sides} "
+            f"SELECT coalesce(a.key, b.key) AS key, {_identity('a')} AS ours, {_identity('b')} AS theirs "
+            "FROM a FULL JOIN b ON a.key = b.key "
+            f"WHERE a.key IS NULL OR b.key IS NULL OR NOT ({same})"
+        )
+        found = self._tables.execute("SELECT count(*) FROM differing").fetchone()
+        rows = self._tables.execute(
+            f"SELECT key, ours, theirs FROM differing ORDER BY key LIMIT {int(most)}"
+        ).fetchall()
+        return (int(found[0]) if found else 0), rows
+
+    def same(self, ours: Path, theirs: Path) -> bool:
+        """Say whether two generations' labels are equal in every column."""
+        columns = ", ".join(LABEL_COLUMNS)
+        first, second = (
+            self._tables.execute(f"SELECT count(*), bit_xor(hash({columns})) FROM {parquet(path)}").fetchone()
+            for path in (ours, theirs)
+        )
+        return first == second
+
+    def rows_of(self, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield key and identity of the base's rows with these keys."""
+        query = f"SELECT key, {_identity('l')} FROM base_labels l WHERE key IN (SELECT unnest($1::VARCHAR[]))"
+        yield from self._tables.execute(query, [list(keys)]).fetchall()
+
+
+def identity(etag: str, modified_at: datetime) -> str:
+    """Return what an object under a key is known by. A listing names no version, and gives whole seconds."""
+    return f"{etag}@{microseconds(modified_at) // 1_000_000}"
+
+
+def _identity(table: str) -> str:
+    return f"({table}.etag || '@' || (epoch_us({table}.stored_at) // 1000000)::VARCHAR)"
+
+
+class AnnotationAppender:
+    """Adds annotations, each with the key of the object that holds it; use as a context manager."""
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+
+    def __enter__(self) -> AnnotationAppender:
+        """Return the appender."""
+        self._appender.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Add what is left, unless an error ended the block."""
+        self._appender.__exit__(kind, error, trace)
+
+    def add(self, key: str, found: Annotation) -> None:
+        """Add an annotation."""
+        self._appender.add((*_values(found), key))

@@ -1,0 +1,76 @@
+"""The messages of the events queue: one for each object of the bucket that was written or deleted.
+
+EventBridge sends them (role catalog_queue): `{"version": 1, "action": "label", "key": KEY, "at": TIME}`. They are
+hints: what the index gets is the object's state when it is read.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from string import Formatter
+
+from label_export.core.edit_times import parse_edit_time
+
+ACTION = "label"
+_BEGINNING = '{"version": 1, "action": "label", '
+_VALUE = r"[0-9A-Za-z_.-]{1,128}"  # what the key template writes for a field
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEvent:
+    """An object changed. `at` is when, None where the message does not say."""
+
+    key: str
+    at: datetime | None
+
+
+def read_event(body: object) -> LabelEvent | None:
+    """Return a message's event, None where it is no such message. An event as EventBridge made it is read as well.
+
+    EventBridge writes a key into the message as it is. A key with a quotation mark breaks it: that is no label's key,
+    and the event's key is then empty.
+    """
+    try:
+        message = json.loads(body) if isinstance(body, str) else None
+    except (ValueError, RecursionError):
+        return LabelEvent("", None) if str(body).startswith(_BEGINNING) else None
+    if not isinstance(message, dict):
+        return None
+    if message.get("version") == 1 and message.get("action") == ACTION:
+        key, at = message.get("key"), message.get("at")
+    elif message.get("source") == "aws.s3" and isinstance(message.get("detail"), dict):
+        found = message["detail"].get("object")
+        key, at = found.get("key") if isinstance(found, dict) else None, message.get("time")
+    else:
+        return None
+    return LabelEvent(key, parse_edit_time(at)) if isinstance(key, str) and key else None
+
+
+class ProjectOfKey:
+    """Reads the project's hash back from a label's key."""
+
+    def __init__(self, template: str) -> None:
+        """`template` is the exporter's key template, already checked."""
+        pattern = ""
+        self.named = False
+        for literal, name, _, _ in Formatter().parse(template):
+            pattern += re.escape(literal)
+            if name == "project_hash" and not self.named:
+                self.named = True
+                pattern += f"(?P<project>{_VALUE})"
+            elif name is not None:
+                pattern += _VALUE
+        self._pattern = re.compile(pattern)
+
+    def __call__(self, key: str) -> str | None:
+        """Return the project's hash; None for a key of another form, and where the template does not have it."""
+        found = self._pattern.fullmatch(key)
+        return found["project"] if found is not None and self.named else None
+
+    def matches(self, key: str) -> bool:
+        """Say whether a key has the template's form."""
+        return self._pattern.fullmatch(key) is not None

@@ -1,0 +1,369 @@
+"""Index work that takes several runs: a rebuild from the bucket, its comparison with the index, a refresh."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from label_export.core.edit_times import parse_edit_time
+from label_export.core.errors import ExportError, RetryableError
+
+from label_catalog.adapters.index_tables import IndexTables, Totals, identity
+from label_catalog.core.annotations import ontology_names
+from label_catalog.core.index_schema import ANNOTATIONS, LABELS, ONTOLOGY, Pointer
+from label_catalog.core.model import ListedObject, ListedRow
+from label_catalog.core.places import Places, listing_prefix
+from label_catalog.core.work import Work
+from label_catalog.entrypoints.generations import load_pointer, publish, read_generation, sweep
+from label_catalog.entrypoints.index_rows import LabelReader
+from label_catalog.entrypoints.index_update import note_request, open_index, update
+from label_catalog.toolbox import Toolbox, batched
+
+if TYPE_CHECKING:
+    from label_catalog.entrypoints.work import Works
+
+_PART = 20_000  # labels that are read between two saves
+_PART_ANNOTATIONS = 300_000  # a part ends early where labels have many
+_MOVES = 5
+_MOST_MERGES = 3  # runs whose time was not enough to put the parts together
+_MOST_REPAIRED = 10_000  # labels; where more differ the index is rebuilt
+_LOOK_AGAIN_MARGIN = 120  # seconds above the events' window
+_LONGEST_DELAY = 900  # SQS's limit
+_NO_ONTOLOGY: dict[str, Any] = {"version": 1, "ontology_hash": None, "objects": [], "classifications": []}
+
+
+class LaterError(Exception):
+    """The work goes on in another run, after `seconds`."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class IndexWork:
+    """One run of index work. `save` saves its state."""
+
+    tools: Toolbox
+    works: Works
+    work: Work
+    save: Callable[[], None]
+
+    @property
+    def project_hash(self) -> str:
+        """The project."""
+        return self.work.project_hash
+
+    @property
+    def places(self) -> Places:
+        """Where the project's objects are."""
+        return Places(self.work.project_hash)
+
+    def run(self) -> None:
+        """Carry the work on. Raises OutOfTimeError or LaterError where another run has to go on with it."""
+        if self.work.kind == "refresh":
+            self._refresh()
+        elif self.work.data.get("candidates"):
+            self._look_again()
+        else:
+            self._read()
+            self._count_merge()
+            if self.work.kind == "compare":
+                self._compare()
+            else:
+                self._rebuild()
+            self._remove_parts()
+        swept = sweep(self.tools, self.project_hash)
+        if swept:
+            self.tools.telemetry.log("WARNING", "index_generations_swept", project_hash=self.project_hash, count=swept)
+
+    def _count_merge(self) -> None:
+        """Give up after several runs whose time was not enough: putting the parts together cannot be divided."""
+        merges = self.work.counts["merges"] = self.work.counts.get("merges", 0) + 1
+        if merges > _MOST_MERGES:
+            problem = f"the parts of the index cannot be put together within one run ({merges - 1} have tried)"
+            raise ExportError("index_time", f"{problem}: raise catalog_function_timeout or catalog_function_memory")
+        self.save()
+
+    # Reading the bucket, in parts
+
+    def _read(self) -> None:
+        """Read every object behind the cursor, in parts that the next run finds."""
+        work, tools = self.work, self.tools
+        ontology = self._ontology()
+        while not work.data.get("read"):
+            tools.check_time()
+            with open_index(tools) as tables:
+                reader = LabelReader(tools, self.project_hash, tables, ontology_names(ontology))
+                keys, last = self._keys(work.cursor), ""
+                for step in reader.read_steps(keys):
+                    last = step
+                    if tools.is_late() or reader.annotations > _PART_ANNOTATIONS:
+                        break
+                if last:
+                    self._keep_part(tables)
+                    work.cursor = last
+                    for name, count in (("read", reader.read), ("not_parsed", reader.not_parsed)):
+                        work.counts[name] = work.counts.get(name, 0) + count
+                if not last or (last == keys[-1] and len(keys) < _PART):
+                    work.data["read"] = True
+                self.save()
+
+    def _keys(self, after: str) -> list[str]:
+        return [found.key for found in islice(self._listed(after), _PART)]
+
+    def _listed(self, after: str = "") -> Iterator[ListedObject]:
+        prefix = listing_prefix(self.tools.settings.key_template, self.project_hash)
+        found = self.tools.timed(self.tools.bucket.list(prefix, after))
+        return (one for one in found if not self.places.is_own(one.key))
+
+    def _keep_part(self, tables: IndexTables) -> None:
+        part = uuid.uuid4().hex[:8]  # a worker that lost the work never writes over another one's part
+        files = {file: tables.folder / file for file in (LABELS, ANNOTATIONS)}
+        tables.write_part(files[LABELS], files[ANNOTATIONS])
+        for file, path in files.items():
+            self.tools.bucket.upload(self.places.index_part(self.work.work, part, file), path)
+        self.work.data.setdefault("parts", []).append(part)
+
+    def _load_parts(self, tables: IndexTables) -> None:
+        paths: dict[str, list[Path]] = {LABELS: [], ANNOTATIONS: []}
+        for part in self.work.data.get("parts", ()):
+            self.tools.check_time()
+            for file, found in paths.items():
+                path = tables.folder / f"{part}-{file}"
+                if not self.tools.bucket.download(self.places.index_part(self.work.work, part, file), path):
+                    problem = f"part {part} of the rebuild {self.work.work} is gone"
+                    raise ExportError("index_part_gone", f"{problem}: start another (playbooks/index.yml)")
+                found.append(path)
+        tables.set_base(paths[LABELS], paths[ANNOTATIONS])
+
+    def _remove_parts(self) -> None:
+        for found in list(self.tools.bucket.list(self.places.index_parts(self.work.work))):
+            self.tools.bucket.erase(found.key)
+
+    def _catch_up(self, tables: IndexTables, ontology: dict[str, Any]) -> None:
+        """Make the tables hold what the bucket holds now: read again what is not as the parts say."""
+        tables.forget()
+        tables.add_bucket(self._listed())
+        LabelReader(self.tools, self.project_hash, tables, ontology_names(ontology)).read_keys(
+            tables.keys_that_differ()
+        )
+
+    # The rebuild
+
+    def _rebuild(self) -> None:
+        """Put the parts together, and move the pointer to them.
+
+        What came before the last listing is in it. What comes after it moves the pointer first, so that our move fails,
+        or finds our generation. Where there was no pointer such a worker leaves a request instead: see
+        index_update._begin.
+        """
+        tools = self.tools
+        ontology = self._ontology()
+        with open_index(tools) as tables:
+            self._load_parts(tables)
+            self._add_listing(tables)
+            tables.add_names(ontology_names(ontology))
+            path = tables.folder / ONTOLOGY
+            path.write_text(json.dumps(ontology), "utf-8")
+            for _ in range(_MOVES):
+                requests = self._requests()
+                before, etag = load_pointer(tools, self.project_hash)
+                tools.check_time()
+                self._catch_up(tables, ontology)
+                pointer = self._write(tables, path, before, etag)
+                if pointer is None:
+                    tools.telemetry.log("INFO", "index_move_lost", project_hash=self.project_hash)
+                elif self._requests() == requests:
+                    self._note_rebuilt(pointer)
+                    return
+        raise RetryableError(
+            "index_contended", f"other workers moved the index of project {self.project_hash} {_MOVES} times"
+        )
+
+    def _write(self, tables: IndexTables, ontology: Path, before: Pointer | None, etag: str | None) -> Pointer | None:
+        paths = self._new_paths(tables, ontology)
+        totals = tables.write(paths["labels"], paths["annotations"])
+        return publish(self.tools, self.project_hash, paths, totals, before=before, etag=etag)
+
+    @staticmethod
+    def _new_paths(tables: IndexTables, ontology: Path) -> dict[str, Path]:
+        return {
+            "labels": tables.folder / f"new-{LABELS}",
+            "annotations": tables.folder / f"new-{ANNOTATIONS}",
+            "ontology": ontology,
+        }
+
+    def _note_rebuilt(self, pointer: Pointer) -> None:
+        self.work.counts |= {"rows": pointer.rows, "annotations": pointer.annotations, "not_parsed": pointer.not_parsed}
+        self.tools.telemetry.metrics(
+            {"IndexRebuilt": 1, "IndexNotParsed": pointer.not_parsed}, project=self.project_hash
+        )
+
+    def _requests(self) -> int:
+        document, _ = self.tools.documents.load(self.places.index_requests)
+        return int((document or {}).get("requests", 0))
+
+    # The comparison
+
+    def _compare(self) -> None:
+        """Compare the parts with the index. What differs is looked at once more, after the events had their time."""
+        tools = self.tools
+        ontology = self._ontology()
+        with open_index(tools) as tables:
+            folder = tables.folder / "index"
+            folder.mkdir()
+            self._load_parts(tables)
+            generation = read_generation(tools, self.project_hash, folder)
+            if generation is None:
+                self.works.start(self.project_hash, "index", {})
+                return
+            self._catch_up(tables, ontology)
+            labels, annotations = tables.folder / f"new-{LABELS}", tables.folder / f"new-{ANNOTATIONS}"
+            tables.write(labels, annotations)
+            count, rows = tables.differences(
+                (labels, annotations), (generation.labels, generation.annotations), _MOST_REPAIRED
+            )
+        self.work.counts |= {"differing": count}
+        if not count:
+            self._report(0)
+            return
+        self._remove_parts()
+        tools.documents.put(self._candidates, {"version": 1, "count": count, "rows": rows})
+        self.work.data |= {"candidates": count}
+        raise LaterError(min(tools.settings.index_window + _LOOK_AGAIN_MARGIN, _LONGEST_DELAY))
+
+    @property
+    def _candidates(self) -> str:
+        return f"{self.places.index_parts(self.work.work)}candidates.json"
+
+    def _look_again(self) -> None:
+        """Count what still differs although its object has not changed since: events that were lost. Repair it."""
+        tools = self.tools
+        document, _ = tools.documents.load(self._candidates)
+        rows: list[tuple[str, str | None, str | None]] = [tuple(row) for row in (document or {}).get("rows", ())]
+        with open_index(tools) as tables:
+            generation = read_generation(tools, self.project_hash, tables.folder)
+            if generation is not None:
+                tables.set_base([generation.labels], [generation.annotations])
+            confirmed = []
+            for batch in batched(rows, _PART):
+                now = dict(tools.heads(key for key, _, _ in batch))
+                indexed = dict(tables.rows_of([key for key, _, _ in batch]))
+                for key, ours, theirs in batch:
+                    found = now[key]
+                    current = identity(found.etag, found.modified_at) if found is not None else None
+                    # The same object as at the first look, so its event had its time; and the index still has another,
+                    # or has this one with other content.
+                    if current == ours and (indexed.get(key) != ours or theirs == ours):
+                        confirmed.append(key)
+        more = int((document or {}).get("count", 0)) - len(rows)
+        differences = len(confirmed) + (more if confirmed else 0)
+        if differences > _MOST_REPAIRED:
+            self.works.start(self.project_hash, "index", {})
+        elif confirmed:
+            self._repair(confirmed)
+        self._report(differences)
+        self._remove_parts()
+
+    def _repair(self, keys: list[str]) -> None:
+        update(self.tools, self.works, self.project_hash, keys, repair=True)
+
+    def _report(self, differences: int) -> None:
+        now = self.tools.now()
+        self.work.counts["differences"] = differences
+        note_request(self.tools, self.project_hash, compared_at=now.isoformat(), differences=differences)
+        self.tools.telemetry.log(
+            "ERROR" if differences else "INFO",
+            "index_compared",
+            project_hash=self.project_hash,
+            differences=differences,
+        )
+        self.tools.telemetry.metrics({"IndexDifferences": differences, "IndexCompared": 1}, project=self.project_hash)
+
+    # What only Encord and the tombstones know
+
+    def _refresh(self) -> None:
+        """Bring stages, people, tombstones and names of the index up to date; no object is read."""
+        tools = self.tools
+        ontology = self._ontology()
+        for _ in range(_MOVES):
+            with open_index(tools) as tables:
+                generation = read_generation(tools, self.project_hash, tables.folder)
+                if generation is None:
+                    self.works.start(self.project_hash, "index", {})
+                    return
+                tables.set_base([generation.labels], [generation.annotations])
+                if not self._add_listing(tables):
+                    raise RetryableError("encord_unavailable", "Encord did not give the listing")
+                tables.add_names(ontology_names(ontology))
+                path = tables.folder / f"new-{ONTOLOGY}"
+                path.write_text(json.dumps(ontology), "utf-8")
+                paths = self._new_paths(tables, path)
+                totals: Totals = tables.write(paths["labels"], paths["annotations"])
+                same = (
+                    tables.same(paths["labels"], generation.labels)
+                    and path.read_bytes() == generation.ontology.read_bytes()
+                )
+                if same or publish(
+                    tools, self.project_hash, paths, totals, before=generation.pointer, etag=generation.etag
+                ):
+                    self._note_age()
+                    return
+        raise RetryableError(
+            "index_contended", f"other workers moved the index of project {self.project_hash} {_MOVES} times"
+        )
+
+    def _note_age(self) -> None:
+        """Report for how long the index has not been compared."""
+        document, _ = self.tools.documents.load(self.places.index_requests)
+        compared = parse_edit_time((document or {}).get("compared_at"))
+        if compared is not None:
+            age = (self.tools.now() - compared).total_seconds()
+            self.tools.telemetry.metrics({"IndexComparedAgeSeconds": max(age, 0)}, project=self.project_hash)
+
+    def _add_listing(self, tables: IndexTables) -> bool:
+        """Note Encord's listing and the tombstones; False where Encord did not answer, so that stages are unknown."""
+        tools = self.tools
+        tables.add_graves(self._graves())
+        try:
+            for batch in batched(tools.encord.rows(self.project_hash, {}), _PART):
+                tools.check_time()
+                tables.add_listed([row for row in batch if isinstance(row, ListedRow)], whole=True)
+        except ExportError as error:
+            about = {"project_hash": self.project_hash, "reason": error.reason, "detail": str(error)}
+            tools.telemetry.log("WARNING", "index_without_listing", **about)
+            return False
+        return True
+
+    def _graves(self) -> Iterator[tuple[str, datetime | None, str | None]]:
+        tools = self.tools
+        stones = tools.bucket.list(self.places.tombstones)
+        for batch in batched(stones, _PART):
+            tools.check_time()
+            for document, _ in tools.threads.map(lambda stone: tools.documents.load(stone.key), batch):
+                if document is not None and isinstance(document.get("key"), str):
+                    reason = document.get("reason")
+                    gone_at = parse_edit_time(document.get("seen_at"))
+                    yield document["key"], gone_at, reason if isinstance(reason, str) else None
+
+    def _ontology(self) -> dict[str, Any]:
+        """Return the ontology from Encord; where it does not answer the index's own, or one without names."""
+        tools = self.tools
+        try:
+            return tools.encord.ontology(self.project_hash)
+        except ExportError as error:
+            about = {"project_hash": self.project_hash, "reason": error.reason, "detail": str(error)}
+            tools.telemetry.log("WARNING", "index_without_ontology", **about)
+        pointer, _ = load_pointer(tools, self.project_hash)
+        if pointer is not None:
+            document, _ = tools.documents.load(self.places.generation(pointer.generation, ONTOLOGY))
+            if document is not None:
+                return document
+        return _NO_ONTOLOGY

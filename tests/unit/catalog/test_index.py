@@ -1,0 +1,336 @@
+"""The index: built from the bucket, brought up to date by events, compared with the bucket, read by others."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from datetime import timedelta
+
+import pytest
+from catalog_system import BUCKET, CatalogSystem
+from handler_servers import Fault, StoredObject
+from index_system import IndexSystem, label_body
+from label_catalog.adapters.index_tables import IndexTables
+from label_catalog.entrypoints.index_work import IndexWork
+from label_catalog.toolbox import Toolbox
+
+
+def metric(capsys: pytest.CaptureFixture[str], name: str) -> list[float]:
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    return [line[name] for line in lines if name in line]
+
+
+def test_the_first_event_has_the_whole_bucket_indexed(index: IndexSystem) -> None:
+    for number in range(5):
+        index.save(f"label-{number}")
+    first = index.events[:1]
+    index.events.clear()
+    assert index.deliver(first) == []
+    assert index.pointer is None
+    index.settle()
+    assert index.differences() == []
+    assert index.pointer is not None
+    assert index.pointer["rows"] == 5
+    assert index.pointer["annotations"] == 10
+
+
+def test_every_label_of_the_stand_in_is_indexed_with_its_stage(system: CatalogSystem) -> None:
+    system.set(LABEL_EXPORT_WORKFLOW_STAGES='["Annotate","Review","Complete"]')
+    system.census()
+    index = IndexSystem(system)
+    index.rebuild()
+    assert index.differences() == []
+    rows = {row["label_hash"]: row for row in index.read().rows("labels")}
+    expected = {row["label_hash"]: row for row in system.stand_in.project()["label_rows"] if row["label_hash"] in rows}
+    assert len(rows) == len(expected) > 10
+    for label, row in rows.items():
+        assert row["stage"] == expected[label]["workflow_stage"]
+        assert row["parsed"] is True
+        assert row["data_hash"] == expected[label]["data_hash"]
+        assert (row["assignee"], row["last_actor"]) == (None, None)
+    lines = index.read().rows("annotations")
+    assert {line["name"] for line in lines} >= {"Vehicle", "Weather", "Speech"}
+    assert {line["created_by"] for line in lines} == {None}
+    ontology = json.loads(index.read().files["ontology"])
+    assert {item["name"] for item in ontology["objects"]} >= {"Vehicle", "Person"}
+
+
+def test_people_are_in_the_index_only_where_the_setting_says_so_and_leave_it_again(system: CatalogSystem) -> None:
+    system.census()
+    index = IndexSystem(system)
+    system.set(LABEL_CATALOG_PERSONAL_DATA="true")
+    index.rebuild()
+    assert all(row["assignee"] for row in index.read().rows("labels"))
+    assert any(line["created_by"] for line in index.read().rows("annotations"))
+    system.set(LABEL_CATALOG_PERSONAL_DATA="false")
+    index.save("label-1")
+    index.settle()
+    assert {row["assignee"] for row in index.read().rows("labels")} == {None}
+    assert {line["created_by"] for line in index.read().rows("annotations")} == {None}
+
+
+def test_an_event_brings_one_label_and_a_repeat_writes_nothing(index: IndexSystem) -> None:
+    for number in range(3):
+        index.save(f"label-{number}")
+    index.rebuild()
+    before = index.read().pointer
+    index.events.clear()
+    event = index.save("label-1", label_body("label-1", boxes=5))
+    assert index.deliver([event]) == []
+    after = index.read().pointer
+    assert index.differences() == []
+    assert (after["sequence"], after["rows"], after["annotations"]) == (before["sequence"] + 1, 3, 9)
+    assert index.deliver([event, event]) == []
+    assert index.read().pointer == after
+    gone = index.delete("label-2")
+    assert index.deliver([event, gone]) == []
+    assert index.differences() == []
+    assert index.read().pointer["rows"] == 2
+
+
+def test_an_event_as_eventbridge_makes_it_is_read_and_others_are_dead_letters(index: IndexSystem) -> None:
+    index.save("label-1")
+    index.rebuild()
+    index.save("label-2")
+    raw = {
+        "version": "0", "source": "aws.s3", "detail-type": "Object Created", "time": "2026-05-01T12:00:00Z",
+        "detail": {"bucket": {"name": BUCKET}, "object": {"key": index.key("label-2"), "size": 5, "etag": "e"}},
+    }  # fmt: skip
+    strange = {"version": 1, "action": "label"}
+    foreign = {"version": 1, "action": "label", "key": f"{index.base}/index/latest.json", "at": None}
+    assert index.deliver([raw, strange, foreign]) == [strange]
+    assert index.differences() == []
+    broken = '{"version": 1, "action": "label", "key": "encord/a"b.json", "at": "2026-05-01T12:00:00Z"}'
+    answer = index.system.catalog({"Records": [{"messageId": "1", "body": broken}]})
+    assert answer == {"batchItemFailures": []}
+
+
+def test_a_compressed_label_a_giant_one_and_one_that_is_no_json(index: IndexSystem) -> None:
+    index.system.set(LABEL_CATALOG_INDEX_LABEL_BYTES="20000")
+    own = {"x-amz-meta-project-hash": index.system.project}
+    plain = label_body("packed", boxes=3)
+    index.put(
+        "packed",
+        StoredObject(gzip.compress(plain), {**own, "x-amz-meta-label-hash": "packed", "content-encoding": "gzip"}),
+    )
+    giant = label_body("giant", boxes=500)
+    index.save("giant", giant)
+    index.put(
+        "bomb",
+        StoredObject(gzip.compress(giant), {**own, "x-amz-meta-label-hash": "bomb", "content-encoding": "gzip"}),
+    )
+    index.save("broken", b'{"label_hash": "broken", "data_units": {')
+    index.save("good")
+    index.put("foreign", StoredObject(b"{}", {}))
+    index.rebuild()
+    rows = {row["label_hash"]: row for row in index.read().rows("labels")}
+    assert set(rows) == {"packed", "giant", "bomb", "broken", "good"}
+    assert {label for label, row in rows.items() if row["parsed"]} == {"packed", "good"}
+    assert (rows["packed"]["size"], rows["packed"]["objects"]) == (len(plain), 3)
+    assert rows["packed"]["sha256"] == hashlib.sha256(plain).hexdigest()
+    for label in ("giant", "bomb"):  # streamed to the end, so that size and digest are known
+        assert (rows[label]["size"], rows[label]["sha256"]) == (len(giant), hashlib.sha256(giant).hexdigest())
+        assert (rows[label]["objects"], rows[label]["classifications"], rows[label]["data_title"]) == (None, None, None)
+    assert index.read().pointer["not_parsed"] == 3
+    assert index.read().pointer["parsed"] == 2
+
+
+def test_labels_whose_metadata_was_lost_in_a_copy_are_known_by_their_content(index: IndexSystem) -> None:
+    index.put("label-1", StoredObject(label_body("label-1"), {}))
+    index.put("label-2", StoredObject(label_body("another"), {}))
+    index.put("label-3", StoredObject(label_body("label-3"), {"x-amz-meta-project-hash": "another-project"}))
+    index.rebuild()
+    assert [row["label_hash"] for row in index.read().rows("labels")] == ["label-1"]
+
+
+def test_a_rebuild_goes_on_where_its_time_ended(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("label_catalog.entrypoints.index_work._PART", 4)
+    monkeypatch.setattr("label_catalog.entrypoints.index_rows._STEP", 2)
+    for number in range(11):
+        index.save(f"label-{number:02d}")
+    index.put("foreign", StoredObject(b"no label", {}))
+    index.system.catalog({"action": "index", "step": "rebuild"})
+    kept: list[str] = []  # the parts of this run: with the first one its time ends
+    keep_part = IndexWork._keep_part
+
+    def keep(work: IndexWork, tables: IndexTables) -> None:
+        keep_part(work, tables)
+        kept.append("part")
+
+    runs = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexWork, "_keep_part", keep)
+        patch.setattr(Toolbox, "is_late", lambda _: bool(kept))
+        while index.pointer is None and (event := index.system.take("catalog")) is not None:
+            index.system.catalog(event)
+            kept.clear()
+            runs += 1
+    assert runs == 4  # three parts of four objects, and their merge
+    assert index.differences() == []
+    assert not [path for path in index.system.aws.objects if "/state/index/" in path]
+
+
+def test_what_changes_while_a_rebuild_reads_is_in_it(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        index.save(f"label-{number}")
+    changed: list[str] = []
+
+    def change(path: str) -> None:
+        if "/state/index/" in path and not changed:  # a part was written: its labels change now
+            changed.append(path)
+            index.save("label-0", label_body("label-0", boxes=7))
+            index.save("label-9")
+            index.delete("label-3")
+
+    index.system.aws.after_save = change
+    index.rebuild()
+    assert changed
+    assert index.differences() == []
+
+
+def test_a_title_that_changes_the_key_leaves_one_set_of_annotations(index: IndexSystem) -> None:
+    index.system.set(LABEL_EXPORT_KEY_TEMPLATE="encord/{project_hash}/labels/{data_title}/{label_hash}.json")
+    own = {"x-amz-meta-project-hash": index.system.project, "x-amz-meta-label-hash": "label-1"}
+    index.put("old title/label-1".replace(" ", "_"), StoredObject(label_body("label-1", boxes=1), own))
+    index.rebuild()
+    event = index.put("new_title/label-1", StoredObject(label_body("label-1", boxes=4), own))
+    path = f"/{BUCKET}/{index.key('new_title/label-1')}"
+    index.system.aws.modified[path] += timedelta(seconds=5)
+    index.deliver([event])
+    assert [(row["key"].split("/")[-2], row["objects"]) for row in index.read().rows("labels")] == [
+        ("new_title", 4), ("old_title", 1),
+    ]  # fmt: skip
+    assert len(index.read().rows("annotations")) == 4
+    index.rebuild()
+    assert len(index.read().rows("annotations")) == 4
+    index.deliver([index.delete("new_title/label-1")])
+    assert len(index.read().rows("annotations")) == 1
+
+
+def test_a_lost_event_is_one_difference_and_is_repaired(index: IndexSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        index.save(f"label-{number}")
+    index.rebuild()
+    assert index.compare() == 0
+    index.save("label-1", label_body("label-1", boxes=9))
+    index.delete("label-2")
+    index.save("label-7")
+    index.events.clear()  # lost
+    capsys.readouterr()
+    assert index.compare() == 3
+    assert max(metric(capsys, "IndexDifferences")) == 3
+    assert index.differences() == []
+    assert index.compare() == 0
+
+
+def test_an_event_that_is_under_way_is_no_difference(index: IndexSystem) -> None:
+    index.save("label-1")
+    index.rebuild()
+    index.events.clear()
+    late = index.save("label-1", label_body("label-1", boxes=3))
+    index.system.catalog({"action": "index", "step": "compare"})
+    first = index.system.take("catalog")
+    assert first is not None
+    index.system.catalog(first)  # the first look sees that it differs
+    index.deliver([late])
+    index.system.work_all()
+    assert index.system.document(f"{index.base}/state/index.json")["differences"] == 0
+
+
+def test_rows_that_are_wrong_for_an_unchanged_object_are_found_and_repaired(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.save("label-1")
+    index.rebuild()
+    with monkeypatch.context() as patch:
+        patch.setattr("label_catalog.entrypoints.index_rows.read_annotations", lambda *_, **__: iter(()))
+        index.deliver([index.save("label-2")])
+    assert index.differences() != []
+    assert index.compare() == 1
+    assert index.differences() == []
+
+
+def test_a_damaged_generation_is_rebuilt(index: IndexSystem) -> None:
+    index.save("label-1")
+    index.rebuild()
+    pointer = index.pointer
+    assert pointer is not None
+    index.system.aws.objects[f"/{BUCKET}/{index.base}/index/{pointer['generation']}/labels.parquet"].body = b"PAR1"
+    assert index.deliver([index.save("label-2")]) == []
+    index.settle()
+    assert index.differences() == []
+
+
+def test_replaced_generations_go_after_their_hour_but_not_one_that_a_snapshot_names(index: IndexSystem) -> None:
+    index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1")
+    index.save("label-0")
+    index.rebuild()
+    names = [index.read().pointer["generation"]]
+    for number in range(1, 5):
+        index.deliver([index.save(f"label-{number}")])
+        names.append(index.read().pointer["generation"])
+    assert index.generations() == set(names)  # a reader of the last hour may hold any of them
+    named = {"version": 1, "generation": names[1]}
+    index.system.aws.objects[f"/{BUCKET}/{index.base}/snapshots/first/snapshot.json"] = StoredObject(
+        json.dumps(named).encode(), {}
+    )
+    index.system.clock.off += timedelta(hours=1, minutes=1)
+    index.deliver([index.save("label-5")])
+    names.append(index.read().pointer["generation"])
+    assert index.generations() == {names[1], names[4], names[5]}
+    assert [old["generation"] for old in index.read().pointer["previous"]] == [names[4], names[1]]
+    assert index.differences() == []
+
+
+def test_files_that_a_dead_writer_left_are_swept_after_a_day(index: IndexSystem) -> None:
+    index.save("label-0")
+    for name in ("20200101T000000Z-00000000", "29990101T000000Z-00000000"):
+        index.system.aws.objects[f"/{BUCKET}/{index.base}/index/{name}/labels.parquet"] = StoredObject(b"", {})
+    index.rebuild()
+    assert "20200101T000000Z-00000000" not in index.generations()
+    assert "29990101T000000Z-00000000" in index.generations()  # too new, whatever the clocks say
+
+
+def test_a_move_whose_answer_was_lost_is_known_as_ours(index: IndexSystem) -> None:
+    index.save("label-0")
+    index.rebuild()
+    index.system.aws.fail("PutObject", Fault(cut="after"), Fault(), Fault(), Fault(), Fault(cut="after"))
+    before = index.read().pointer["sequence"]
+    assert index.deliver([index.save("label-1")]) == []
+    assert index.differences() == []
+    assert index.read().pointer["sequence"] == before + 1
+    assert len(index.generations()) == 2
+
+
+def test_stages_and_tombstones_come_with_the_census(system: CatalogSystem) -> None:
+    index = IndexSystem(system)
+    system.census()
+    index.rebuild()
+    assert index.differences() == []
+    moved = next(row for row in system.stand_in.project()["label_rows"] if row["key"] == "image")
+    move = {"label_hash": moved["label_hash"], "stage": "Annotate", "action": "reject"}
+    system.stand_in.control("POST", "move-task", move)
+    system.census()
+    rows = {row["label_hash"]: row for row in index.read().rows("labels")}
+    assert rows[moved["label_hash"]]["stage"] == "Annotate"
+    assert rows[moved["label_hash"]]["gone_reason"] == "moved_back"
+    assert rows[moved["label_hash"]]["gone_at"] is not None
+
+
+def test_where_encord_does_not_answer_stages_are_not_known_and_the_rest_is(index: IndexSystem) -> None:
+    index.save("label-1")
+    index.rebuild()
+    index.system.set(LABEL_EXPORT_ENCORD_DOMAIN="https://127.0.0.1:9")
+    assert index.deliver([index.save("label-2")]) == []
+    assert index.differences() == []
+    assert {row["stage"] for row in index.read().rows("labels")} == {None}
+
+
+def test_status_says_what_the_index_holds(index: IndexSystem) -> None:
+    index.save("label-1")
+    index.rebuild()
+    index.compare()
+    (found,) = index.system.catalog({"action": "index", "step": "status"})["projects"]
+    assert (found["rows"], found["annotations"], found["differences"]) == (1, 2, 0)
+    assert found["works"]["index"]["state"] == "completed"
