@@ -140,7 +140,12 @@ class IndexSystem:
             lines[line["label_hash"]] = lines.get(line["label_hash"], 0) + 1
         begin = f"/{BUCKET}/{self.base}/labels/"
         with self.system.aws.lock:
-            objects = {path: stored for path, stored in self.system.aws.objects.items() if path.startswith(begin)}
+            found_objects = dict(self.system.aws.objects)
+        objects = {
+            path: stored
+            for path, stored in found_objects.items()
+            if path.startswith(begin) and stored.body.startswith(b'{"label_hash"')
+        }
         for path, stored in objects.items():
             key = path.removeprefix(f"/{BUCKET}/")
             row = rows.pop(key, None)

@@ -45,7 +45,14 @@ def answers(system: CatalogSystem) -> dict[str, str]:
 def test_a_self_check_proves_all_and_writes_nothing(system: CatalogSystem) -> None:
     answer = system.catalog({"action": "self_check"})
     assert answer["ok"], answer
-    assert set(checks(system)) == {"encord", "bucket", "export queue", "backfill queue", "catalog queue"}
+    assert set(checks(system)) == {
+        "encord",
+        "bucket",
+        "export queue",
+        "backfill queue",
+        "catalog queue",
+        "index",
+    }
     assert system.aws.objects == {}
     assert not any(system.aws.queues.values())
 
