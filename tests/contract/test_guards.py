@@ -1,6 +1,7 @@
 """No option of ansible-playbook gets past the account and the environment that are meant, and a confirmed removal.
 
-AWS is a server that knows who calls it, and counts everything else that it is asked.
+AWS is a server that knows who calls it by the access key, and remembers everything else that it is asked. The hosts of
+one run are environments that differ in what is wrong with them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,34 +25,47 @@ ROOT = Path(__file__).resolve().parents[2]
 MEANT, OTHER = "000000000000", "999999999999"
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
+# What each environment sets otherwise than the first. Its access key is its name.
+ENVIRONMENTS: dict[str, dict[str, str]] = {
+    "right": {},
+    # The key's account is not the one that is meant; the removal is.
+    "other": {"label_export_destroy": "dev"},
+    "unnamed": {"label_export_environment": ""},
+}
+
 
 class Aws(BaseHTTPRequestHandler):
-    """AWS of an account without images, in which nothing is allowed but to look for them and to ask who one is."""
+    """AWS of accounts without images, in which nothing is allowed but to look for them and to ask who one is."""
 
-    account: ClassVar[str] = MEANT
     identity_calls: ClassVar[list[str]] = []
     other_calls: ClassVar[list[str]] = []
+
+    @property
+    def caller(self) -> str:
+        """Whose access key signed the request."""
+        return self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
 
     def do_POST(self) -> None:
         """Answer GetCallerIdentity, and refuse everything else."""
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        if "ContainerRegistry" in self.headers.get("X-Amz-Target", ""):
+        if self.headers.get("X-Amz-Target", "").endswith("BatchGetImage"):
             self.answer(400, '{"__type": "RepositoryNotFoundException", "message": "none"}')
             return
         if "Action=GetCallerIdentity" not in body:
             self.refuse()
             return
-        self.identity_calls.append(body)
+        self.identity_calls.append(self.caller)
+        account = OTHER if self.caller == "other" else MEANT
         self.answer(
             200,
             "<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
-            f"<Arn>arn:aws:iam::{self.account}:user/deployer</Arn><UserId>A</UserId><Account>{self.account}</Account>"
+            f"<Arn>arn:aws:iam::{account}:user/deployer</Arn><UserId>A</UserId><Account>{account}</Account>"
             "</GetCallerIdentityResult></GetCallerIdentityResponse>",
         )
 
     def refuse(self) -> None:
-        """Refuse a call, and remember it."""
-        self.other_calls.append(f"{self.command} {self.path} {self.headers.get('X-Amz-Target', '')}")
+        """Refuse a call, and remember whose it was."""
+        self.other_calls.append(self.caller)
         self.answer(403, "<Error><Code>AccessDenied</Code></Error>")
 
     def do_GET(self) -> None:
@@ -58,6 +73,10 @@ class Aws(BaseHTTPRequestHandler):
         self.refuse()
 
     def do_PUT(self) -> None:
+        """Refuse it."""
+        self.refuse()
+
+    def do_HEAD(self) -> None:
         """Refuse it."""
         self.refuse()
 
@@ -75,12 +94,17 @@ class Aws(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """The settings of an environment on that AWS."""
-    key = tmp_path_factory.mktemp("key") / "key"
+    """The settings that all environments on that AWS share."""
+    directory = tmp_path_factory.mktemp("user")
+    key = directory / "key"
     key.write_bytes(
         ed25519.Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
+    )
+    credentials = directory / "credentials"
+    credentials.write_text(
+        "".join(f"[{name}]\naws_access_key_id = {name}\naws_secret_access_key = nothing\n" for name in ENVIRONMENTS)
     )
     with serving(Aws) as url:
         yield {
@@ -90,117 +114,145 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
             "label_export_account_id": MEANT,
             "label_export_region": "eu-west-1",
             "label_export_aws_endpoint_url": url,
+            "label_export_aws_credentials_file": str(credentials),
+            "label_export_aws_profile": "{{ inventory_hostname }}",
             "encord_secrets_private_key_file": str(key),
         }
 
 
-def run(directory: Path, settings: dict[str, Any], account: str, *arguments: str, **variables: str) -> tuple[int, str]:
-    """Run a playbook with credentials of an account; return its exit code and its output on one line."""
-    Aws.account = account
+@dataclass
+class Run:
+    """What a run came to: the exit code, its output on one line, and each environment's last failure."""
+
+    code: int
+    output: str
+    failures: dict[str, str]
+
+
+def run(
+    directory: Path,
+    settings: dict[str, Any],
+    hosts: tuple[str, ...],
+    *arguments: str,
+    typed: str = "",
+    **variables: str,
+) -> Run:
+    """Run a playbook for some environments; ``typed`` is what a person answers to its questions."""
     Aws.identity_calls.clear()
     Aws.other_calls.clear()
     inventory = directory / "inventory.yml"
-    inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": settings}}}))
+    group = {"hosts": {name: ENVIRONMENTS[name] for name in hosts}, "vars": settings}
+    inventory.write_text(yaml.safe_dump({"label_export": group}))
     result = subprocess.run(
         ["ansible-playbook", "-i", str(inventory), *arguments],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_NOCOLOR": "1",
-            "AWS_ACCESS_KEY_ID": "somebody",
-            "AWS_SECRET_ACCESS_KEY": "nothing",
-            "AWS_MAX_ATTEMPTS": "1",
-            **variables,
-        },
-        stdin=subprocess.DEVNULL,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "1000", "AWS_MAX_ATTEMPTS": "1", **variables},
+        input=typed,
         capture_output=True,
         text=True,
         check=False,
     )
-    return result.returncode, " ".join((result.stdout + result.stderr).split())
+    failures = re.findall(r"^fatal: \[(\w+)\]: FAILED! =>(.*?)(?=^\S|\Z)", result.stdout, re.MULTILINE | re.DOTALL)
+    return Run(
+        result.returncode,
+        " ".join((result.stdout + result.stderr).split()),
+        {host: " ".join(text.split()) for host, text in failures},
+    )
 
 
-WAYS_ROUND_THE_ACCOUNT = {
-    "skip-tags": ["deploy.yml", "--skip-tags", "always"],
-    "start at a task of a role": ["deploy.yml", "--start-at-task", "Ensure the bucket is as wanted"],
-    "start at the check's own task": [
-        "deploy.yml",
-        "--start-at-task",
-        "Caller | Ensure the credentials belong to the account that is meant",
-    ],
-    # The role's tasks come first here, and ask once for all others.
-    "none": ["playbooks/status.yml"],
-    "removal with skip-tags": ["playbooks/destroy.yml", "--skip-tags", "always", "-e", "label_export_destroy=dev"],
+DEPLOY = ("right", "other", "unnamed")
+# `right` has confirmed nothing.
+DESTROY = ("right", "other")
+# No to every task of the role that checks, and on with all others.
+NO_THEN_ON = "n\n" * 12 + "c\n"
+WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
+    "nothing left out": (DEPLOY, ["playbooks/status.yml"], ""),
+    "skip-tags": (DEPLOY, ["deploy.yml", "--skip-tags", "always"], ""),
+    "start at a task of a role": (DEPLOY, ["deploy.yml", "--start-at-task", "Ensure the bucket is as wanted"], ""),
+    "start at the check's own task": (
+        DEPLOY,
+        ["deploy.yml", "--start-at-task", "Caller | Ensure the credentials belong to the account that is meant"],
+        "",
+    ),
+    "step": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_ON),
+    # The hosts that are left out are those for which everything would be asked first.
+    "limit": (DEPLOY, ["deploy.yml", "--limit", "other,unnamed", "--tags", "label_bucket"], ""),
+    "removal with skip-tags": (DESTROY, ["playbooks/destroy.yml", "--skip-tags", "always"], ""),
+    "removal, started at a task": (
+        DESTROY,
+        ["playbooks/destroy.yml", "--start-at-task", "Ensure the queues are as wanted"],
+        "",
+    ),
+    "removal of one role": (DESTROY, ["playbooks/destroy.yml", "--tags", "export_queue"], ""),
+    "removal with step": (DESTROY, ["playbooks/destroy.yml", "--step"], NO_THEN_ON),
 }
 
 
-@pytest.mark.parametrize("way", WAYS_ROUND_THE_ACCOUNT)
-def test_no_option_reaches_another_account(way: str, settings: dict[str, Any], tmp_path: Path) -> None:
-    code, output = run(tmp_path, settings, OTHER, *WAYS_ROUND_THE_ACCOUNT[way])
-    assert code != 0
-    assert f"The credentials belong to account {OTHER}" in output
-    assert f"label_export_account_id is {MEANT}" in output
-    assert len(Aws.identity_calls) == 1
-    assert Aws.other_calls == []
-    if "playbooks/" in WAYS_ROUND_THE_ACCOUNT[way][0]:
-        (sentence,) = re.findall(r"FAILED: .*? The credentials belong to account (\d+) .* Then run it again", output)
-        assert sentence == OTHER
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--skip-tags", "always"], ["--start-at-task", "Ensure the queues are as wanted"], ["--tags", "export_queue"]],
-    ids=" ".join,
-)
-def test_no_option_removes_what_is_not_confirmed(
-    arguments: list[str], settings: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("way", WAYS_ROUND)
+def test_no_option_gets_past_account_environment_and_confirmation(
+    way: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    code, output = run(tmp_path, settings, MEANT, "playbooks/destroy.yml", *arguments)
-    assert code != 0
-    assert "-e label_export_destroy=dev" in output
+    hosts, arguments, typed = WAYS_ROUND[way]
+    found = run(tmp_path, settings, hosts, *arguments, typed=typed)
+    assert found.code != 0
+    # Only an environment that is the one that is meant reaches AWS, and only where nothing is removed.
+    reaching = {"right"} if hosts is DEPLOY and way != "limit" else set()
+    # ... there only where a container engine answers, which is asked first.
+    expected = reaching & set(Aws.other_calls) if way == "start at the check's own task" else reaching
+    assert set(Aws.other_calls) == expected, found.output
+    assert f"The credentials belong to account {OTHER}" in found.failures["other"]
+    assert f"label_export_account_id is {MEANT}" in found.failures["other"]
+    assert Aws.identity_calls.count("other") == 1
+    if "unnamed" in hosts:
+        assert "unnamed" not in Aws.identity_calls
+        # The preflight says it, or else the check that no option leaves out.
+        assert re.search("label_export_environment is ''|do not name an environment", found.failures["unnamed"])
+    if hosts is DESTROY:
+        assert "-e label_export_destroy=dev" in found.failures["right"]
+        assert "right" not in Aws.identity_calls
+    if way == "nothing left out":
+        # The role's tasks come first here, and ask once for all others; the summary has the reason as one sentence.
+        assert Aws.identity_calls.count("right") == 1
+        sentences = re.findall(
+            r"FAILED: .*? The credentials belong to account (\d+) .* Then run it again", found.output
+        )
+        assert sentences == [OTHER]
+
+
+def test_step_without_a_task_is_no_success(settings: dict[str, Any], tmp_path: Path) -> None:
+    found = run(tmp_path, settings, ("right",), "playbooks/status.yml", "--step", typed="n\n" * 300)
+    assert found.code == 1
+    assert "Nothing was done" in found.output
+    assert "--step" in found.output
     assert Aws.other_calls == []
 
 
-def test_no_option_reaches_an_environment_without_a_name(settings: dict[str, Any], tmp_path: Path) -> None:
-    arguments = ["deploy.yml", "--skip-tags", "always"]
-    code, output = run(tmp_path, {**settings, "label_export_environment": ""}, MEANT, *arguments)
-    assert code != 0
-    assert "do not name an environment" in output
-    assert Aws.other_calls == []
-
-
-@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_URL"])
 def test_an_endpoint_left_in_the_shell_is_named_before_anybody_is_asked(
-    variable: str, settings: dict[str, Any], tmp_path: Path
+    settings: dict[str, Any], tmp_path: Path
 ) -> None:
     url = settings["label_export_aws_endpoint_url"]
+    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_URL")
     without = {**settings, "label_export_aws_endpoint_url": ""}
-    code, output = run(tmp_path, without, MEANT, "playbooks/status.yml", **{variable: url})
-    assert code != 0
-    assert f"unset {variable}" in output
-    assert "label_export_aws_endpoint_url in" in output
+    found = run(tmp_path, without, ("right",), "playbooks/status.yml", **dict.fromkeys(names, url))
+    assert found.code != 0
+    assert f"unset {' '.join(names)}." in found.output
+    assert "label_export_aws_endpoint_url in" in found.output
+    assert Aws.identity_calls == []
     assert Aws.other_calls == []
-
-
-@pytest.mark.parametrize("arguments", [[], ["--skip-tags", "always"]], ids=["checked once", "checked by each task"])
-def test_the_right_account_gets_as_far_as_aws(arguments: list[str], settings: dict[str, Any], tmp_path: Path) -> None:
-    _code, output = run(tmp_path, settings, MEANT, "playbooks/redrive.yml", *arguments)
-    assert Aws.other_calls, output
-    assert len(Aws.identity_calls) >= 1
 
 
 def test_an_engine_that_does_not_answer_is_found_in_a_check_and_before_anything_is_made(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     without = {**settings, "label_export_docker_host": f"unix://{tmp_path}/nowhere.sock"}
-    code, output = run(tmp_path, without, MEANT, "playbooks/deploy.yml", "--check")
-    assert code != 0
+    found = run(tmp_path, without, ("right",), "playbooks/deploy.yml", "--check")
+    assert found.code != 0
     # The run ends with one sentence and the command, without Ansible's frame around it.
-    end = output.partition("PLAY RECAP")[2].partition("FAILED: ")[2]
+    end = found.output.partition("PLAY RECAP")[2].partition("FAILED: ")[2]
     assert end.startswith("handler_image : Engine | Ensure there is an engine to build with The image has to be built")
     assert re.search(r"Then run it again, with the same options: ansible-playbook playbooks/deploy.yml -i \S+$", end)
-    assert "no container engine that builds Linux images answers at unix:///" in output
-    assert "label_export_docker_host in" in output
+    assert "no container engine that builds Linux images answers at unix:///" in found.output
+    assert "label_export_docker_host in" in found.output
     assert Aws.other_calls == []
 
 
