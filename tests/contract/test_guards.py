@@ -176,7 +176,7 @@ WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     ),
     "step": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_ON),
     # The hosts that are left out are those for which everything would be asked first.
-    "limit": (DEPLOY, ["deploy.yml", "--limit", "other,unnamed", "--tags", "label_bucket"], ""),
+    "limit": (DEPLOY, ["playbooks/redrive.yml", "--limit", "other,unnamed"], ""),
     "removal with skip-tags": (DESTROY, ["playbooks/destroy.yml", "--skip-tags", "always"], ""),
     "removal, started at a task": (
         DESTROY,

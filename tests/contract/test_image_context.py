@@ -53,6 +53,9 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
                 os.utime(file, (0, 0))
             (directory / "link").symlink_to(source)
             source = directory / "link"
+        # A configuration of Docker that is no JSON has no part in it.
+        (directory / "docker").mkdir()
+        (directory / "docker/config.json").write_text("{")
         inventory = directory / "inventory.yml"
         host = {
             "ansible_connection": "local",
@@ -78,7 +81,7 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
             env={
                 **os.environ,
                 "TZ": zone,
-                "DOCKER_CONFIG": str(directory / "nowhere"),
+                "DOCKER_CONFIG": str(directory / "docker"),
                 "XDG_CACHE_HOME": str(directory / "cache"),
             },
             capture_output=True,

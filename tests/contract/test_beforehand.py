@@ -1,0 +1,189 @@
+"""What can stop a build is known before anything is made, for either image, with any Docker configuration of a user.
+
+AWS and the container engine are servers; each case is a host of one run in check mode. The user's Docker configuration
+names a credential helper that is missing, and holds a login that is malformed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from serving import serving
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "000000000000"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
+USERS_CONFIGURATION = {
+    "credsStore": "desktop.exe",
+    "credHelpers": {REGISTRY: "ecr-login"},
+    "auths": {REGISTRY: {"auth": "%%%"}},
+}
+# What each case's repositories lack, whether its engine answers, and whether AWS and the registry let it in.
+CASES: dict[str, dict[str, Any]] = {
+    "complete": {"lacks": "none", "engine": False},
+    "exporter": {"lacks": "exporter", "engine": False},
+    "catalog": {"lacks": "catalog", "engine": False},
+    "refused": {"lacks": "catalog", "engine": True},
+    "denied": {"lacks": "exporter", "engine": True},
+    "ready": {"lacks": "exporter", "engine": True},
+}
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers with a status and JSON."""
+
+    def answer(self, status: int, content: Any) -> None:
+        """Send an answer."""
+        text = content if isinstance(content, str) else json.dumps(content)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def body(self) -> Any:
+        """Return what was sent."""
+        return self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Aws(Server):
+    """AWS as far as images ask it. The access key is the case's name."""
+
+    def do_POST(self) -> None:
+        """Answer STS and ECR."""
+        body, target = self.body(), self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        case = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+        if not target:
+            identity = f"<Arn>arn:aws:iam::{ACCOUNT}:user/a</Arn><UserId>A</UserId><Account>{ACCOUNT}</Account>"
+            name = "GetCallerIdentity"
+            self.answer(200, f"<{name}Response><{name}Result>{identity}</{name}Result></{name}Response>")
+        elif target == "GetAuthorizationToken" and case == "denied":
+            self.answer(400, {"__type": "AccessDeniedException", "message": "not authorized to get a token"})
+        elif target == "GetAuthorizationToken":
+            token = base64.b64encode(b"AWS:token").decode()
+            self.answer(200, {"authorizationData": [{"authorizationToken": token, "expiresAt": 1}]})
+        else:
+            function = "catalog" if "catalog" in json.loads(body)["repositoryName"] else "exporter"
+            image = {"imageId": {"imageDigest": "sha256:0"}, "imageManifestMediaType": "application/json"}
+            lacking = CASES[case]["lacks"] == function
+            self.answer(200, {"images": [] if lacking else [image], "failures": []})
+
+
+class Engine(Server):
+    """A container engine."""
+
+    lets_in: ClassVar[bool] = True
+    logins: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self) -> None:
+        """Say what it is."""
+        found = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "OSType": "linux", "Architecture": "x86_64"}
+        self.answer(200, found)
+
+    def do_POST(self) -> None:
+        """Log in to a registry."""
+        self.logins.append(json.loads(self.body()))
+        if self.lets_in:
+            self.answer(200, {"Status": "Login Succeeded"})
+        else:
+            self.answer(500, {"message": "dial tcp: lookup of the registry: no such host"})
+
+
+class OtherEngine(Engine):
+    """An engine that does not reach the registry."""
+
+    lets_in: ClassVar[bool] = False
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The message that each case failed with, empty for none."""
+    directory = tmp_path_factory.mktemp("beforehand")
+    (directory / "docker").mkdir()
+    (directory / "docker/config.json").write_text(json.dumps(USERS_CONFIGURATION))
+    credentials = directory / "credentials"
+    credentials.write_text(
+        "".join(f"[{name}]\naws_access_key_id = {name}\naws_secret_access_key = nothing\n" for name in CASES)
+    )
+    with serving(Aws) as aws, serving(Engine) as engine, serving(OtherEngine) as other:
+
+        def docker_host(name: str) -> str:
+            if not CASES[name]["engine"]:
+                return f"unix://{directory}/nowhere.sock"
+            return (other if name == "refused" else engine).replace("http://", "tcp://")
+
+        settings = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "label_export_environment": "dev",
+            "label_export_account_id": ACCOUNT,
+            "label_export_region": "eu-west-1",
+            "label_export_aws_endpoint_url": aws,
+            "label_export_aws_credentials_file": str(credentials),
+            "label_export_aws_profile": "{{ inventory_hostname }}",
+        }
+        hosts = {name: {"label_export_docker_host": docker_host(name)} for name in CASES}
+        inventory = directory / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
+        result = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), "tests/contract/beforehand.yml", "--check", "--forks", "6"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                "AWS_MAX_ATTEMPTS": "1",
+                "DOCKER_CONFIG": str(directory / "docker"),
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    report = json.loads(result.stdout[result.stdout.index("{") :])
+    found = dict.fromkeys(CASES, "")
+    for task in report["plays"][0]["tasks"]:
+        for host, content in task["hosts"].items():
+            if content.get("failed") and content.get("failed_when_result") is not False:
+                found[host] = " ".join(str(content["msg"]).split())
+    return found
+
+
+def test_nothing_is_asked_of_an_engine_where_both_images_are_there(failures: dict[str, str]) -> None:
+    assert failures["complete"] == ""
+
+
+@pytest.mark.parametrize("function", ["exporter", "catalog"])
+def test_an_engine_is_needed_for_either_image(function: str, failures: dict[str, str]) -> None:
+    assert "no container engine that builds Linux images answers at unix:///" in failures[function]
+
+
+def test_an_engine_that_does_not_reach_the_registry_is_named(failures: dict[str, str]) -> None:
+    said = failures["refused"]
+    assert f"cannot log in to {REGISTRY}: " in said
+    assert "no such host" in said
+    assert "handler_image_registry in" in said
+
+
+def test_a_deployer_without_the_right_to_push_is_named(failures: dict[str, str]) -> None:
+    assert "AWS gave no login to the registry: " in failures["denied"]
+    assert "not authorized to get a token" in failures["denied"]
+    assert "ecr:GetAuthorizationToken" in failures["denied"]
+
+
+def test_the_users_own_docker_configuration_stops_nothing(failures: dict[str, str]) -> None:
+    assert failures["ready"] == ""
+    login = {"username": "AWS", "password": "token", "serveraddress": REGISTRY}
+    assert login in Engine.logins
+    # Nothing is written down, not even in the role's own configuration.
+    assert json.loads((ROOT / "roles/handler_image/files/docker/config.json").read_text()) == {"auths": {}}
