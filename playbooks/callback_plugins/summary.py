@@ -21,11 +21,11 @@ description: What fits a screen, below the recap.
 """
 
 USUAL_OUTPUT = ("default", "ansible.builtin.default")
-# So that the summary fits a screen.
+# So that the summary fits a screen. Notes get the lines that changes leave.
+LINES = 36
 LINES_OF_CHANGES = 20
-LINES_OF_NOTES = 16
 # Tasks of this name have something to say to a person.
-NOTE = re.compile(r"\| (Say|Tell|Report) ")
+NOTE = re.compile(r"\| (Say|Tell|Report|Show) ")
 # What Ansible puts before the text of an exception.
 FRAMES = (
     re.compile(r".*The lookup plugin '[^']*' failed: ", re.DOTALL),
@@ -100,7 +100,8 @@ class CallbackModule(CallbackBase):
         would = " (nothing was: this is a check)" if context.CLIARGS.get("check") else ""
         number = len(self.changes)
         head = f"SUMMARY of {self.playbook}: {number or 'no'} change{'' if number == 1 else 's'}{would}"
-        return ["", head, *shortened(self.changes, LINES_OF_CHANGES), "", *shortened(self.notes, LINES_OF_NOTES)]
+        changes = shortened(self.changes, LINES_OF_CHANGES)
+        return ["", head, *changes, "", *shortened(self.notes, LINES - len(changes))]
 
     def failed(self, failures: dict[str, tuple[str, str]]) -> list[str]:
         """Return the summary of a run that failed."""

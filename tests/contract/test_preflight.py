@@ -1,6 +1,6 @@
 """playbooks/preflight.yml reads only, names what would stop a deploy, and shows what a deploy makes.
 
-AWS is a server of a new account, which has every image already. All cases are hosts of one run.
+AWS is a server of a new account, which has every image already. All cases are hosts of two runs.
 """
 
 from __future__ import annotations
@@ -102,19 +102,26 @@ def result(action: str, content: str) -> str:
     return f"<{action}Response><{action}Result>{content}</{action}Result></{action}Response>"
 
 
-# What each host sets otherwise than the first one.
+# What each host sets otherwise than the first one. These run the playbook ...
 HOSTS: dict[str, dict[str, Any]] = {
     "fine": {},
-    "lacking": {"preflight_deployer_arn": LACKING},
     "unknown": {"preflight_deployer_arn": UNKNOWN},
-    "busy": {"export_function_maximum_concurrency": 8},
-    "reserved": {"export_function_reserved_concurrency": 9},
-    "deaf": {"preflight_encord": True},
-    # With the Encord stand-in, whose domain, key and project are known once it runs.
-    "titled": {"preflight_encord": True, "export_function_workflow_stages": ["Complete"]},
-    "mistyped": {"preflight_encord": True, "export_function_workflow_stages": ["Complete", "Reveiw"]},
-    "strange": {"preflight_encord": True, "export_function_workflow_stages": ["Complete"]},
     "wrong": {"label_bucket_kms_key_arn": "alias/labels"},
+}
+# ... and these only the parts of it that they are about.
+ENCORD = {"preflight_encord": True, "asked_parts": ["preflight/encord"]}
+HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
+    "lacking": {
+        "preflight_deployer_arn": LACKING,
+        "asked_parts": ["deployer_policies/documents", "preflight/permissions"],
+    },
+    "busy": {"export_function_maximum_concurrency": 8, "asked_parts": ["preflight/quotas"]},
+    "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function/beforehand"]},
+    "deaf": ENCORD,
+    # With the Encord stand-in, whose domain, key and project are known once it runs.
+    "titled": {**ENCORD, "export_function_workflow_stages": ["Complete"]},
+    "mistyped": {**ENCORD, "export_function_workflow_stages": ["Complete", "Reveiw"]},
+    "strange": {**ENCORD, "export_function_workflow_stages": ["Complete"]},
 }
 
 
@@ -128,7 +135,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """One run of the playbook, in check mode, by host."""
+    """One run of the playbook and one of its parts, in check mode, by host."""
     directory = tmp_path_factory.mktemp("preflight")
     key = directory / "key"
     key.write_bytes(
@@ -136,7 +143,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
     )
-    inventory = directory / "inventory.yml"
     Aws.asked.clear()
     files = make_files(directory)
     authorised = directory / "authorised"
@@ -147,12 +153,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         "export_function_projects": [stand_in.project()["project_hash"]],
         "encord_secrets_private_key_file": str(authorised),
     }
-    hosts = {
-        **HOSTS,
-        "titled": {**HOSTS["titled"], **encord},
-        "mistyped": {**HOSTS["mistyped"], **encord},
+    parts = {
+        **HOSTS_OF_PARTS,
+        "titled": {**HOSTS_OF_PARTS["titled"], **encord},
+        "mistyped": {**HOSTS_OF_PARTS["mistyped"], **encord},
         # A key that Encord does not know.
-        "strange": {**HOSTS["strange"], **encord, "encord_secrets_private_key_file": str(key)},
+        "strange": {**HOSTS_OF_PARTS["strange"], **encord, "encord_secrets_private_key_file": str(key)},
     }
     with serving(Aws) as url:
         settings = {
@@ -169,27 +175,44 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
             "export_function_encord_domain": "https://127.0.0.1:9",
             "preflight_encord": False,
         }
-        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
-        outcome = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), "playbooks/preflight.yml", "--check"],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-                "AWS_ACCESS_KEY_ID": "somebody",
-                "AWS_SECRET_ACCESS_KEY": "nothing",
-                "AWS_MAX_ATTEMPTS": "1",
-                **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(files.certificate)),
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        trusted = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(files.certificate))
+        found = {
+            **played("playbooks/preflight.yml", HOSTS, settings, directory, trusted),
+            **played("tests/contract/preflight_parts.yml", parts, settings, directory, trusted),
+        }
     stand_in.stop()
+    return found
+
+
+def played(
+    playbook: str,
+    hosts: dict[str, dict[str, Any]],
+    settings: dict[str, Any],
+    directory: Path,
+    variables: dict[str, str],
+) -> dict[str, Run]:
+    """Run a playbook in check mode; return what each host came to."""
+    inventory = directory / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
+    outcome = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), playbook, "--check"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_MAX_ATTEMPTS": "1",
+            **variables,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert outcome.returncode == 2, outcome.stdout[-3000:] + outcome.stderr[-3000:]
     report = json.loads(outcome.stdout[outcome.stdout.index("{") :])
-    return {host: run_of(host, report) for host in HOSTS}
+    return {host: run_of(host, report) for host in hosts}
 
 
 def run_of(host: str, report: dict[str, Any]) -> Run:
@@ -220,7 +243,7 @@ def test_it_shows_what_a_deploy_makes(runs: dict[str, Run]) -> None:
         "secrets, 0.40 each: 0.80",
         "dashboard: 3.00",
         "Executions: 10 at a time for the account, 8 at most for the queues",
-        "Image: in the registry already",
+        "Images: in the registry already",
         "https://127.0.0.1:9 does not answer this machine",
     ):
         assert part in run.shown

@@ -60,6 +60,14 @@ def test_a_run_ends_with_its_changes_and_its_notes(tmp_path: Path) -> None:
     assert "canary" not in "".join(summary)
 
 
+def test_what_is_only_shown_is_in_the_summary_whole(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(30)]
+    shown = play(tmp_path, [said("policies : Files | Show what to do with them", lines)])
+    summary = shown.partition("SUMMARY of ")[2].splitlines()
+    assert summary[0] == "play.yml: no changes"
+    assert summary[-30:] == lines
+
+
 def test_a_failure_ends_with_its_reason_and_the_command(tmp_path: Path) -> None:
     shown = play(
         tmp_path,
