@@ -21,7 +21,7 @@ from label_export.adapters.transport import Transport
 from label_export.core.errors import ExportError, PermanentError
 from label_export.core.export import Exporter
 from label_export.core.ports import LabelRow
-from label_export.retry import Retry
+from label_export.retry import Pace, Retry
 from label_export.settings import Settings
 from label_export.telemetry import Telemetry
 
@@ -46,6 +46,7 @@ class Exports:
         key = current_key(settings, aws, private_key, on_stale)
         self._spool = Spool(settings.memory_limit, settings.spool_limit)
         self._account = EncordAccount(transport, settings.encord_domain, key, self._spool)
+        self._encord_pace = Pace()
         self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
         self._items, self._looks = self._pools()
@@ -53,7 +54,7 @@ class Exports:
     def exporter(self, retry: Retry, telemetry: Telemetry) -> Exporter:
         """Return what exports labels, within one invocation."""
         return Exporter(
-            source=EncordSource(self._account, retry, telemetry.measure),
+            source=EncordSource(self._account, retry.at_pace(self._encord_pace), telemetry.measure),
             store=S3Store(self._aws, self._layout, retry, telemetry.measure),
             key_template=self._settings.key_template,
             projects=self._settings.projects,

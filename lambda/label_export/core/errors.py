@@ -32,6 +32,10 @@ class RetryableError(ExportError):
         self.retry_after = retry_after
 
 
+class ThrottledError(RetryableError):
+    """The other side's rate limit: every other call to it would meet the same, so all of them wait (retry.Pace)."""
+
+
 class PermanentError(ExportError):
     """Will not succeed by itself: trying again at once is useless, a person must see it (dead-letter queue)."""
 
@@ -92,7 +96,8 @@ def where(error: BaseException) -> str:
 
 
 # Codes in Encord's envelope, as the SDK's encord/http/error_utils.py lists them.
-_ENCORD_RETRYABLE = {"RATE_LIMIT_ERROR", "UNKNOWN_ERROR"}
+_ENCORD_RATE_LIMIT = "RATE_LIMIT_ERROR"
+_ENCORD_RETRYABLE = {"UNKNOWN_ERROR"}
 _ENCORD_KEY_REFUSED = {"AUTHENTICATION_ERROR", "SSH_KEY_NOT_FOUND_ERROR"}
 _RETRYABLE_STATUSES = {
     HTTPStatus.REQUEST_TIMEOUT,
@@ -134,6 +139,8 @@ def encord_failure(status: int, code: str | None, retry_after: float | None = No
     if code == "AUTHORISATION_ERROR":
         return no_access("Encord knows our key, and does not let it read this project's labels (AUTHORISATION_ERROR)")
     named = code or f"HTTP {status}"
+    if code == _ENCORD_RATE_LIMIT or (code is None and status == HTTPStatus.TOO_MANY_REQUESTS):
+        return ThrottledError("encord_unavailable", f"Encord answered {named}", retry_after)
     if code in _ENCORD_RETRYABLE or _may_pass(status):
         return RetryableError("encord_unavailable", f"Encord answered {named}", retry_after)
     return PermanentError("encord_refused", f"Encord answered {named}")

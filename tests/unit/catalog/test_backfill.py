@@ -15,6 +15,7 @@ from label_catalog import toolbox
 from label_catalog.adapters.aws import s3, sqs
 from label_catalog.core.work import MAX_HOPS
 from label_catalog.entrypoints import survey as survey_module
+from label_export import retry
 from label_export.core.errors import UnknownEventError
 
 EVERYTHING = {"action": "backfill", "project_hash": "all"}
@@ -29,8 +30,8 @@ def start(system: CatalogSystem, **more: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def work(system: CatalogSystem, kind: str = "backfill") -> dict[str, Any]:
-    return system.document(f"encord/{system.project}/state/work/{kind}.json")
+def work(system: CatalogSystem, kind: str = "backfill", project: str = "") -> dict[str, Any]:
+    return system.document(f"encord/{project or system.project}/state/work/{kind}.json")
 
 
 def labels_queued(system: CatalogSystem) -> Counter[str]:
@@ -101,10 +102,21 @@ def test_wrong_events_are_refused(system: CatalogSystem, wrong: dict[str, Any]) 
         system.catalog({**EVERYTHING, **wrong})
 
 
-def test_killed_twenty_times_nothing_is_skipped(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def synthetic(system: CatalogSystem, count: int) -> str:
+    """Have the catalog see a project of `count` rows alone, which the stand-in makes while it sends them."""
+    project = system.stand_in.control("POST", "synthetic-project", {"rows": count})["project_hash"]
+    system.set(LABEL_EXPORT_PROJECTS=json.dumps([project]))
+    system.stand_in.control("POST", "settings", {"page_size": 1000})
+    return str(project)
+
+
+def test_killed_twenty_times_in_ten_thousand_labels_nothing_is_skipped(
+    system: CatalogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kills between any two requests to AWS. A message is redelivered; a lost one is found by the next reconcile."""
-    made = rows(system, 400)
-    monkeypatch.setattr(survey_module, "QUEUE_STEP", 10)
+    project = synthetic(system, 10_000)
+    monkeypatch.setattr(survey_module, "QUEUE_STEP", 100)
+    monkeypatch.setattr(survey_module.Survey, "_cross_check", lambda _: None)  # has tests of its own, and takes long
     dice = chance(7)
     kills = 0
 
@@ -116,7 +128,7 @@ def test_killed_twenty_times_nothing_is_skipped(system: CatalogSystem, monkeypat
     for _ in range(200):
         event = system.take("catalog")
         if event is None:
-            if work(system)["state"] == "completed":
+            if work(system, project=project)["state"] == "completed":
                 break
             system.clock.off += timedelta(minutes=30)
             system.catalog({"action": "reconcile"})
@@ -135,8 +147,9 @@ def test_killed_twenty_times_nothing_is_skipped(system: CatalogSystem, monkeypat
         seen += labels_queued(system)
         system.aws.queues["backfill"].clear()
     assert kills == 20
-    assert work(system)["state"] == "completed"
-    assert made <= set(seen)
+    assert work(system, project=project)["state"] == "completed"
+    assert len(seen) == 10_000
+    assert sum(seen.values()) < 13_000, "what was queued before a kill is queued once more at the most"
 
 
 def _kill_at(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch, operation: str, after: int) -> None:
@@ -257,4 +270,32 @@ def test_work_waits_while_encord_is_down(system: CatalogSystem, monkeypatch: pyt
     system.work_all()
     system.export_all()
     assert work(system)["state"] == "completed"
+    assert differences(system) == []
+
+
+def test_a_backfill_slows_down_at_a_rate_limit_and_brings_everything(
+    system: CatalogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter's threads pause together, longer with each refusal, so that no message uses up its receives."""
+    rows(system, 30)
+    start(system)
+    system.work_all()
+    system.set(LABEL_EXPORT_CONCURRENCY="5")
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
+    pauses = []
+    refused = retry.Pace.refused
+
+    def noted(pace: retry.Pace, began: int, retry_after: float | None) -> None:
+        refused(pace, began, retry_after)
+        pauses.append(pace.pause)
+
+    monkeypatch.setattr(retry.Pace, "refused", noted)
+    fault = {"path": "/public", "envelope_error": "RATE_LIMIT_ERROR", "count": 25}
+    system.stand_in.control("POST", "faults", fault)
+    system.export_all()
+    assert len(pauses) == 25
+    # Five threads: at most five requests are refused before the next, longer pause.
+    assert max(pauses) >= 0.01 * 2**5
+    assert pauses == sorted(pauses)
+    assert system.letters == []
     assert differences(system) == []

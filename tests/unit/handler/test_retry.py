@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from label_export.core.errors import PermanentError, RetryableError
-from label_export.retry import ATTEMPTS, RESERVE, Retry
+from label_export.core.errors import PermanentError, RetryableError, ThrottledError
+from label_export.retry import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, RESERVE, Pace, Retry
 
 
 class Clock:
@@ -88,3 +91,79 @@ def test_jitter_stays_within_the_ceiling(jitter: float, times: int) -> None:
     except RetryableError:
         assert times >= ATTEMPTS
     assert all(0 <= pause <= ceiling for pause, ceiling in zip(clock.slept, [0.2, 0.4, 0.8], strict=False))
+
+
+class Limited:
+    """Something with a rate limit: it refuses the first calls, and notes when each call came."""
+
+    def __init__(self, clock: Clock, refusals: int, retry_after: float | None = None) -> None:
+        self.clock = clock
+        self.refusals = refusals
+        self.retry_after = retry_after
+        self.came: list[float] = []
+        self.pace = Pace(self.now)
+
+    def now(self) -> float:
+        return 1000 - self.clock.left
+
+    def __call__(self, _: float) -> str:
+        self.came.append(self.now())
+        if len(self.came) <= self.refusals:
+            raise ThrottledError("r", "m", self.retry_after)
+        return "done"
+
+    def call(self, attempts: int = 1) -> None:
+        retry = Retry(lambda: self.clock.left, attempts=attempts, sleep=self.clock.sleep, jitter=lambda: 0.0)
+        with suppress(ThrottledError):
+            retry.at_pace(self.pace)(self)
+
+
+def test_after_a_refusal_every_other_call_waits_too() -> None:
+    limited = Limited(Clock(1000), refusals=1, retry_after=7.0)
+    limited.call()
+    limited.call()  # of another label
+    limited.call()
+    assert limited.came == [0, 7, 7]
+
+
+def test_calls_get_rarer_with_each_refusal_and_the_pace_comes_back_with_an_answer() -> None:
+    limited = Limited(Clock(1000), refusals=8)
+    for _ in range(10):
+        limited.call()
+    pauses = [after - before for before, after in pairwise(limited.came)]
+    doubling = [min(LONGEST_PAUSE, FIRST_PAUSE * 2**number) for number in range(1, 9)]
+    assert pauses == pytest.approx([*doubling, 0])
+    limited.refusals = 11
+    limited.call()
+    limited.call()
+    assert limited.came[-1] - limited.came[-2] == pytest.approx(2 * FIRST_PAUSE)
+
+
+def test_calls_that_were_refused_together_count_once() -> None:
+    clock = Clock(1000)
+    pace = Pace(lambda: 1000 - clock.left)
+    together = [pace.began() for _ in range(5)]
+    clock.sleep(0.1)
+    for began in together:
+        pace.refused(began, None)
+    assert pace.seconds() == pytest.approx(2 * FIRST_PAUSE)
+    pace.refused(pace.began(), 9.0)
+    assert pace.seconds() == 9.0, "what is asked for counts in any case"
+
+
+def test_no_call_waits_longer_than_there_is_time() -> None:
+    limited = Limited(Clock(10), refusals=1, retry_after=9.5)
+    limited.call()
+    with pytest.raises(RetryableError) as caught:
+        limited.call()
+    assert caught.value.reason == "no_time"
+    assert limited.clock.left == 10
+
+
+def test_fewer_tries_keep_the_pace() -> None:
+    limited = Limited(Clock(1000), refusals=1, retry_after=7.0)
+    limited.call()
+    Retry(lambda: limited.clock.left, sleep=limited.clock.sleep, jitter=lambda: 0.0).at_pace(limited.pace).at_most(1)(
+        limited
+    )
+    assert limited.came == [0, 7]

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from label_export.adapters.encord.envelope import ListedRow, RowMembers, error_name, label_row, open_envelope
-from label_export.core.errors import ExportError, KeyRefusedError, PermanentError, RetryableError, TerminalError
+from label_export.core.errors import (
+    ExportError,
+    KeyRefusedError,
+    PermanentError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
 from label_export.core.ports import LabelRow
 
 # Any JSON that Python can write, lone surrogates and big numbers included.
@@ -182,7 +189,8 @@ def test_anything_but_a_whole_envelope_is_refused(body: bytes) -> None:
         (401, "nonsense", KeyRefusedError, "key_refused"),
         (403, ["AUTHORISATION_ERROR"], PermanentError, "no_access"),
         (403, "nonsense", PermanentError, "encord_refused"),
-        (429, ["RATE_LIMIT_ERROR"], RetryableError, "encord_unavailable"),
+        (429, ["RATE_LIMIT_ERROR"], ThrottledError, "encord_unavailable"),
+        (429, "nonsense", ThrottledError, "encord_unavailable"),
         (400, ["UNKNOWN_ERROR"], RetryableError, "encord_unavailable"),
         (500, ["SOMETHING_NEW"], RetryableError, "encord_unavailable"),
         (503, {"html": True}, RetryableError, "encord_unavailable"),
