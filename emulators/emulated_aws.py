@@ -82,6 +82,7 @@ original_container_options: Callable[[str], dict[str, Any]] = lambda_svc._parse_
 original_end_containers: Callable[..., None] = lambda_svc._pool_kill_function
 original_create_secret: Callable[..., Any] = secretsmanager._create_secret
 original_context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
+original_condition_key: Callable[[str, EvalContext], Any] = iam_evaluator._resolve_condition_key
 original_decision: Callable[..., Any] = iam_evaluator.evaluate
 original_evaluate: Callable[..., None] = cloudwatch._evaluate_alarm
 original_dispatch: Callable[..., None] = cloudwatch._dispatch_alarm_actions
@@ -112,6 +113,15 @@ def decision(request: EvalContext, *policies: Any) -> Any:
         with open(allowed_actions_file, "a") as file:
             file.write(line)
     return result
+
+
+def condition_key(key: str, request: EvalContext) -> Any:
+    """Return the value of a global condition key: for a role's session, aws:PrincipalArn is the role's ARN."""
+    before, session, named = request.principal_arn.partition(":assumed-role/")
+    if key.lower() == "aws:principalarn" and session:
+        role = iam._roles.get_scoped(before.rpartition(":")[2], None, named.split("/")[0])
+        return role["Arn"] if role else request.principal_arn
+    return original_condition_key(key, request)
 
 
 def json_body(body: bytes) -> dict[str, Any]:
@@ -382,6 +392,7 @@ def written_for_containers(write: Callable[..., str | None]) -> Callable[..., st
 
 
 iam_evaluator.evaluate = decision
+iam_evaluator._resolve_condition_key = condition_key
 iam_evaluator._is_root_key = is_exempt_from_signing
 iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
 iam_actions.extract_iam_action = action

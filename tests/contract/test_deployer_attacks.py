@@ -166,6 +166,20 @@ def refused(call: Callable[..., Any], **arguments: Any) -> str:
     return f"{error['Code']}: {error['Message']}"
 
 
+def role_session(account: Account, deployer: Caller) -> Caller:
+    """Return a session of dev's role, taken by an outsider to whom the deployer has opened the role's trust."""
+    outsider = account.user(f"outsider-{len(account.ministack.client('iam').list_users()['Users'])}")
+    may_take_roles = EVERYTHING.replace('"Action": "*"', '"Action": "sts:AssumeRole"')
+    account.ministack.client("iam").put_user_policy(
+        UserName=outsider.name, PolicyName="takes-roles", PolicyDocument=may_take_roles
+    )
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{outsider.name}"}}
+    document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
+    deployer.client("iam").update_assume_role_policy(RoleName=DEV.role, PolicyDocument=json.dumps(document))
+    taken = outsider.client("sts").assume_role(RoleArn=DEV.role_arn, RoleSessionName="attack")["Credentials"]
+    return Caller(account.ministack, "role", taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+
+
 # Becoming administrator
 
 OTHER_ROLE = "label-export-dev-second"
@@ -257,16 +271,7 @@ def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
     """The audit's attack: everything in the role's policy, the trust opened, and somebody else takes the role."""
     iam = deployer.client("iam")
     iam.create_policy_version(PolicyArn=DEV.policy_arn, PolicyDocument=EVERYTHING, SetAsDefault=True)
-    outsider = account.user("outsider")
-    may_take_roles = EVERYTHING.replace('"Action": "*"', '"Action": "sts:AssumeRole"')
-    account.ministack.client("iam").put_user_policy(
-        UserName="outsider", PolicyName="takes-roles", PolicyDocument=may_take_roles
-    )
-    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/outsider"}}
-    document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
-    iam.update_assume_role_policy(RoleName=DEV.role, PolicyDocument=json.dumps(document))
-    taken = outsider.client("sts").assume_role(RoleArn=DEV.role_arn, RoleSessionName="attack")["Credentials"]
-    role = Caller(account.ministack, "role", taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+    role = role_session(account, deployer)
 
     role.client("s3").put_object(Bucket=DEV.bucket, Key="encord/a", Body=b"what it is for")
     refused(role.client("iam").create_user, UserName="administrator")
@@ -275,6 +280,31 @@ def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
     refused(role.client("s3").delete_bucket_policy, Bucket=DEV.bucket)
     refused(role.client("secretsmanager").get_secret_value, SecretId=prod.secret)
     refused(role.client("sqs").delete_queue, QueueUrl=f"{account.ministack.url}/{ACCOUNT}/{DEV.name}")
+
+
+# Who reads the secrets
+
+
+def test_only_the_named_readers_read_a_secret_and_nobody_is_locked_out(account: Account, deployer: Caller) -> None:
+    """With encord_secrets_readers: the roles, the readers and the account's root; an administrator can undo it."""
+    manager, iam = account.ministack.client("secretsmanager"), account.ministack.client("iam")
+    administrator = account.user("administrator-who-does-not-read")
+    iam.attach_user_policy(UserName=administrator.name, PolicyArn=ADMINISTRATOR)
+    theirs = administrator.client("secretsmanager")
+    assert theirs.get_secret_value(SecretId=DEV.secret)["SecretString"] == "private"
+
+    policy = json.dumps(account.documents["dev"]["secrets"])
+    deployer.client("secretsmanager").put_resource_policy(SecretId=DEV.secret, ResourcePolicy=policy)
+    assert deployer.client("secretsmanager").get_secret_value(SecretId=DEV.secret)["SecretString"] == "private"
+    assert manager.get_secret_value(SecretId=DEV.secret)["SecretString"] == "private", "the account's root"
+    assert role_session(account, deployer).client("secretsmanager").get_secret_value(SecretId=DEV.secret)
+    refused(theirs.get_secret_value, SecretId=DEV.secret)
+    # Without the random characters at its end, as the functions name it.
+    refused(theirs.get_secret_value, SecretId=manager.describe_secret(SecretId=DEV.secret)["ARN"][:-7])
+
+    theirs.describe_secret(SecretId=DEV.secret)
+    theirs.delete_resource_policy(SecretId=DEV.secret)
+    assert theirs.get_secret_value(SecretId=DEV.secret)["SecretString"] == "private"
 
 
 # Reaching into another environment

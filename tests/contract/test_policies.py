@@ -83,7 +83,7 @@ def test_they_can_all_be_attached_to_one_user() -> None:
     assert len(DEPLOYERS) <= ATTACHED_POLICIES
 
 
-@pytest.mark.parametrize("name", [*NAMES, "execution-role"])
+@pytest.mark.parametrize("name", [*NAMES, "execution-role", "catalog-execution-role", "schedules-role"])
 def test_a_policy_fits_into_a_managed_one(name: str, rendered: dict[str, dict[str, Document]]) -> None:
     sizes = {environment: len(re.sub(r"\s", "", json.dumps(found[name]))) for environment, found in rendered.items()}
     assert {environment: size for environment, size in sizes.items() if size > MANAGED_POLICY_CHARACTERS} == {}

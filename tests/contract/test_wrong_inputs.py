@@ -262,6 +262,17 @@ CASES = {
         encord_secrets_private_key_secret_arn="arn:aws:secretsmanager:eu-west-1:123456789012:secret:key",
         encord_secrets_private_key_file="",
     ),
+    "one reader in place of a list": of(
+        "encord_secrets", "encord_secrets_readers is", encord_secrets_readers="arn:aws:iam::123456789012:role/a"
+    ),
+    "everyone as a reader": of(
+        "encord_secrets", "encord_secrets_readers is", encord_secrets_readers=["arn:aws:iam::123456789012:role/*"]
+    ),
+    "a session as a reader": of(
+        "encord_secrets",
+        "name its role",
+        encord_secrets_readers=["arn:aws:sts::123456789012:assumed-role/deployer/session"],
+    ),
     "three days to recover": of(
         "encord_secrets", "encord_secrets_recovery_window_days is 3", encord_secrets_recovery_window_days=3
     ),

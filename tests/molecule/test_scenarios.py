@@ -70,6 +70,7 @@ NOT_ASKED_FOR_HERE = {
         "logs:DisassociateKmsKey",
         "s3:GetBucketPolicyStatus",  # a bucket that exists, with a policy
         "s3:AbortMultipartUpload",  # a bucket to destroy in which an upload was broken off
+        "secretsmanager:DeleteResourcePolicy",  # readers of the secrets that are not wanted any more
         "secretsmanager:RestoreSecret",  # a secret that was destroyed, and can still be had back
         "sns:Unsubscribe",  # an address that is told no more
     ),

@@ -15,7 +15,11 @@ Document = dict[str, Any]
 
 
 def render(folder: Path) -> dict[str, dict[str, Document]]:
-    """Return the documents by environment and by name; `execution-role` is the policy of the function's role."""
+    """Return the documents by environment and by name.
+
+    Beside those of playbooks/policies.yml: `execution-role`, `catalog-execution-role` and `schedules-role`, which the
+    roles have, and `secrets`, the resource policy of the secrets.
+    """
     destination = folder / "policies.json"
     run = subprocess.run(
         [

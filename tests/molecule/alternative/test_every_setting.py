@@ -158,6 +158,11 @@ def test_the_secrets(stack: LocalStack, given: dict[str, Any]) -> None:
     assert has_tags(tags)
     value = json.loads(manager.get_secret_value(SecretId=f"{NAME}/webhooks")["SecretString"])
     assert value["url_tokens"] == [given["url_token"]]
+    policy = json.loads(manager.get_resource_policy(SecretId=f"{NAME}/webhooks")["ResourcePolicy"])
+    (statement,) = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    names = [arn.rpartition("/")[2] for arn in statement["Condition"]["ArnNotLike"]["aws:PrincipalArn"]]
+    assert statement["Effect"] == "Deny"
+    assert {f"{NAME}-does-it", "deployer-of-label-export-other-alternative"} < set(names)
     names = [secret["Name"] for secret in manager.list_secrets()["SecretList"]]
     assert f"{NAME}/key" not in names, "the key is in the function's environment instead"
 

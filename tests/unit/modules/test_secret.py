@@ -6,15 +6,57 @@ import json
 import uuid
 
 import pytest
-from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done
+from fake_aws import ACCOUNT, Fake, RefusedError, Values, assert_converges, assert_gone, done, run
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f0f0f0f"
 MINIMAL: Values = {"name": "secret", "value": "the first text"}
-EVERYTHING: Values = {**MINIMAL, "description": "What it is for", "kms_key_arn": KEY, "tags": {"owner": "us"}}
+READER = f"arn:aws:iam::{ACCOUNT}:role/reader"
+OTHER_READER = f"arn:aws:iam::{ACCOUNT}:role/other"
+
+
+def only(*readers: str) -> Values:
+    """Return the statement that denies reading to all but these."""
+    condition = {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
+    rest = {"Action": "secretsmanager:GetSecretValue", "Resource": "*", "Condition": condition}
+    return {"Effect": "Deny", "Principal": "*", **rest}
+
+
+THEIRS: Values = {"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": READER}, "Action": "*", "Resource": "*"}
+EVERYTHING: Values = {
+    **MINIMAL,
+    "description": "What it is for",
+    "kms_key_arn": KEY,
+    "tags": {"owner": "us"},
+    "policy_statements": {"OnlyReaders": only(READER, OTHER_READER)},
+}
 
 
 class FakeSecretsManager(Fake):
     """Secrets Manager, which keeps one secret."""
+
+    caller = READER
+
+    def denies(self) -> bool:
+        """Return whether the policy denies the caller to read the value; only what `only` returns is understood."""
+        named = [item["Condition"]["ArnNotLike"] for item in self.statements() if item["Effect"] == "Deny"]
+        return any(self.caller not in readers["aws:PrincipalArn"] for readers in named)
+
+    def statements(self) -> list[Values]:
+        found = json.loads(self.state.get("policy", "{}")).get("Statement", [])
+        return found if isinstance(found, list) else [found]
+
+    def sids(self) -> list[str]:
+        return [item["Sid"] for item in self.statements()]
+
+    def get_resource_policy(self, _p: Values) -> Values:
+        return {"ResourcePolicy": self.secret()["policy"]} if "policy" in self.secret() else {}
+
+    def put_resource_policy(self, p: Values) -> None:
+        assert p["BlockPublicPolicy"] is True
+        self.secret()["policy"] = p["ResourcePolicy"]
+
+    def delete_resource_policy(self, _p: Values) -> None:
+        del self.secret()["policy"]
 
     def secret(self) -> Values:
         if not self.state:
@@ -26,12 +68,16 @@ class FakeSecretsManager(Fake):
         self.state |= {"value": value, "version": str(uuid.uuid4())}
 
     def describe_secret(self, _p: Values) -> Values:
-        shown = {key: value for key, value in self.secret().items() if key not in ("value", "version", "tags")}
+        shown = {
+            key: value for key, value in self.secret().items() if key not in ("value", "version", "tags", "policy")
+        }
         return {**shown, "Tags": [{"Key": key, "Value": value} for key, value in self.state["tags"].items()]}
 
     def get_secret_value(self, _p: Values) -> Values:
         if self.secret().get("DeletedDate"):
             raise RefusedError("InvalidRequestException")
+        if self.denies():
+            raise RefusedError("AccessDeniedException")
         if self.state["value"] is None:
             raise RefusedError("ResourceNotFoundException")
         return {"SecretString": self.state["value"], "VersionId": self.state["version"]}
@@ -167,7 +213,13 @@ def test_a_deleted_secret_is_had_back_with_the_wanted_value() -> None:
 
 @pytest.mark.parametrize(
     ("drift", "healed"),
-    [({"Description": "theirs"}, "description"), ({"KmsKeyId": KEY + "0"}, "kms_key_arn"), ({"tags": {}}, "tags")],
+    [
+        ({"Description": "theirs"}, "description"),
+        ({"KmsKeyId": KEY + "0"}, "kms_key_arn"),
+        ({"tags": {}}, "tags"),
+        ({"policy": json.dumps({"Version": "2012-10-17", "Statement": THEIRS})}, "policy"),
+        ({"policy": json.dumps({"Statement": [{"Sid": "OnlyReaders", **only(READER)}]})}, "policy"),
+    ],
 )
 def test_drift_is_healed(drift: Values, healed: str) -> None:
     fake = FakeSecretsManager()
@@ -181,3 +233,55 @@ def test_the_key_goes_back_to_awss_own() -> None:
     done("secret", fake, **EVERYTHING)
     assert_converges("secret", fake, **{**EVERYTHING, "kms_key_arn": ""})
     assert fake.state["KmsKeyId"] == "alias/aws/secretsmanager"
+
+
+def test_statements_of_others_stay_and_ours_go_when_they_are_not_wanted() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    policy = json.loads(fake.state["policy"])
+    fake.state["policy"] = json.dumps({**policy, "Statement": [*policy["Statement"], THEIRS]})
+    assert_converges("secret", fake, **{**EVERYTHING, "policy_statements": {"OnlyReaders": only(READER)}})
+    assert fake.sids() == ["Theirs", "OnlyReaders"]
+    assert_converges("secret", fake, **{**EVERYTHING, "policy_statements": {"OnlyReaders": {}}})
+    assert fake.sids() == ["Theirs"]
+
+
+def test_a_policy_without_statements_is_deleted() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    assert_converges("secret", fake, **{**EVERYTHING, "policy_statements": {"OnlyReaders": {}}})
+    assert "policy" not in fake.state
+
+
+def test_a_policy_is_left_alone_when_no_statements_are_given() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    assert not done("secret", fake, **{**EVERYTHING, "policy_statements": None})["changed"]
+    assert fake.sids() == ["OnlyReaders"]
+
+
+def test_a_reader_who_was_left_out_gets_back_in_with_the_next_run() -> None:
+    """The policy is set before the value is read, so it is enough to name the reader."""
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.caller = f"arn:aws:iam::{ACCOUNT}:user/new-deployer"
+    refused = run("secret", fake, **EVERYTHING)
+    assert refused["failed"]
+    assert "does not name these credentials among the readers" in refused["msg"]
+    assert "aws secretsmanager delete-resource-policy --secret-id secret" in refused["msg"]
+    assert_converges("secret", fake, **{**EVERYTHING, "policy_statements": {"OnlyReaders": only(fake.caller)}})
+    assert not fake.denies()
+
+
+def test_a_read_that_no_resource_policy_denies_is_reported_with_where_to_allow_it() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **MINIMAL)
+    fake.refusals["get_secret_value"] = ("AccessDeniedException", 1)
+    assert "playbooks/policies.yml" in run("secret", fake, **MINIMAL)["msg"]
+
+
+def test_a_secret_is_deleted_by_those_who_may_not_read_it() -> None:
+    fake = FakeSecretsManager()
+    done("secret", fake, **EVERYTHING)
+    fake.caller = f"arn:aws:iam::{ACCOUNT}:user/administrator"
+    assert_gone("secret", fake, name="secret", recovery_window_days=0)

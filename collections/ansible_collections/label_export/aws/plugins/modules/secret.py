@@ -47,6 +47,11 @@ options:
   tags:
     description: The secret's tags. Others are removed, but for the module's own. Not managed when left out.
     type: dict
+  policy_statements:
+    description:
+      - Statements of the secret's resource policy, by their Sids. An empty statement is removed. Statements with other
+        Sids stay, and a policy without statements is deleted. Not managed when left out.
+    type: dict
 attributes:
   check_mode:
     description: Nothing is changed. Of a secret that is to be had back, only that is told.
@@ -63,6 +68,21 @@ EXAMPLES = r"""
     name: label-export-dev/encord-private-key
     value: "{{ private_key }}"
   register: private_key_secret
+  no_log: true
+
+- name: Ensure only one role can read it
+  label_export.aws.secret:
+    name: label-export-dev/encord-private-key
+    value: "{{ private_key }}"
+    policy_statements:
+      OnlyReaders:
+        Effect: Deny
+        Principal: "*"
+        Action: secretsmanager:GetSecretValue
+        Resource: "*"
+        Condition:
+          ArnNotLike:
+            aws:PrincipalArn: arn:aws:iam::123456789012:role/label-export-dev
   no_log: true
 """
 
@@ -86,10 +106,13 @@ from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     compare_aws_tags,
 )
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import (
+    canonical_statement,
     changed_values,
+    comparable_policy,
     difference,
     own_tags,
 )
+from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 RECORD = "written-version"
@@ -120,6 +143,7 @@ class Secret:
         self.tags: dict[str, str] = {}
         self.value: str | None = None
         self.version = ""
+        self.policy: dict[str, Any] = {}
 
     @property
     def record(self) -> str:
@@ -136,12 +160,25 @@ class Secret:
         except is_boto3_error_code("ResourceNotFoundException"):
             return
         self.tags = own_tags(boto3_tag_list_to_ansible_dict(self.found.get("Tags", [])))
-        if self.deleted:
-            return
+
+    def load_policy(self) -> None:
+        answer = self.client.get_resource_policy(aws_retry=True, SecretId=self.name)
+        self.policy = comparable_policy(answer.get("ResourcePolicy"))
+
+    def load_value(self) -> None:
+        """Read the value and its version. Raises ExplainedError when the secret's own policy denies it."""
         try:
             answer = self.client.get_secret_value(aws_retry=True, SecretId=self.name)
         except is_boto3_error_code("ResourceNotFoundException"):
             return  # It was made without a value.
+        except is_boto3_error_code("AccessDeniedException"):
+            if not self.policy:
+                raise
+            raise ExplainedError(
+                f"The secret {self.name} cannot be read: either its resource policy does not name these credentials "
+                "among the readers, or their own policies lack secretsmanager:GetSecretValue. An administrator can "
+                f"delete the resource policy: aws secretsmanager delete-resource-policy --secret-id {self.name}"
+            ) from None
         self.value, self.version = answer.get("SecretString", ""), answer["VersionId"]
 
     def settings(self, value: str) -> dict[str, Any] | None:
@@ -154,6 +191,7 @@ class Secret:
             "description": self.found.get("Description", ""),
             "kms_key_arn": "" if key == AWS_KEY else key,
             "tags": {key: value for key, value in self.tags.items() if key != RECORD},
+            "policy": self.policy,
             "value": HIDDEN if self.deleted or same_text(self.value, value) else HIDDEN_OTHER,
         }
 
@@ -169,6 +207,18 @@ class Secret:
             Tags=ansible_dict_to_boto3_tag_list({**(wanted["tags"] or {}), RECORD: version}),
             **key,
         )
+        if wanted["policy"]:
+            self.set_policy(wanted["policy"])
+
+    def set_policy(self, policy: dict[str, Any]) -> None:
+        """Put the policy in place of the secret's; delete it where it has no statement."""
+        if policy:
+            # Secrets Manager itself refuses a policy that grants access to everyone.
+            self.client.put_resource_policy(
+                aws_retry=True, SecretId=self.name, ResourcePolicy=json.dumps(policy), BlockPublicPolicy=True
+            )
+        else:
+            self.client.delete_resource_policy(aws_retry=True, SecretId=self.name)
 
     def update(self, changes: dict[str, Any], value: str) -> None:
         request: dict[str, Any] = {}
@@ -192,13 +242,49 @@ class Secret:
             self.client.untag_resource(aws_retry=True, SecretId=self.name, TagKeys=to_remove)
 
 
+def wanted_policy(current: dict[str, Any], statements: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the policy with the wanted statements beside those of other Sids; {} for none, None for not managed."""
+    if statements is None:
+        return None
+    others = [item for item in current.get("Statement", []) if item.get("Sid") not in statements]
+    ours = [canonical_statement({"Sid": sid, **item}) for sid, item in statements.items() if item]
+    # The version of a policy that exists stays: with another one, variables in its statements mean something else.
+    return {"Version": "2012-10-17", **current, "Statement": [*others, *ours]} if others or ours else {}
+
+
+def ensure_policy(secret: Secret, statements: dict[str, Any] | None, *, check_mode: bool) -> dict[str, Any] | None:
+    """Ensure the policy has the statements; return it as wanted, None for not managed.
+
+    Before the value is read: the present policy may deny that, and a new value is for the wanted readers alone.
+    """
+    secret.load_policy()
+    wanted = wanted_policy(secret.policy, statements)
+    if wanted is not None and wanted != secret.policy and not check_mode:
+        secret.set_policy(wanted)
+    return wanted
+
+
+def read_value(secret: Secret, value: str, *, denied_is_known: bool) -> None:
+    """Load the secret's value. Raises ExplainedError when that is denied.
+
+    In check mode, a value that the policy denies before the policy is changed counts as the wanted ``value``.
+    """
+    try:
+        secret.load_value()
+    except ExplainedError:
+        if not denied_is_known:
+            raise
+        secret.value = value
+
+
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
-    """Translate the module's options into comparable settings."""
+    """Translate the module's options into comparable settings; the policy is that of a new secret."""
     return {
         "state": PRESENT,
         "description": params["description"],
         "kms_key_arn": params["kms_key_arn"],
         "tags": params["tags"],
+        "policy": wanted_policy({}, params["policy_statements"]),
         "value": HIDDEN,
     }
 
@@ -207,11 +293,16 @@ def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
     params = module.params
     value = params["value"]
     secret.load()
-    wanted = wanted_settings(params)
     restored = secret.deleted
     if restored and not module.check_mode:
         secret.client.restore_secret(aws_retry=True, SecretId=secret.name)
         secret.load()
+    wanted = wanted_settings(params)
+    if secret.found and not secret.deleted:
+        wanted["policy"] = ensure_policy(secret, params["policy_statements"], check_mode=module.check_mode)
+        read_value(secret, value, denied_is_known=module.check_mode and wanted["policy"] not in (None, secret.policy))
+    elif secret.deleted:
+        wanted["policy"] = None  # AWS does not show the policy of a deleted secret
     current = secret.settings(value)
     changed_elsewhere = False
     if current and current["value"] != HIDDEN and secret.version:
@@ -219,7 +310,7 @@ def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
     if current and not secret.deleted:
         if changed_elsewhere:
             wanted["value"] = current["value"]
-        elif current["value"] == HIDDEN and secret.record != secret.version:
+        elif current["value"] == HIDDEN and secret.version and secret.record != secret.version:
             # The value is the wanted one, whoever wrote it: from here on it is ours.
             current["written_version"], wanted["written_version"] = secret.record, secret.version
     changes = changed_values(current, wanted)
@@ -259,6 +350,7 @@ def main() -> None:
             "kms_key_arn": {"type": "str", "default": "", "no_log": False},
             "recovery_window_days": {"type": "int", "default": 7},
             "tags": {"type": "dict"},
+            "policy_statements": {"type": "dict"},
         },
         required_if=[("state", "present", ("value",))],
         supports_check_mode=True,
