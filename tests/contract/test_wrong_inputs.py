@@ -265,7 +265,7 @@ CASES = {
     "one reader in place of a list": of(
         "encord_secrets", "encord_secrets_readers is", encord_secrets_readers="arn:aws:iam::123456789012:role/a"
     ),
-    "everyone as a reader": of(
+    "every role as a reader of the secrets": of(
         "encord_secrets", "encord_secrets_readers is", encord_secrets_readers=["arn:aws:iam::123456789012:role/*"]
     ),
     "a session as a reader": of(

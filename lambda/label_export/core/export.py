@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TypeVar
 
 from label_export.core.errors import PermanentError, RetryableError, TerminalError, UnconfirmedError
-from label_export.core.messages import LabelChange
+from label_export.core.messages import LabelChange, is_hash
 from label_export.core.object_keys import KeyTemplate
 from label_export.core.ports import LabelRow, LabelSource, ObjectStore, Start, StoredLabel
 
@@ -113,6 +113,8 @@ class Exporter:
         Raises RetryableError, PermanentError, UnconfirmedError or TerminalError; what was stored before is then
         untouched.
         """
+        if not is_hash(label_hash):
+            raise RetryableError("malformed_answer", "Encord lists a label hash for the data unit that is not a hash")
         return self._confirmed(project_hash, lambda: self._export(project_hash, label_hash, late=late), late=late)
 
     def _confirmed(self, project_hash: str, ask: Callable[[], T], *, late: bool) -> T:

@@ -53,7 +53,10 @@ class LabelSource(Protocol):
         """Return the label row as it is served now; never creates one."""
 
     def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
-        """Return the label hashes of a data unit (one a branch); empty when none was ever initialised."""
+        """Return the label hashes of a data unit (one a branch); empty when none was ever initialised.
+
+        They are as Encord names them: one may not be a hash (core/messages.py, is_hash).
+        """
 
     def require_project(self, project_hash: str) -> None:
         """Return if Encord lets us read the project; PermanentError("no_access") if not, whatever Encord's code."""

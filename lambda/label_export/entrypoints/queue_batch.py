@@ -11,7 +11,7 @@ from typing import Any
 from label_export.core.endings import Ending
 from label_export.core.errors import ExportError, PermanentError, TerminalError, UnconfirmedError, where
 from label_export.core.export import Exporter, Outcome, Result
-from label_export.core.messages import LabelChange, decode
+from label_export.core.messages import LabelChange, decode, is_hash
 from label_export.telemetry import Telemetry
 
 START_RESERVE = 5.0  # seconds that must be left for an item to be begun
@@ -125,7 +125,7 @@ class BatchProcessor:
     def _process_labels(self, item: _Item, about: Mapping[str, object]) -> bool:
         done = []
         for label_hash in self._exporter.labels(item.change, late=item.late):
-            about_label = {**about, "label_hash": label_hash}
+            about_label = {**about, "label_hash": label_hash if is_hash(label_hash) else None}
             work = partial(self._process_label, item, label_hash, about_label)
             done.append(self._judged(item.change, about_label, work))
         return all(done)

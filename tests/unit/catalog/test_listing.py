@@ -83,6 +83,13 @@ def test_an_odd_row_names_the_field_and_never_the_value() -> None:
     assert "canary" not in found.problem
 
 
+@pytest.mark.parametrize("odd", ["../../labels/other", "a b", "", "x" * 65, "line\n"])
+def test_a_label_hash_that_is_none_makes_a_row_odd_and_is_not_passed_on(odd: str) -> None:
+    first, second = read_listing([envelope([row(1, label_hash=odd), row(2)])])
+    assert first == OddRow(None, "data-1", 'odd "}, {" title \\', "label_hash is not a hash")
+    assert isinstance(second, ListedRow)
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [

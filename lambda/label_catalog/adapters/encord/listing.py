@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from label_export.core.edit_times import parse_edit_time
 from label_export.core.errors import ExportError, RetryableError, encord_failure
+from label_export.core.messages import is_hash
 
 from label_catalog.core.model import ListedRow, OddRow
 
@@ -168,10 +169,12 @@ def _odd(text: bytes, problem: str) -> OddRow:
         found = {}
     names = [found.get(name) for name in ("label_hash", "data_hash", "data_title")]
     label, data, title = (name if isinstance(name, str) else None for name in names)
-    return OddRow(label, data, title, problem)
+    return OddRow(label if is_hash(label) else None, data, title, problem)
 
 
-def _listed(row: _Row) -> ListedRow:
+def _listed(row: _Row) -> ListedRow | OddRow:
+    if row.label_hash is not None and not is_hash(row.label_hash):
+        return OddRow(None, row.data_hash, row.data_title, "label_hash is not a hash")
     return ListedRow(
         label_hash=row.label_hash,
         data_hash=row.data_hash,

@@ -119,8 +119,9 @@ class EncordSource:
     def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
         """Return the label hashes of a data unit, all branches. See LabelSource."""
         rows = self._list(project_hash, data_hashes=[data_hash], include_all_label_branches=True)
-        found = {row.label_hash for row in rows if row.data_hash == data_hash}
-        return sorted(label_hash for label_hash in found if isinstance(label_hash, str))
+        found = [row.label_hash for row in rows if row.data_hash == data_hash and row.label_hash is not None]
+        # What is no text is kept as one that is not a hash, so that the exporter refuses it like any other.
+        return sorted({label_hash if isinstance(label_hash, str) else "" for label_hash in found})
 
     def require_project(self, project_hash: str) -> None:
         """Return if Encord lets us read the project, which a listing of a data unit that cannot exist shows.

@@ -276,6 +276,19 @@ def test_one_branch_that_fails_does_not_hold_back_the_others(deployment: Deploym
     assert written.metric("Unconfirmed", "row_deleted") == 1
 
 
+@pytest.mark.parametrize("odd", ["../../labels/other", "a b", "", 5, {"a": 1}])
+def test_a_listed_label_hash_that_is_none_is_not_asked_for_and_holds_back_no_other(
+    odd: Any, deployment: Deployment, output: Any
+) -> None:
+    label, data = deployment.row(1), str(uuid.UUID(int=77))
+    deployment.encord.metadata = [{**metadata(None, data), "label_hash": odd}, metadata(label, data)]
+    assert deployment.call(batch(message(data_hash=data)))["batchItemFailures"] == [{"itemIdentifier": "0"}]
+    assert deployment.stored(label) is not None
+    assert len(deployment.aws.objects) == 1
+    (failed,) = output().logged("label_failed")
+    assert (failed["reason"], failed.get("label_hash"), failed["data_hash"]) == ("malformed_answer", None, data)
+
+
 def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(
     deployment: Deployment, output: Any
 ) -> None:
