@@ -25,6 +25,7 @@ from label_catalog.core.selection import Selection
 from label_catalog.core.work import Kind
 from label_catalog.entrypoints.probe import probe
 from label_catalog.entrypoints.reconcile import Reconcile
+from label_catalog.entrypoints.report import report
 from label_catalog.entrypoints.self_check import self_check
 from label_catalog.entrypoints.status import index_status, status, work_status
 from label_catalog.entrypoints.work import Works, process_batch
@@ -82,6 +83,7 @@ class Application:
             "index": lambda asked: self._index(tools, works, asked),
             "status": lambda asked: status(tools, self._projects(tools, asked)),
             "probe": lambda asked: probe(tools, self._one_project(tools, asked), asked.get("days", 7)),
+            "report": lambda asked: report(tools, self._projects(tools, asked), asked),
             "self_check": lambda _: self_check(tools),
         }
         if not isinstance(event, dict) or not isinstance(action, str) or action not in answers:

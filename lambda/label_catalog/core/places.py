@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from string import Formatter
 
 from label_catalog.core.work import Kind
@@ -15,6 +16,7 @@ class Places:
         self.reconcile = f"{self._base}/state/reconcile.json"
         self.known = f"{self._base}/state/known.gz"
         self.tombstones = f"{self._base}/state/tombstones/"
+        self.reports = f"{self._base}/reports/"
         self.latest_report = f"{self._base}/reports/latest.json"
         self.report_html = f"{self._base}/reports/report.html"
         self.index = f"{self._base}/index/"
@@ -54,6 +56,10 @@ class Places:
     def object(self, sha256: str) -> str:
         """Return the key of the copy with these bytes that all snapshots share."""
         return f"{self._base}/objects/{sha256}.json"
+
+    def is_census(self, key: str) -> bool:
+        """Say whether a key is that of a census's report, as `report` gives it."""
+        return re.fullmatch(r"\d{8}T\d{6}Z\.json", key.removeprefix(self.reports)) is not None
 
     def is_own(self, key: str) -> bool:
         """Say whether a key is one of the catalog's own, and so no label's."""

@@ -187,6 +187,22 @@ class StateDocuments:
         with translated("s3"):
             self._put(key, document, {})
 
+    def put_page(self, key: str, page: bytes) -> None:
+        """Write an HTML page, whatever is there."""
+        with translated("s3"):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=page, ContentType="text/html; charset=utf-8")
+
+    def load_page(self, key: str) -> bytes | None:
+        """Return a page's bytes, None where there is none."""
+        with translated("s3"):
+            try:
+                page: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if code_of(error)[1] in _ABSENT:
+                    return None
+                raise
+        return page
+
     def remove(self, key: str) -> None:
         """Remove a document."""
         with translated("s3"):
