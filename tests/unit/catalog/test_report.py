@@ -14,7 +14,6 @@ from catalog_system import BUCKET, CatalogSystem
 from handler_servers import StoredObject
 from hypothesis import given
 from hypothesis import strategies as st
-from index_files import Row, censuses, index_objects, write_parquets
 from label_catalog.adapters.report_queries import index_numbers
 from label_catalog.adapters.tables_duckdb import open_tables
 from label_catalog.core.index_schema import ANNOTATIONS, LABELS
@@ -33,6 +32,7 @@ from label_catalog.core.report_numbers import (
 )
 from label_catalog.core.report_page import page, seconds, size
 from label_export.core.errors import UnknownEventError
+from synthetic_index import Row, censuses, index_objects, write_parquets
 
 HOSTILE = '<script>alert("1")</script><b>&amp;\' onload="x'
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
