@@ -1,7 +1,7 @@
 """A commit is one image, whatever the file system and the settings of who has it checked out.
 
-Two clones of the same commit differ in umask, line ends, times, time zone and a link on the way: they have one tag, and
-what goes into the image has the same modes, which any user can read.
+Two clones of the same commit differ in umask, line ends, times, time zone, a link on the way and files that editors and
+systems leave: they have one tag, and what goes into the image has the same names and modes, which any user can read.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
         git(directory, *settings, "clone", "--quiet", str(commit), "clone")
         source = directory / "clone/lambda"
         if linked:
+            for name in (
+                "settings.py~",
+                "core/orders.py.orig",
+                ".DS_Store",
+                "core/Thumbs.db",
+                ".settings.py.swp",
+                "dump",
+                ".copies/settings.py",
+            ):
+                (source / "label_export" / name).parent.mkdir(exist_ok=True)
+                (source / "label_export" / name).write_text("left by something")
             for file in (directory / "clone").rglob("*"):
                 os.utime(file, (0, 0))
             (directory / "link").symlink_to(source)

@@ -54,6 +54,13 @@ def test_home_and_variables_are_known(tmp_path: Path, monkeypatch: pytest.Monkey
     assert looked_up("$HOME/key", Path("/nowhere"))["text"] == TEXT
 
 
+def test_the_home_of_nobody_is_named() -> None:
+    assert (
+        "no user of this machine has that home directory"
+        in looked_up("~nobody-at-all/key", Path("/nowhere"))["problem"]
+    )
+
+
 def test_a_vaulted_file_is_decrypted_or_says_what_is_missing(tmp_path: Path) -> None:
     vault = VaultLib([("default", VaultSecret(b"right"))])
     (tmp_path / "key").write_bytes(vault.encrypt(TEXT.encode()))

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleLookupError
-from ansible_collections.label_export.aws.plugins.lookup.tree_digest import LookupModule, tree_digest
+from ansible_collections.label_export.aws.plugins.lookup.tree_digest import (
+    KINDS,
+    LookupModule,
+    files_below,
+    tree_digest,
+)
 
 
 @pytest.fixture(name="tree")
@@ -59,7 +66,7 @@ def test_the_order_in_which_a_file_system_lists_files_does_not_matter(
         pytest.param(lambda tree: (tree / "a.py").rename(tree / "a2.py"), id="name"),
         pytest.param(lambda tree: (tree / "a.py").rename(tree / "package" / "a.py"), id="directory"),
         pytest.param(lambda tree: (tree / "a.py").unlink(), id="gone"),
-        pytest.param(lambda tree: (tree / "package" / "empty").write_text(""), id="an empty file"),
+        pytest.param(lambda tree: (tree / "package" / "empty.py").write_text(""), id="an empty file"),
         pytest.param(
             lambda tree: ((tree / "a.py").write_text("b"), (tree / "b.py").write_text("a")), id="contents swapped"
         ),
@@ -78,6 +85,9 @@ def test_what_matters_changes_the_digest(tree: Path, change: Callable[[Path], ob
         pytest.param(lambda tree: hide(tree, "__pycache__/c.cpython-311.pyc"), id="byte code in its directory"),
         pytest.param(lambda tree: hide(tree, ".DS_Store"), id="a hidden file"),
         pytest.param(lambda tree: hide(tree, ".cache/file"), id="a hidden directory"),
+        pytest.param(lambda tree: hide(tree, "a.py~"), id="an editor's backup"),
+        pytest.param(lambda tree: hide(tree, "a.py.orig"), id="what a merge leaves"),
+        pytest.param(lambda tree: hide(tree, "Thumbs.db"), id="what a system leaves"),
         pytest.param(lambda tree: (tree / "empty").mkdir(), id="an empty directory"),
         pytest.param(lambda tree: (tree / "a.py").chmod(0o600), id="other permissions"),
         # Every file has them on the file systems of Windows, and no file of a Python package needs them.
@@ -111,3 +121,20 @@ def test_the_lookup_gives_one_digest(tree: Path) -> None:
 def test_a_path_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnsibleLookupError, match=f"cannot read {tmp_path}/missing"):
         LookupModule().run([str(tmp_path / "missing")])
+
+
+LAMBDA = Path(__file__).resolve().parents[3] / "lambda"
+
+
+def test_every_file_of_the_packages_counts_but_their_readmes() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "label_export", "label_catalog"], cwd=LAMBDA, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    counted = {name for package in ("label_export", "label_catalog") for name, _file in files_below(LAMBDA / package)}
+    assert {name for name in tracked if not name.endswith(".md")} <= counted
+
+
+def test_the_role_puts_the_same_kinds_into_the_image() -> None:
+    """What is in the image with such files around is in tests/contract/test_image_context.py."""
+    variables = yaml.safe_load((LAMBDA.parent / "roles/handler_image/vars/main.yml").read_text())
+    assert {f".{kind}" for kind in variables["__handler_image_kinds"]} == KINDS

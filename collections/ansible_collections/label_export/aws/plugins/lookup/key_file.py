@@ -79,7 +79,10 @@ class LookupModule(LookupBase):
     def _text(self, name: str, directory: Path) -> str:
         if not name:
             return ""
-        path = directory / os.path.expandvars(Path(name).expanduser())
+        try:
+            path = directory / os.path.expandvars(Path(name).expanduser())
+        except RuntimeError:
+            raise FileProblem(f"There is no file {name}: no user of this machine has that home directory.") from None
         content = read(path, name, directory)
         if content.lstrip().startswith(VAULT):
             content = self._decrypted(content.strip(), path)

@@ -11,7 +11,8 @@ short_description: A digest of everything in files and directories
 description:
   - Returns the SHA-256 over the relative path and the content of every file, in a fixed order, so that it is the same
     on every machine that holds the same files. Modes, times, links and the order of a listing do not count.
-  - Byte code and hidden files are left out. A link counts as what it leads to.
+  - Below a directory, only files of the kinds that a package has count (C(.py), C(.html), C(.json), C(.sql), C(.css),
+    C(.js)). So byte code, hidden files and what editors and systems leave do not. A link counts as what it leads to.
 author: The label-export contributors
 options:
   _terms:
@@ -41,6 +42,9 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
+# What a package holds. Role handler_image names the same, so that nothing else reaches an image.
+KINDS = frozenset({".py", ".html", ".json", ".sql", ".css", ".js"})
+
 
 def files_below(path: Path) -> list[tuple[str, Path]]:
     """Return the files that count below a path, sorted, as pairs of relative name and path."""
@@ -53,7 +57,7 @@ def files_below(path: Path) -> list[tuple[str, Path]]:
         folders[:] = [each for each in folders if each[0] != "." and Path(folder, each).resolve() not in above]
         for name in files:
             file = Path(folder, name)
-            if file.suffix != ".pyc" and name[0] != "." and file.is_file():
+            if file.suffix in KINDS and name[0] != "." and file.is_file():
                 found.append((f"{path.name}/{file.relative_to(path).as_posix()}", file))
     return sorted(found)
 
