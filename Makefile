@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS ?= true
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
 PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
-.PHONY: help install locks local demo down clean lint audit sbom unit integration newcomer other-node molecule bench test
+.PHONY: help install locks local demo down clean lint audit sbom unit integration newcomer other-node fresh-roots molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ newcomer: install ## Type the first commands of the README, as a newcomer would
 
 other-node: install ## Test with the other kind of Python and Ansible
 	@scripts/other_node
+
+fresh-roots: install ## Type the README's AWS part in fresh Debian and Ubuntu, on the local stack (root, mmdebstrap)
+	@python scripts/fresh_roots.py $(ROOTS)
 
 molecule: install ## Test whole deployments on a local AWS
 	@$(PYTEST) tests/molecule
