@@ -19,7 +19,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def open_tables(
-    memory_limit: str = MEMORY_LIMIT, folder: Path | None = None, *, threads: int = 2
+    memory_limit: str = MEMORY_LIMIT,
+    folder: Path | None = None,
+    *,
+    threads: int = 2,
+    ordered: bool = False,
+    only: Path | None = None,
 ) -> DuckDBPyConnection:
     """Return a connection to an empty database in memory, in UTC, that reaches nothing but local files.
 
@@ -27,6 +32,8 @@ def open_tables(
         memory_limit: what DuckDB may use; it spills into `folder` before it fails.
         folder: where temporary files go; the system's temporary folder where it is None.
         threads: of DuckDB; each needs memory of its own.
+        ordered: whether rows come in the order of their file, which saves a sort and costs memory in others' sorts.
+        only: the one folder whose files may be read and written; None for all files.
     """
     import duckdb  # noqa: PLC0415  (see the module's docstring)
 
@@ -42,8 +49,11 @@ def open_tables(
         },
     )
     tables.execute("SET TimeZone = 'UTC'")
-    tables.execute("SET preserve_insertion_order = false")
+    tables.execute(f"SET preserve_insertion_order = {'true' if ordered else 'false'}")
     tables.execute("SET disabled_filesystems = 'HTTPFileSystem,S3FileSystem'")
+    if only is not None:
+        tables.execute(f"SET allowed_directories = ['{_quoted(only)}']")
+        tables.execute("SET enable_external_access = false")
     tables.execute("SET lock_configuration = true")
     return tables
 
@@ -107,12 +117,23 @@ def microseconds(moment: datetime) -> int:
     return int((whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds)
 
 
-def write_parquet(tables: DuckDBPyConnection, query: str, path: Path, parameters: Sequence[Any] = ()) -> int:
-    """Write a query's rows into a Parquet file, and return how many there were."""
-    found = tables.execute(
-        f"COPY ({query}) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})",
-        parameters,
-    ).fetchone()
+def write_parquet(
+    tables: DuckDBPyConnection,
+    query: str,
+    path: Path,
+    parameters: Sequence[Any] = (),
+    *,
+    noted: Mapping[str, str] | None = None,
+) -> int:
+    """Write a query's rows into a Parquet file, and return how many there were.
+
+    `noted` are texts by name that the file itself keeps (its key-value metadata).
+    """
+    pairs = ", ".join(f"{name}: '{_doubled(text)}'" for name, text in (noted or {}).items())
+    options = (
+        f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}{f', KV_METADATA {{{pairs}}}' if pairs else ''}"
+    )
+    found = tables.execute(f"COPY ({query}) TO '{_quoted(path)}' ({options})", parameters).fetchone()
     return int(found[0]) if found else 0
 
 
@@ -123,4 +144,8 @@ def parquet(*paths: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+    return _doubled(str(path))
+
+
+def _doubled(text: str) -> str:
+    return text.replace("'", "''")

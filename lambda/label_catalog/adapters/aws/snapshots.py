@@ -1,0 +1,271 @@
+"""Snapshots in the bucket: files that are written once, and copies of labels that all snapshots share."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from label_export.core.errors import PermanentError, RetryableError
+
+from label_catalog.adapters.aws.failures import code_of, translated
+from label_catalog.adapters.snapshot_tables import Frozen
+
+LockMode = Literal["none", "GOVERNANCE", "COMPLIANCE"]
+
+_ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
+_PIECE = 1 << 20
+_COPY_TRIES = 4
+_TRANSFER = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=2)
+_HEX = "0123456789abcdef"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """How long S3 keeps what a snapshot needs from being deleted. `until` is None without a lock."""
+
+    mode: LockMode = "none"
+    until: datetime | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a write adds."""
+        if self.until is None:
+            return {}
+        return {"ObjectLockMode": self.mode, "ObjectLockRetainUntilDate": self.until}
+
+
+class SnapshotBucket:
+    """All methods raise RetryableError or PermanentError."""
+
+    def __init__(self, s3: Any, bucket: str, threads: ThreadPoolExecutor) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._threads = threads
+
+    def put_once(self, key: str, path: Path, lock: Lock) -> bool:
+        """Write a file where there is nothing; False where something is there already."""
+        with translated("s3"), path.open("rb") as body:
+            try:
+                self._s3.put_object(
+                    Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*", **_checked(path), **lock.parameters
+                )
+            except ClientError as error:
+                if code_of(error)[0] == HTTPStatus.PRECONDITION_FAILED:
+                    return False
+                raise
+        return True
+
+    def put_json_once(self, key: str, document: Mapping[str, Any], lock: Lock) -> bool:
+        """Write a document where there is nothing; False where something is there already."""
+        body = json.dumps(document, indent=1, ensure_ascii=False).encode()
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        with translated("s3"):
+            try:
+                self._s3.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    IfNoneMatch="*",
+                    ContentType="application/json",
+                    ChecksumSHA256=digest,
+                    **lock.parameters,
+                )
+            except ClientError as error:
+                if code_of(error)[0] == HTTPStatus.PRECONDITION_FAILED:
+                    return False
+                raise
+        return True
+
+    def exists(self, key: str) -> bool:
+        """Say whether there is an object."""
+        with translated("s3"):
+            try:
+                self._s3.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error)[0] == HTTPStatus.NOT_FOUND:
+                    return False
+                raise
+        return True
+
+    def upload_text(self, key: str, texts: Iterable[str], content_type: str) -> None:
+        """Write texts, one behind the other, as they come: no file is made, and one part is in memory at a time."""
+        with translated("s3"):
+            self._s3.upload_fileobj(
+                _Texts(texts), self._bucket, key, ExtraArgs={"ContentType": content_type}, Config=_TRANSFER
+            )
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders directly below a prefix."""
+        with translated("s3"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                for found in page.get("CommonPrefixes", []):
+                    yield found["Prefix"].removeprefix(prefix).rstrip("/")
+
+    def digests(self, prefix: str, after: str) -> Iterator[str]:
+        """Yield the digests of all shared copies behind a digest, listed side by side by their first character."""
+        firsts = [first for first in _HEX if first >= after[:1]]
+        for found in self._threads.map(lambda first: list(self._listed(prefix, first, after)), firsts):
+            yield from found
+
+    def _listed(self, prefix: str, first: str, after: str) -> Iterator[str]:
+        begin = {"StartAfter": f"{prefix}{after}.json"} if after and after[0] == first else {}
+        with translated("s3"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=f"{prefix}{first}", **begin
+            )
+            for page in pages:
+                for found in page.get("Contents", []):
+                    yield found["Key"].removeprefix(prefix).removesuffix(".json")
+
+    def copy(self, source: Frozen, key: str, lock: Lock) -> bool:
+        """Copy a version of a label on the server, unless the copy is there; say whether it was made.
+
+        The condition is S3's own (`If-None-Match` of CopyObject), so that of two copies one is made. A label that was
+        replaced since it was indexed still has its version; without versions its ETag must be the indexed one.
+        """
+        versioned = source.version_id not in (None, "", "null")
+        origin = {"Bucket": self._bucket, "Key": source.key}
+        condition = {} if versioned else {"CopySourceIfMatch": source.etag}
+        for _ in range(_COPY_TRIES):
+            with translated("s3"):
+                try:
+                    self._s3.copy_object(
+                        Bucket=self._bucket,
+                        Key=key,
+                        CopySource={**origin, "VersionId": source.version_id} if versioned else origin,
+                        IfNoneMatch="*",
+                        TaggingDirective="REPLACE",  # with none: a label's tags are not the copy's
+                        **condition,
+                        **lock.parameters,
+                    )
+                except ClientError as error:
+                    status, code = code_of(error)
+                    if status == HTTPStatus.CONFLICT:  # two copies at the same moment
+                        continue
+                    if status == HTTPStatus.PRECONDITION_FAILED and self.exists(key):
+                        return False
+                    if code in _ABSENT or status == HTTPStatus.PRECONDITION_FAILED:
+                        raise _gone(source) from None
+                    raise
+            return True
+        raise RetryableError("s3_unavailable", "another copy of the same label is being made")
+
+    def retain(self, key: str, lock: Lock) -> None:
+        """Lock a copy that is there already for as long as this snapshot needs it."""
+        if lock.until is None:
+            return
+        retention = {"Mode": lock.mode, "RetainUntilDate": lock.until}
+        with translated("s3"):
+            try:
+                self._s3.put_object_retention(Bucket=self._bucket, Key=key, Retention=retention)
+            except ClientError as error:
+                # A lock in COMPLIANCE mode can only be made longer: a refusal means that it is longer already.
+                if code_of(error)[0] != HTTPStatus.FORBIDDEN or not self._kept(key, lock):
+                    raise
+
+    def _kept(self, key: str, lock: Lock) -> bool:
+        found = self._s3.head_object(Bucket=self._bucket, Key=key).get("ObjectLockRetainUntilDate")
+        return found is not None and lock.until is not None and found >= lock.until
+
+    def digest(self, key: str) -> str | None:
+        """Return the SHA-256 of the bytes that Encord served, read from an object; None where there is none.
+
+        A compressed object is decompressed: its name is the digest of what it holds. Bytes that cannot be decompressed
+        have an empty digest.
+        """
+        with translated("s3"):
+            try:
+                found = self._s3.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error)[1] in _ABSENT:
+                    return None
+                raise
+            body: Any = found["Body"]
+            if found.get("ContentEncoding") == "gzip":
+                body = gzip.GzipFile(fileobj=body)
+            digest = hashlib.sha256()
+            try:
+                while piece := body.read(_PIECE):
+                    digest.update(piece)
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                return ""
+        return digest.hexdigest()
+
+    def expiring_rules(self, prefixes: Iterable[str]) -> list[str]:
+        """Return the IDs of the bucket's lifecycle rules that delete or archive current objects below the prefixes."""
+        asked = list(prefixes)
+        with translated("s3"):
+            try:
+                rules = self._s3.get_bucket_lifecycle_configuration(Bucket=self._bucket).get("Rules", [])
+            except ClientError as error:
+                if code_of(error)[1] == "NoSuchLifecycleConfiguration":
+                    return []
+                raise
+        return [str(rule.get("ID", "")) for rule in rules if _ends(rule) and _touches(rule, asked)]
+
+
+def _ends(rule: Mapping[str, Any]) -> bool:
+    """Say whether a rule deletes current objects, or moves them where a read must first ask for them back."""
+    expires = {name for name in rule.get("Expiration") or {} if name in ("Days", "Date")}
+    archives = {move.get("StorageClass") for move in rule.get("Transitions") or ()} & {"GLACIER", "DEEP_ARCHIVE"}
+    return rule.get("Status") == "Enabled" and bool(expires or archives)
+
+
+def _touches(rule: Mapping[str, Any], prefixes: Iterable[str]) -> bool:
+    """Say whether a rule reaches objects below a prefix. One that asks for a tag does not: copies have none."""
+    chosen = rule.get("Filter") or {}
+    every = chosen.get("And") or chosen
+    if "Tag" in every or every.get("Tags"):
+        return False
+    own = str(every.get("Prefix", rule.get("Prefix") or "") or "")
+    return any(prefix.startswith(own) or own.startswith(prefix) for prefix in prefixes)
+
+
+def _gone(source: Frozen) -> PermanentError:
+    return PermanentError(
+        "snapshot_version_gone",
+        f"label {source.label_hash} no longer has the version that the index names (its key is {source.key}): wait"
+        " until the index has caught up, and take the snapshot under another name",
+    )
+
+
+def _checked(path: Path) -> dict[str, str]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return {"ChecksumSHA256": base64.b64encode(digest.digest()).decode()}
+
+
+class _Texts(io.RawIOBase):
+    """Texts as a file that is read once."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = iter(texts)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = next((text.encode() for text in self._texts if text), b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size

@@ -1,0 +1,324 @@
+"""Makes a snapshot, writes its formats, and verifies it: work that goes on where it stopped.
+
+The order makes each step safe to repeat, and safe beside another worker: `manifest.parquet` is written once and decides
+everything else; each further file follows from it and is written once too; `snapshot.json` is last. Formats come after
+that, each with its loss report as its last file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from label_export.core.errors import ExportError, PermanentError
+
+from label_catalog import __version__
+from label_catalog.adapters.aws.snapshots import Lock
+from label_catalog.adapters.snapshot_tables import (
+    Frozen,
+    Objects,
+    facts,
+    freeze,
+    freeze_annotations,
+    labelled,
+    matched,
+    notes,
+    read_filter,
+    write_lines,
+)
+from label_catalog.core import coco, jsonl, yolo
+from label_catalog.core.classes import object_classes
+from label_catalog.core.index_schema import ANNOTATIONS, LABELS, ONTOLOGY
+from label_catalog.core.labelled_data import Labelled
+from label_catalog.core.losses import Losses
+from label_catalog.core.places import Places
+from label_catalog.core.snapshots import DOCUMENT, LOSSES, MANIFEST, MANIFEST_LINES, census_facts, document
+from label_catalog.core.work import Work
+from label_catalog.entrypoints.generations import file_digest
+from label_catalog.toolbox import OutOfTimeError, Toolbox, batched
+
+_STEP = 500  # copies between two saves
+_CHECK = 200  # objects between two saves while they are read again
+_FILES = 50_000  # of YOLO, in one archive
+_MOST_FORMAT_RUNS = 3
+_MOST_WRONG = 20
+
+
+class SnapshotWork:
+    """One run of the work. `save` writes its state, and raises where another worker goes on with it."""
+
+    def __init__(self, tools: Toolbox, work: Work, save: Callable[[], None]) -> None:
+        self._tools = tools
+        self._work = work
+        self._save = save
+        self._places = Places(work.project_hash)
+        self._name = str(work.options["name"])
+
+    def run(self) -> None:
+        """Go on until the work is completed; raises OutOfTimeError where the time of this run ends."""
+        with tempfile.TemporaryDirectory(prefix="label-catalog-") as folder:
+            if self._work.options["step"] == "verify":
+                self._verify(Path(folder))
+            else:
+                if not self._tools.snapshots.exists(self._key(DOCUMENT)):
+                    self._create(Path(folder))
+                self._write_formats(Path(folder))
+
+    def _key(self, file: str) -> str:
+        return self._places.snapshot(self._name, file)
+
+    @property
+    def _lock(self) -> Lock:
+        settings = self._tools.settings
+        if settings.snapshot_lock_mode == "none":
+            return Lock()
+        return Lock(settings.snapshot_lock_mode, self._tools.now() + timedelta(days=settings.snapshot_lock_days))
+
+    def _create(self, folder: Path) -> None:
+        tools, lock = self._tools, self._lock
+        manifest, annotations, ontology = (folder / name for name in (MANIFEST, ANNOTATIONS, ONTOLOGY))
+        self._have_manifest(manifest, folder)
+        noted = notes(manifest, folder)
+        if noted.get("where") != self._work.options["where"]:
+            raise PermanentError(
+                "snapshot_begun",
+                f"snapshot {self._name} was begun with another filter ({noted.get('where')!r}) and not completed: take"
+                " the snapshot under another name, or with that filter",
+            )
+        self._have_rest(manifest, annotations, ontology, noted["generation"], folder)
+        self._copy(manifest, folder, lock)
+        tools.check_time()
+        lines = folder / MANIFEST_LINES
+        write_lines(manifest, lines, folder)
+        tools.snapshots.put_once(self._key(MANIFEST_LINES), lines, lock)
+        self._complete(manifest, annotations, ontology, noted, lock)
+
+    def _have_manifest(self, path: Path, folder: Path) -> None:
+        """Have the manifest that counts in `path`: the one that is there, or a new one where there is none."""
+        tools = self._tools
+        if tools.bucket.download(self._key(MANIFEST), path):
+            return
+        generation = str(self._work.options["generation"])
+        labels = self._part(generation, LABELS, folder)
+        chosen = read_filter(str(self._work.options["where"]), folder)
+        found = matched(labels, chosen, folder)
+        if not found.labels:
+            raise PermanentError("snapshot_empty", f"no label of generation {generation} matches snapshot_where")
+        if found.without_bytes:
+            raise PermanentError(
+                "snapshot_bytes",
+                f"{found.without_bytes} labels match, and the index does not know their SHA-256: rebuild the index"
+                " (playbooks/index.yml -e index_rebuild=true)",
+            )
+        noted = {
+            "generation": generation,
+            "where": str(self._work.options["where"]),
+            "project_hash": self._work.project_hash,
+            "snapshot": self._name,
+            "tool_version": __version__,
+        }
+        freeze(labels, chosen, noted, path, folder)
+        labels.unlink()
+        if not tools.snapshots.put_once(self._key(MANIFEST), path, self._lock):
+            tools.bucket.download(self._key(MANIFEST), path)  # another worker was first: its manifest counts
+
+    def _have_rest(self, manifest: Path, annotations: Path, ontology: Path, generation: str, folder: Path) -> None:
+        """Have annotations and ontology of the manifest's generation in the snapshot, and in `folder`."""
+        bucket, snapshots, lock = self._tools.bucket, self._tools.snapshots, self._lock
+        if not bucket.download(self._key(ANNOTATIONS), annotations):
+            whole = self._part(generation, ANNOTATIONS, folder, "all-annotations.parquet")
+            freeze_annotations(whole, manifest, annotations, folder)
+            whole.unlink()
+            if not snapshots.put_once(self._key(ANNOTATIONS), annotations, lock):
+                bucket.download(self._key(ANNOTATIONS), annotations)
+        if not bucket.download(self._key(ONTOLOGY), ontology):
+            self._part(generation, ONTOLOGY, folder)
+            if not snapshots.put_once(self._key(ONTOLOGY), ontology, lock):
+                bucket.download(self._key(ONTOLOGY), ontology)
+
+    def _part(self, generation: str, file: str, folder: Path, name: str | None = None) -> Path:
+        self._tools.check_time()
+        path = folder / (name or file)
+        if not self._tools.bucket.download(self._places.generation(generation, file), path):
+            raise PermanentError(
+                "snapshot_generation_gone",
+                f"index generation {generation} is gone, and snapshot {self._name} needs its {file}: take the snapshot"
+                " under another name",
+            )
+        return path
+
+    def _copy(self, manifest: Path, folder: Path, lock: Lock) -> None:
+        """Copy the labels' bytes that no snapshot has yet. The cursor is the last digest that is there."""
+        tools, work = self._tools, self._work
+        base = self._places.object("").removesuffix(".json")
+        with Objects(manifest, folder) as objects:
+            objects.note(tools.timed(tools.snapshots.digests(base, work.cursor)))
+            if not work.cursor:
+                whole, missing = objects.counts()
+                work.to_queue, work.counts["shared"] = missing, whole - missing
+                self._save()
+            wanted = objects.missing(work.cursor) if lock.until is None else objects.all(work.cursor)
+            for batch in batched(wanted, _STEP):
+                tools.check_time()
+                made = sum(tools.threads.map(lambda source: self._copy_one(source, lock), batch))
+                work.cursor, work.queued = batch[-1].sha256, work.queued + made
+                self._save()
+
+    def _copy_one(self, source: Frozen, lock: Lock) -> bool:
+        key = self._places.object(source.sha256)
+        made = self._tools.snapshots.copy(source, key, lock)
+        if not made:
+            self._tools.snapshots.retain(key, lock)
+        return made
+
+    def _complete(
+        self, manifest: Path, annotations: Path, ontology: Path, noted: dict[str, str], lock: Lock
+    ) -> None:
+        tools, work = self._tools, self._work
+        counts, classes = facts(manifest, annotations, manifest.parent)
+        report, _ = tools.documents.load(self._places.latest_report)
+        files = {
+            path.name: {"sha256": file_digest(path), "bytes": path.stat().st_size}
+            for path in (manifest, annotations, ontology)
+        }
+        (project,) = tools.encord.projects([work.project_hash])
+        made = document(
+            name=self._name,
+            project_hash=work.project_hash,
+            title=project.title,
+            fixed=noted,
+            created_at=tools.now().isoformat(),
+            counts=counts,
+            classes=classes,
+            files=files,
+            census=census_facts(report),
+            lock=None if lock.until is None else {"mode": lock.mode, "until": lock.until.isoformat()},
+        )
+        self._save()  # a worker that was replaced must not complete it
+        if tools.snapshots.put_json_once(self._key(DOCUMENT), made, lock):
+            about = {"snapshot": self._name, "id": made["id"], "labels": counts["labels"], "copied": work.queued}
+            tools.telemetry.log("INFO", "snapshot_completed", project_hash=work.project_hash, **about)
+
+    def _write_formats(self, folder: Path) -> None:
+        tools, work = self._tools, self._work
+        asked = [
+            name for name in work.options["formats"] if not tools.snapshots.exists(self._key(f"formats/{name}/{LOSSES}"))
+        ]
+        if not asked:
+            return
+        paths = {name: folder / name for name in (MANIFEST, ANNOTATIONS, ONTOLOGY)}
+        for name, path in paths.items():
+            if not path.exists() and not tools.bucket.download(self._key(name), path):
+                raise PermanentError("snapshot_broken", f"snapshot {self._name} has no {name}")
+        work.counts["format_runs"] = work.counts.get("format_runs", 0) + 1
+        for name in asked:
+            try:
+                losses = self._write_format(name, paths, folder)
+            except OutOfTimeError:
+                if work.counts["format_runs"] < _MOST_FORMAT_RUNS:
+                    raise
+                problem = f"{name} cannot be written within the time of one run: raise catalog_function_timeout"
+                raise ExportError("format_time", problem) from None
+            report = losses.as_document(name)
+            tools.snapshots.put_json_once(self._key(f"formats/{name}/{LOSSES}"), report, Lock())
+            work.counts |= {f"{name}_{what}": report[what] for what in ("images", "written", "left_out")}
+            work.counts["format_runs"] = 0
+            self._save()
+
+    def _write_format(self, name: str, paths: dict[str, Path], folder: Path) -> Losses:
+        losses = Losses()
+        ontology = json.loads(paths[ONTOLOGY].read_bytes()) or {}
+        classes = object_classes(ontology)
+        place = f"formats/{name}"
+
+        def labels() -> Iterator[Labelled]:
+            return self._tools.timed(labelled(paths[MANIFEST], paths[ANNOTATIONS], folder))
+
+        snapshots = self._tools.snapshots
+        if name == "coco":
+            info = {"description": f"snapshot {self._name} of Encord project {self._work.project_hash}"}
+            info |= {"version": file_digest(paths[MANIFEST]), "contributor": f"label-export {__version__}"}
+            texts = coco.document(labels, classes, info, losses)
+            snapshots.upload_text(self._key(f"{place}/annotations.json"), texts, "application/json")
+        elif name == "yolo":
+            files = yolo.files(labels(), classes, losses)
+            snapshots.upload_text(self._key(f"{place}/data.yaml"), [next(files).text], "application/yaml")
+            for number, archive in enumerate(batched_archives(files, folder)):
+                self._tools.bucket.upload(self._key(f"{place}/labels-{number:03d}.zip"), archive)
+                archive.unlink()
+            self._upload_lines(f"{place}/images.jsonl.gz", yolo.image_lines(labels()), folder)
+        else:
+            self._upload_lines(f"{place}/annotations.jsonl.gz", jsonl.lines(labels(), losses), folder)
+        return losses
+
+    def _upload_lines(self, file: str, lines: Iterable[str], folder: Path) -> None:
+        path = folder / "lines.jsonl.gz"
+        with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as compressed:
+            for line in lines:
+                compressed.write(line.encode())
+        self._tools.bucket.upload(self._key(file), path)
+        path.unlink()
+
+    def _verify(self, folder: Path) -> None:
+        """Read the manifest's objects again and compare their digests, all of them or about `sample` of them."""
+        tools, work = self._tools, self._work
+        found, _ = tools.documents.load(self._key(DOCUMENT))
+        manifest = folder / MANIFEST
+        if found is None or not tools.bucket.download(self._key(MANIFEST), manifest):
+            raise PermanentError("snapshot_unknown", f"there is no snapshot {self._name}")
+        wrong: list[str] = json.loads(work.detail) if work.detail.startswith("[") else []
+        if not work.cursor:
+            wrong = [
+                f"{name}: {'missing' if digest is None else 'other bytes'}"
+                for name, about in found["files"].items()
+                if (digest := tools.snapshots.digest(self._key(name))) != about["sha256"]
+            ]
+            work.counts |= {"wrong": len(wrong), "files": len(found["files"])}
+        sample = work.options.get("sample")
+        with Objects(manifest, folder) as objects:
+            whole, _ = objects.counts()
+            step = 1 if sample is None else max(1, whole // max(1, int(sample)))
+            work.to_queue = (whole + step - 1) // step
+            for batch in batched(_every(objects.all(work.cursor), step), _CHECK):
+                tools.check_time()
+                digests = tools.threads.map(lambda one: tools.snapshots.digest(self._places.object(one.sha256)), batch)
+                bad = [
+                    f"{one.label_hash}: {'missing' if digest is None else 'other bytes'}"
+                    for one, digest in zip(batch, digests, strict=True)
+                    if digest != one.sha256
+                ]
+                wrong = (wrong + bad)[:_MOST_WRONG]
+                work.counts["wrong"] += len(bad)
+                work.cursor, work.queued = batch[-1].sha256, work.queued + len(batch)
+                work.detail = json.dumps(wrong) if wrong else ""
+                self._save()
+        work.detail = json.dumps(wrong) if wrong else ""
+        if wrong:
+            about = {"snapshot": self._name, "wrong": work.counts["wrong"], "labels": wrong}
+            tools.telemetry.log("ERROR", "snapshot_not_whole", project_hash=work.project_hash, **about)
+            tools.telemetry.metrics({"SnapshotObjectsWrong": work.counts["wrong"]}, project=work.project_hash)
+
+
+def _every(items: Iterable[Frozen], step: int) -> Iterator[Frozen]:
+    return (item for place, item in enumerate(items) if place % step == 0)
+
+
+def batched_archives(files: Iterable[yolo.File], folder: Path) -> Iterator[Path]:
+    """Yield archives of files, one after the other; each is to be removed before the next is asked for.
+
+    The times in an archive are fixed, so that the same snapshot gives the same bytes.
+    """
+    for number, batch in enumerate(batched(files, _FILES)):
+        path = folder / f"labels-{number}.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in batch:
+                archive.writestr(zipfile.ZipInfo(file.name, (1980, 1, 1, 0, 0, 0)), file.text, zipfile.ZIP_DEFLATED)
+        yield path
+
+
