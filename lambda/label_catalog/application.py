@@ -18,6 +18,7 @@ from label_export.core.messages import is_hash
 from label_catalog.adapters.aws.clients import THREADS, client
 from label_catalog.adapters.aws.failures import translated
 from label_catalog.adapters.aws.s3 import LabelBucket, StateDocuments
+from label_catalog.adapters.aws.snapshots import SnapshotBucket
 from label_catalog.adapters.aws.sqs import ExportLane, WorkQueue
 from label_catalog.adapters.encord.source import EncordFeeds
 from label_catalog.core.model import ProjectInfo
@@ -27,6 +28,7 @@ from label_catalog.entrypoints.probe import probe
 from label_catalog.entrypoints.reconcile import Reconcile
 from label_catalog.entrypoints.report import report
 from label_catalog.entrypoints.self_check import self_check
+from label_catalog.entrypoints.snapshot import Snapshots, latest_work
 from label_catalog.entrypoints.status import index_status, status, work_status
 from label_catalog.entrypoints.work import Works, process_batch
 from label_catalog.settings import Settings
@@ -81,6 +83,7 @@ class Application:
             "sample": lambda asked: self._survey(tools, works, "sample", asked),
             "backfill": lambda asked: self._backfill(tools, works, asked),
             "index": lambda asked: self._index(tools, works, asked),
+            "snapshot": lambda asked: self._snapshot(tools, works, asked),
             "status": lambda asked: status(tools, self._projects(tools, asked)),
             "probe": lambda asked: probe(tools, self._one_project(tools, asked), asked.get("days", 7)),
             "report": lambda asked: report(tools, self._projects(tools, asked), asked),
@@ -134,6 +137,22 @@ class Application:
             return index_status(tools, self._projects(tools, event))
         raise UnknownEventError("the event's step is not one of rebuild, compare, refresh, status")
 
+    def _snapshot(self, tools: Toolbox, works: Works, event: Mapping[str, Any]) -> dict[str, Any]:
+        project = self._only_project(tools, event)
+        if event.get("step") == "status":
+            return latest_work(tools, project)
+        return Snapshots(tools, works, project).answer(event)
+
+    def _only_project(self, tools: Toolbox, event: Mapping[str, Any]) -> ProjectInfo:
+        """Return the project that an event names, or the one that there is."""
+        if event.get("project_hash", "all") != "all":
+            return self._one_project(tools, event)
+        found = self._projects(tools, {})
+        if len(found) != 1:
+            named = ", ".join(f"{project.project_hash} ({project.title})" for project in found)
+            raise PermanentError("project", f"snapshot_project names none of {len(found)} projects: {named}")
+        return found[0]
+
     def _projects(
         self, tools: Toolbox, event: Mapping[str, Any], failed: list[dict[str, Any]] | None = None
     ) -> list[ProjectInfo]:
@@ -172,6 +191,7 @@ class Application:
             encord=self._encord,
             bucket=LabelBucket(self._s3, settings.bucket),
             documents=StateDocuments(self._s3, settings.bucket),
+            snapshots=SnapshotBucket(self._s3, settings.bucket, self._threads),
             live_lane=ExportLane(self._sqs, settings.export_queue_url, self._threads),
             backfill_lane=ExportLane(self._sqs, settings.backfill_queue_url, self._threads),
             queue=WorkQueue(self._sqs, settings.queue_url),

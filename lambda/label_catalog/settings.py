@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
 
 from label_export.core.environment import DEFAULT_KEY_FILE, SHARED_VARIABLES, EnvironmentReader, KeySource
 from label_export.core.log_writer import LEVELS
 from label_export.core.messages import is_hash
 from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
+
+LockMode = Literal["none", "GOVERNANCE", "COMPLIANCE"]
+LOCK_MODES: tuple[str, ...] = get_args(LockMode)
 
 # Which inventory variable sets a variable of the environment: for messages alone.
 INVENTORY_VARIABLES = {
@@ -31,6 +35,8 @@ INVENTORY_VARIABLES = {
     "LABEL_CATALOG_INDEX_GENERATIONS": "catalog_function_index_generations",
     "LABEL_CATALOG_INDEX_WINDOW_SECONDS": "catalog_function_index_window",
     "LABEL_CATALOG_PERSONAL_DATA": "catalog_function_index_personal_data",
+    "LABEL_CATALOG_SNAPSHOT_LOCK_MODE": "label_bucket_snapshot_lock_mode",
+    "LABEL_CATALOG_SNAPSHOT_LOCK_DAYS": "label_bucket_snapshot_lock_days",
 }
 
 
@@ -67,6 +73,8 @@ class Settings:
     index_window: int
     personal_data: bool
     memory_megabytes: int
+    snapshot_lock_mode: LockMode
+    snapshot_lock_days: int
     log_level: str
     name: str
     environment: str
@@ -107,6 +115,8 @@ class Settings:
             index_window=read.number("LABEL_CATALOG_INDEX_WINDOW_SECONDS", 300, 0, 300),
             personal_data=read.one_of("LABEL_CATALOG_PERSONAL_DATA", ("true", "false"), "false") == "true",
             memory_megabytes=read.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024, 128, 10_240),
+            snapshot_lock_mode=cast(LockMode, read.one_of("LABEL_CATALOG_SNAPSHOT_LOCK_MODE", LOCK_MODES, "none")),
+            snapshot_lock_days=read.number("LABEL_CATALOG_SNAPSHOT_LOCK_DAYS", 365, 1, 36_500),
             log_level=read.one_of("LABEL_EXPORT_LOG_LEVEL", LEVELS, "INFO"),
             name=read.text("LABEL_EXPORT_NAME", "label-export"),
             environment=read.text("LABEL_EXPORT_ENVIRONMENT", "default"),

@@ -12,6 +12,7 @@ from typing import TypeVar
 from label_export.core.messages import LabelChange
 
 from label_catalog.adapters.aws.s3 import LabelBucket, StateDocuments
+from label_catalog.adapters.aws.snapshots import SnapshotBucket
 from label_catalog.adapters.aws.sqs import ExportLane, WorkQueue
 from label_catalog.adapters.encord.source import EncordFeeds
 from label_catalog.core.model import ListedRow, ProjectInfo, StoredObject, object_key
@@ -37,6 +38,7 @@ class Toolbox:
     encord: EncordFeeds
     bucket: LabelBucket
     documents: StateDocuments
+    snapshots: SnapshotBucket
     live_lane: ExportLane
     backfill_lane: ExportLane
     queue: WorkQueue

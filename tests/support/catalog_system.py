@@ -10,11 +10,12 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 import pytest
@@ -38,6 +39,9 @@ class CatalogAws(AwsServer):
         self.queues: dict[str, list[str]] = defaultdict(list)
         self.modified: dict[str, datetime] = {}
         self.deleted: list[str] = []
+        self.versions: dict[str, dict[str, StoredObject]] = defaultdict(dict)  # of each path, the oldest first
+        self.lifecycle: list[dict[str, Any]] = []
+        self.retained: dict[str, str] = {}
         self.after_save: Callable[[str], None] | None = None
 
     def operation(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> str:
@@ -45,6 +49,12 @@ class CatalogAws(AwsServer):
             return super().operation(method, path, query, headers, body)
         if method == "GET" and query.get("list-type") == "2":
             return "ListObjectsV2"
+        if "lifecycle" in query:
+            return "GetBucketLifecycleConfiguration"
+        if "retention" in query:
+            return "PutObjectRetention"
+        if "x-amz-copy-source" in headers:
+            return "CopyObject"
         return {"HEAD": "HeadObject", "PUT": "PutObject", "GET": "GetObject", "DELETE": "DeleteObject"}[method]
 
     def waiting(self, queue: str) -> list[dict[str, Any]]:
@@ -73,9 +83,72 @@ class CatalogAws(AwsServer):
         }
         return Answer(body=json.dumps({"Attributes": attributes}).encode())
 
+    def expire_versions(self) -> None:
+        """Do what a lifecycle rule does in the end: remove every version but the current one of each object."""
+        for path, versions in self.versions.items():
+            for name, stored in list(versions.items()):
+                if self.objects.get(path) is not stored:
+                    del versions[name]
+
+    def version(self, path: str) -> str:
+        """Return the version of what is under a path now."""
+        return next(name for name, stored in self.versions[path].items() if stored is self.objects[path])
+
+    def _keep_version(self, path: str) -> dict[str, str]:
+        name = f"v{sum(map(len, self.versions.values())) + 1}-{len(self.history)}"
+        self.versions[path][name] = self.objects[path]
+        return {"x-amz-version-id": name}
+
     def _HeadObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         answer = super()._HeadObject(call)
-        return self._dated(call, answer)
+        versions = {id(stored): name for name, stored in self.versions[call.path].items()}
+        stored = self.objects.get(call.path)
+        named = {"x-amz-version-id": versions[id(stored)]} if stored is not None and id(stored) in versions else {}
+        locked = {"x-amz-object-lock-retain-until-date": self.retained[call.path]} if call.path in self.retained else {}
+        return self._dated(call, Answer(answer.status, answer.body, {**answer.headers, **named, **locked}))
+
+    def _CopyObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        """S3: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html, with the condition on the target."""
+        source, _, version = unquote(call.headers["x-amz-copy-source"]).partition("?versionId=")
+        path = "/" + source.removeprefix("/")
+        found = self.versions[path].get(version) if version else self.objects.get(path)
+        if found is None:
+            code = "NoSuchVersion" if version else "NoSuchKey"
+            return Answer(404, f"<Error><Code>{code}</Code></Error>".encode())
+        wanted = call.headers.get("x-amz-copy-source-if-match")
+        taken = call.headers.get("if-none-match") == "*" and call.path in self.objects
+        if taken or (wanted is not None and wanted != found.etag):
+            return Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+        self.objects[call.path] = StoredObject(found.body, dict(found.headers))
+        self.modified[call.path] = datetime.now(UTC)
+        if "x-amz-object-lock-retain-until-date" in call.headers:
+            self.retained[call.path] = call.headers["x-amz-object-lock-retain-until-date"]
+        named = self._keep_version(call.path)
+        if self.after_save is not None:
+            self.after_save(call.path)
+        body = f"<CopyObjectResult><ETag>{escape(found.etag)}</ETag></CopyObjectResult>".encode()
+        return Answer(200, body, named)
+
+    def _PutObjectRetention(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        until = call.body.decode().partition("<RetainUntilDate>")[2].partition("<")[0]
+        if until < self.retained.get(call.path, ""):
+            return Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        self.retained[call.path] = until
+        return Answer(200)
+
+    def _GetBucketLifecycleConfiguration(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        if not self.lifecycle:
+            return Answer(404, b"<Error><Code>NoSuchLifecycleConfiguration</Code></Error>")
+        rules = "".join(
+            f"<Rule><ID>{rule['ID']}</ID><Status>Enabled</Status><Filter><Prefix>{rule['Prefix']}</Prefix></Filter>"
+            f"{rule['Action']}</Rule>"
+            for rule in self.lifecycle
+        )
+        return Answer(body=f"<LifecycleConfiguration>{rules}</LifecycleConfiguration>".encode())
+
+    def _store(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        super()._store(path, body, headers)
+        self._keep_version(path)
 
     def _GetObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         stored = self.objects.get(call.path)
@@ -101,7 +174,7 @@ class CatalogAws(AwsServer):
         chunked = "aws-chunked" in call.headers.get("content-encoding", "")
         body = read_chunked(io.BytesIO(call.body)) if chunked else call.body
         self.objects[call.path] = StoredObject(body, {"content-type": call.headers.get("content-type", "")})
-        return Answer(200, b"", {"ETag": self.objects[call.path].etag})
+        return Answer(200, b"", {"ETag": self.objects[call.path].etag, **self._keep_version(call.path)})
 
     def _DeleteObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         self.objects.pop(call.path, None)
@@ -113,7 +186,12 @@ class CatalogAws(AwsServer):
         prefix = call.query.get("prefix", "")
         token = call.query.get("continuation-token", call.query.get("start-after", ""))
         keys = sorted(path.removeprefix(base) for path in self.objects if path.startswith(base + prefix))
-        keys = [key for key in keys if key > token]
+        keys = [key for key in keys if key > max(token, call.query.get("start-after", ""))]
+        folders: list[str] = []
+        if delimiter := call.query.get("delimiter"):
+            below = {key: key.removeprefix(prefix).partition(delimiter) for key in keys}
+            folders = sorted({prefix + first + delimiter for first, found, _ in below.values() if found})
+            keys = [key for key, (_, found, _) in below.items() if not found]
         page, more = keys[:_PAGE], len(keys) > _PAGE
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><LastModified>{self._modified(base + key):%Y-%m-%dT%H:%M:%S.000Z}"
@@ -122,9 +200,9 @@ class CatalogAws(AwsServer):
             for key in page
         )
         following = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
-        text = (
-            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{following}{contents}</ListBucketResult>"
-        )
+        common = "".join(f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in folders)
+        truncated = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+        text = f"<ListBucketResult>{truncated}{following}{contents}{common}</ListBucketResult>"
         return Answer(body=text.encode(), headers={"Content-Type": "application/xml"})
 
     def _dated(self, call: Call, answer: Answer) -> Answer:

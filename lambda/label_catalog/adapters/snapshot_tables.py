@@ -149,8 +149,7 @@ def facts(manifest: Path, annotations: Path, folder: Path) -> tuple[dict[str, in
     with open_tables(folder=folder, only=folder) as tables:
         sums = ", ".join(f"coalesce(sum({column}), 0)::BIGINT" for column in _COUNTED)
         row = tables.execute(
-            f"SELECT count(*), count(DISTINCT sha256), {sums}, count(*) FILTER (NOT parsed) "
-            f"FROM {parquet(manifest)}"
+            f"SELECT count(*), count(DISTINCT sha256), {sums}, count(*) FILTER (NOT parsed) FROM {parquet(manifest)}"
         ).fetchone()
         names = ("labels", "distinct_objects", *_COUNTED, "not_parsed")
         counts = {name: int(value) for name, value in zip(names, row or (0,) * len(names), strict=True)}

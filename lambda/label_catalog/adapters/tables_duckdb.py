@@ -129,7 +129,7 @@ def write_parquet(
 
     `noted` are texts by name that the file itself keeps (its key-value metadata).
     """
-    pairs = ", ".join(f"{name}: '{_doubled(text)}'" for name, text in (noted or {}).items())
+    pairs = ", ".join(f"'{name}': '{_doubled(text)}'" for name, text in (noted or {}).items())
     options = (
         f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}{f', KV_METADATA {{{pairs}}}' if pairs else ''}"
     )

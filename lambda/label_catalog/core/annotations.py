@@ -93,6 +93,47 @@ def label_facts(row: Mapping[str, Any]) -> LabelFacts:
     )
 
 
+def data_units(row: Mapping[str, Any]) -> str:
+    """Return a row's data units as a JSON list in their order: an image without annotations is an image too.
+
+    Each has `data_hash` (the one that annotations have), `title`, `type` (MIME type as served; of a space its type),
+    `width`, `height` and `link`; null where it has none.
+    """
+    units = sorted(
+        _items(_mapping(row.get("data_units")).values()), key=lambda one: _whole(one.get("data_sequence")) or 0
+    )
+    spaces = [item for item in _mapping(row.get("spaces")).items() if isinstance(item[1], Mapping)]
+    found = [_unit(unit, _text(unit.get("data_hash")), "data_type", "data_title") for unit in units]
+    children = _children(units[-1] if units else {})
+    for space_hash, space in spaces:
+        data_hash = _space_data(space_hash, space, children)
+        found.append(_unit({**_mapping(space.get("child_info")), **space}, data_hash, "space_type", "file_name"))
+    return _json(found)
+
+
+def _unit(unit: Mapping[str, Any], data_hash: str | None, kind: str, title: str) -> dict[str, Any]:
+    return {
+        "data_hash": data_hash,
+        "title": _text(unit.get(title)),
+        "type": _text(unit.get(kind)),
+        "width": _whole(unit.get("width")) or None,
+        "height": _whole(unit.get("height")) or None,
+        "link": _link(unit),
+    }
+
+
+def _children(unit: Mapping[str, Any]) -> dict[str | None, str | None]:
+    """Return the data units of a group by their place in its layout."""
+    listed = _items(_mapping(unit.get("metadata")).get("children"))
+    return {_text(child.get("layout_key")): _text(child.get("data_hash")) for child in listed}
+
+
+def _space_data(space_hash: str, space: Mapping[str, Any], children: Mapping[str | None, str | None]) -> str:
+    """Return the data hash of a space of a group or scene, the space's own hash where it has none."""
+    child = _mapping(space.get("child_info"))
+    return _text(child.get("data_hash")) or children.get(_text(child.get("layout_key"))) or space_hash
+
+
 def ontology_names(ontology: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the names of an ontology's objects and classifications by feature hash.
 
@@ -151,14 +192,10 @@ class _Row:
         unit: Mapping[str, Any] = {}
         for unit in _items(_mapping(self._row.get("data_units")).values()):
             yield from self._frames(unit, _text(unit.get("data_hash")), _whole(unit.get("data_sequence")))
-        children = {
-            _text(child.get("layout_key")): _text(child.get("data_hash"))
-            for child in _items(_mapping(unit.get("metadata")).get("children"))
-        }
+        children = _children(unit)
         for space_hash, space in _mapping(self._row.get("spaces")).items():
             about = _mapping(space)
-            child = _mapping(about.get("child_info"))
-            data_hash = _text(child.get("data_hash")) or children.get(_text(child.get("layout_key"))) or space_hash
+            data_hash = _space_data(space_hash, about, children)
             frame = _whole(_mapping(about.get("scene_info")).get("event_index"))
             yield from self._frames(about, data_hash, frame)
         # What is on no frame: spans of audio and text, and what belongs to a unit as a whole.

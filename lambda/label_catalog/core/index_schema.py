@@ -40,6 +40,7 @@ LABEL_COLUMNS: Mapping[str, str] = {
     "parsed": "BOOLEAN",
     "gone_at": "TIMESTAMPTZ",
     "gone_reason": "VARCHAR",
+    "units": "VARCHAR",  # JSON, see core/annotations.data_units; null where the row was not parsed
 }
 
 # One row an object or classification and frame, sorted by label_hash and frame.

@@ -10,6 +10,9 @@ from typing import Any
 from label_catalog.core.labelled_data import Annotation, Labelled, Unit, modality
 from label_catalog.core.losses import Losses
 
+# Characters inside a text that Python's str.splitlines takes for the end of a line; JSON may have them as they are.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
 
 def lines(labels: Iterable[Labelled], losses: Losses) -> Iterator[str]:
     """Yield a line for each unit without frames, and one for each frame with an annotation.
@@ -32,7 +35,8 @@ def lines(labels: Iterable[Labelled], losses: Losses) -> Iterator[str]:
         for unit in units:
             for frame, found in sorted((by_unit.get(unit.data_hash) or {0: []}).items(), key=_order):
                 count += 1
-                yield json.dumps(_line(label.row, unit, frame, found), ensure_ascii=False) + "\n"
+                text = json.dumps(_line(label.row, unit, frame, found), ensure_ascii=False)
+                yield text.translate(_LINE_ENDS) + "\n"
         losses.label(count, None)
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-Kind = Literal["census", "sample", "backfill", "index", "compare", "refresh"]
-KINDS: tuple[Kind, ...] = ("census", "sample", "backfill", "index", "compare", "refresh")
+Kind = Literal["census", "sample", "backfill", "index", "compare", "refresh", "snapshot"]
+KINDS: tuple[Kind, ...] = ("census", "sample", "backfill", "index", "compare", "refresh", "snapshot")
 # Build the index from the bucket, compare it with the bucket, add what Encord's listing says.
 INDEX_KINDS: tuple[Kind, ...] = ("index", "compare", "refresh")
 
@@ -75,7 +75,14 @@ class Work:
         return self.state == RUNNING and abs(now - updated) > STALLED_AFTER
 
 
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether two options ask for the same. The generation of a snapshot is what there was when it began."""
+    return {**one, "generation": None} == {**other, "generation": None}
+
+
 def describe(options: dict[str, Any]) -> str:
     """Return options in words, for a refusal."""
+    if "name" in options:
+        return f"{options['step']} {options['name']}"
     since = options.get("since")
     return f"since {since or 'the beginning'}, {'deep' if options.get('deep') else 'not deep'}"

@@ -44,7 +44,7 @@ class Snapshots:
         steps: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "plan": self.plan,
             "start": self.start,
-            "list": lambda _: self.list(),
+            "list": lambda _: self.listing(),
             "diff": self.diff,
             "verify": self.verify,
         }
@@ -111,7 +111,7 @@ class Snapshots:
         begun = self._works.start(self._project.project_hash, "snapshot", asked.as_options(generation))
         return {"started": [{**about, **begun}]}
 
-    def list(self) -> dict[str, Any]:
+    def listing(self) -> dict[str, Any]:
         """Return the project's snapshots, the newest first, those that are not completed last."""
         found = []
         for name in self._tools.snapshots.folders(self._places.snapshots):
@@ -149,7 +149,9 @@ class Snapshots:
             raise UnknownEventError("the event's sample is not a whole number of objects, 1 or more")
         self._document(name)
         options = {"step": "verify", "name": name, "sample": sample}
-        return {"started": [{**self._about(name), **self._works.start(self._project.project_hash, "snapshot", options)}]}
+        return {
+            "started": [{**self._about(name), **self._works.start(self._project.project_hash, "snapshot", options)}]
+        }
 
     def _about(self, name: str | None = None) -> dict[str, Any]:
         about = {"project_hash": self._project.project_hash, "title": self._project.title}
@@ -159,12 +161,13 @@ class Snapshots:
         document, _ = self._tools.documents.load(self._places.snapshot(name, DOCUMENT))
         if document is None:
             raise PermanentError(
-                "snapshot_unknown", f"there is no snapshot {name} of this project: playbooks/snapshot_list.yml names all"
+                "snapshot_unknown",
+                f"there is no snapshot {name} of this project: playbooks/snapshot_list.yml names all",
             )
         return document
 
     def _existing(self, asked: Asked) -> tuple[str, str] | None:
-        """Return what to do where the name is taken: `exists`, `formats` to write, or `refused`. None where it is free."""
+        """Return what to do where the name is taken (`exists`, `formats`, `refused`) and why; None where it is free."""
         document, _ = self._tools.documents.load(self._places.snapshot(asked.name, DOCUMENT))
         if document is None:
             return None
@@ -219,5 +222,3 @@ def latest_work(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
             if (report := tools.documents.load(places.snapshot(work.options["name"], f"formats/{name}/{LOSSES}"))[0])
         }
     return {"projects": [found]}
-
-

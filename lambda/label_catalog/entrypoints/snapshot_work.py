@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from label_export.core.errors import ExportError, PermanentError
 
@@ -177,9 +176,7 @@ class SnapshotWork:
             self._tools.snapshots.retain(key, lock)
         return made
 
-    def _complete(
-        self, manifest: Path, annotations: Path, ontology: Path, noted: dict[str, str], lock: Lock
-    ) -> None:
+    def _complete(self, manifest: Path, annotations: Path, ontology: Path, noted: dict[str, str], lock: Lock) -> None:
         tools, work = self._tools, self._work
         counts, classes = facts(manifest, annotations, manifest.parent)
         report, _ = tools.documents.load(self._places.latest_report)
@@ -208,7 +205,9 @@ class SnapshotWork:
     def _write_formats(self, folder: Path) -> None:
         tools, work = self._tools, self._work
         asked = [
-            name for name in work.options["formats"] if not tools.snapshots.exists(self._key(f"formats/{name}/{LOSSES}"))
+            name
+            for name in work.options["formats"]
+            if not tools.snapshots.exists(self._key(f"formats/{name}/{LOSSES}"))
         ]
         if not asked:
             return
@@ -280,6 +279,9 @@ class SnapshotWork:
                 if (digest := tools.snapshots.digest(self._key(name))) != about["sha256"]
             ]
             work.counts |= {"wrong": len(wrong), "files": len(found["files"])}
+        if file_digest(manifest) != found["id"]:  # then it names no objects that could be believed
+            self._note_wrong(wrong)
+            return
         sample = work.options.get("sample")
         with Objects(manifest, folder) as objects:
             whole, _ = objects.counts()
@@ -298,6 +300,10 @@ class SnapshotWork:
                 work.cursor, work.queued = batch[-1].sha256, work.queued + len(batch)
                 work.detail = json.dumps(wrong) if wrong else ""
                 self._save()
+        self._note_wrong(wrong)
+
+    def _note_wrong(self, wrong: list[str]) -> None:
+        tools, work = self._tools, self._work
         work.detail = json.dumps(wrong) if wrong else ""
         if wrong:
             about = {"snapshot": self._name, "wrong": work.counts["wrong"], "labels": wrong}
@@ -320,5 +326,3 @@ def batched_archives(files: Iterable[yolo.File], folder: Path) -> Iterator[Path]
             for file in batch:
                 archive.writestr(zipfile.ZipInfo(file.name, (1980, 1, 1, 0, 0, 0)), file.text, zipfile.ZIP_DEFLATED)
         yield path
-
-

@@ -26,10 +26,12 @@ from label_catalog.core.work import (
     Kind,
     Work,
     describe,
+    same,
 )
 from label_catalog.entrypoints.census import Census
 from label_catalog.entrypoints.index_update import update_from_events
 from label_catalog.entrypoints.index_work import IndexWork, LaterError
+from label_catalog.entrypoints.snapshot_work import SnapshotWork
 from label_catalog.entrypoints.survey import Survey
 from label_catalog.toolbox import OutOfTimeError, Toolbox
 
@@ -56,7 +58,7 @@ class Works:
         before = Work.from_document(document)
         about = {"project_hash": project_hash, "kind": kind}
         if before is not None and before.is_open:
-            if before.options != dict(options):
+            if not same(before.options, dict(options)):
                 detail = (
                     f"a {kind} is under way with other options: {describe(before.options)}; wait until it has ended"
                 )
@@ -106,6 +108,8 @@ class Works:
         try:
             if work.kind in INDEX_KINDS:
                 IndexWork(tools, self, work, lambda: saver.save(RUNNING)).run()
+            elif work.kind == "snapshot":
+                SnapshotWork(tools, work, lambda: saver.save(RUNNING)).run()
             else:
                 self._survey(work, saver)
         except (OutOfTimeError, LaterError) as stop:

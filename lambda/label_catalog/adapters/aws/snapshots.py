@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -22,8 +22,7 @@ from label_export.core.errors import PermanentError, RetryableError
 
 from label_catalog.adapters.aws.failures import code_of, translated
 from label_catalog.adapters.snapshot_tables import Frozen
-
-LockMode = Literal["none", "GOVERNANCE", "COMPLIANCE"]
+from label_catalog.settings import LockMode
 
 _ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _PIECE = 1 << 20

@@ -1,0 +1,111 @@
+"""Filters of snapshots: one condition on the index's columns, and nothing that reads, writes or asks for more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from index_files import parquet
+from label_catalog.adapters.snapshot_tables import matched, read_filter
+from label_catalog.core.filters import Filter
+from label_catalog.core.index_schema import LABEL_COLUMNS
+from label_export.core.errors import PermanentError
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of one label."""
+    folder = tmp_path_factory.mktemp("index")
+    hash_ = "38136ad7-7770-5bcf-a77b-654eb7680bd0"
+    row = {
+        "label_hash": hash_,
+        "data_title": "morning drive.mp4",
+        "data_type": "image",
+        "dataset_title": "street-scenes dataset",
+        "branch_name": "main",
+        "stage": "Complete",
+        "key": f"encord/p/labels/{hash_}.json",
+        "sha256": "0" * 64,
+        "size": 2048,
+        "stored_at": "2026-11-27T00:00:00Z",
+        "objects": 4,
+        "classifications": 1,
+    }
+    path = folder / "labels.parquet"
+    path.write_bytes(parquet([row], LABEL_COLUMNS, "key", folder))
+    return path
+
+
+REFUSED = [
+    "read_text('/etc/passwd') is not null",
+    "label_hash in (select label_hash from labels)",
+    "exists (select 1 from read_csv('/etc/passwd'))",
+    "label_hash in (select content from read_text('/proc/self/environ'))",
+    "1 = 1; drop table labels",
+    "1 = 1; copy labels to '/tmp/x.csv'",
+    "true) or (true",
+    "true) union select * from labels where (true",
+    "true union all select * from labels",
+    "true limit 1",
+    "true order by key",
+    "true group by all",
+    "getenv('AWS_SECRET_ACCESS_KEY') = 'x'",
+    "current_setting('temp_directory') = 'x'",
+    "nextval('x') = 1",
+    "row_number() over () = 1",
+    "count(*) > 1",
+    "columns(*) is not null",
+    "secret = 'x'",
+    "other.stage = 'x'",
+    "stage",
+    "1",
+    "'yes'",
+    "stage = ?",
+    "stage = $name",
+    "repeat('x', 1000000000) = 'x'",
+    "query('select 1') = 1",
+    "stage = any (select 1)",
+    "list_transform([1], lambda x: x) is null",
+    "not",
+    "where true",
+    "stage = 'a' qualify true",
+    "stage = 'a' using sample 1",
+    "(" * 400 + "true" + ")" * 400 + " and " + "true or " * 200 + "true",
+    "x" * 3000,
+]
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_a_filter_that_is_more_than_a_condition_is_refused(where: str, labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError) as caught:
+        matched(labels, read_filter(where, tmp_path), labels.parent)
+    assert caught.value.reason == "snapshot_where"
+
+
+ACCEPTED = [
+    "stage = 'Complete' and dataset_title like 'street%'",
+    "stage in ('Complete', 'Review') -- those that are submitted",
+    "data_title ilike '%drive%' or objects > 3",
+    "stored_at > now() - interval 3650 days and edited_at is null",
+    "stored_at between timestamptz '2020-01-01' and timestamptz '2030-01-01'",
+    "coalesce(branch_name, 'main') = 'main' and not (data_type = 'audio')",
+    "case when data_type = 'image' then objects > 0 else true end",
+    "labels.size / 1024 < 100000 and length(label_hash) = 36",
+    "starts_with(key, 'encord/') and regexp_matches(label_hash, '^[0-9a-f-]+$')",
+    "try_cast(data_title as integer) is null",
+]
+
+
+@pytest.mark.parametrize("where", ACCEPTED)
+def test_conditions_on_columns_are_carried_out(where: str, labels: Path) -> None:
+    assert matched(labels, read_filter(where, labels.parent), labels.parent).labels == 1
+
+
+def test_whatever_passes_the_first_check_reads_no_file_outside(labels: Path, tmp_path: Path) -> None:
+    """The second wall: should DuckDB learn a function that the list of functions lets through by its name."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    outside = f"read_text('{secret}')", f"read_csv('{secret}')", f"'{secret.with_suffix('.parquet')}'"
+    for condition in (f"exists (select 1 from {source})" for source in outside):  # noqa: S608 - the attack itself
+        with pytest.raises(PermanentError, match="snapshot_where"):
+            matched(labels, Filter(condition, frozenset()), labels.parent)
