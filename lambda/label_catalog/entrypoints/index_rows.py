@@ -10,7 +10,7 @@ from label_export.core.messages import is_hash
 from label_catalog.adapters.index_tables import AnnotationAppender, IndexTables
 from label_catalog.adapters.label_json import parse_label
 from label_catalog.adapters.tables_duckdb import Appender
-from label_catalog.core.annotations import Counts, LabelFacts, label_facts, read_annotations
+from label_catalog.core.annotations import Counts, LabelFacts, data_units, label_facts, read_annotations
 from label_catalog.core.label_events import ProjectOfKey
 from label_catalog.core.model import StoredLabel
 from label_catalog.core.places import listing_prefix
@@ -62,14 +62,14 @@ class LabelReader:
         if found is None:
             return
         self.read += 1
-        facts, counts, label_hash = _NO_FACTS, None, self._label_hash(found)
+        facts, counts, units, label_hash = _NO_FACTS, None, None, self._label_hash(found)
         if found.body is not None:
             try:
                 row = parse_label(found.body)
                 facts = label_facts(row)
                 label_hash = label_hash or self._label_of_body(found, facts)
                 if label_hash is not None:
-                    counts = Counts()
+                    counts, units = Counts(), data_units(row)
                     for annotation in read_annotations(
                         {**row, "label_hash": label_hash},
                         self.names,
@@ -79,7 +79,7 @@ class LabelReader:
                         annotations.add(key, annotation)
                         self.annotations += 1
             except (ValueError, RecursionError):
-                facts, counts = _NO_FACTS, None
+                facts, counts, units = _NO_FACTS, None, None
         if label_hash is not None and counts is None:
             self.not_parsed += 1
             self.tools.telemetry.log(
@@ -97,7 +97,7 @@ class LabelReader:
                 found.version_id, found.sha256, found.size, found.modified_at, found.etag,
                 len(counts.objects) if counts is not None else None,
                 len(counts.classifications) if counts is not None else None,
-                counts is not None, None, None,
+                counts is not None, None, None, units,
             )
         )  # fmt: skip
 
