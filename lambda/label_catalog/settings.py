@@ -35,8 +35,8 @@ INVENTORY_VARIABLES = {
     "LABEL_CATALOG_INDEX_GENERATIONS": "catalog_function_index_generations",
     "LABEL_CATALOG_INDEX_WINDOW_SECONDS": "catalog_function_index_window",
     "LABEL_CATALOG_PERSONAL_DATA": "catalog_function_index_personal_data",
-    "LABEL_CATALOG_SNAPSHOT_LOCK_MODE": "label_bucket_snapshot_lock_mode",
-    "LABEL_CATALOG_SNAPSHOT_LOCK_DAYS": "label_bucket_snapshot_lock_days",
+    "LABEL_CATALOG_SNAPSHOT_LOCK_MODE": "catalog_function_snapshot_lock_mode",
+    "LABEL_CATALOG_SNAPSHOT_LOCK_DAYS": "catalog_function_snapshot_lock_days",
 }
 
 
