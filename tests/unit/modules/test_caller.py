@@ -34,6 +34,18 @@ sso_region = eu-west-1
 sso_start_url = https://example.awsapps.com/start
 [profile program]
 credential_process = sh -c 'echo no vault >&2; exit 3'
+[profile greeting]
+credential_process = echo hello
+[profile no-program]
+credential_process = /nowhere/program
+[profile no-source]
+role_arn = arn:aws:iam::123456789012:role/a
+[profile instance]
+role_arn = arn:aws:iam::123456789012:role/a
+credential_source = Ec2InstanceMetadata
+[profile token]
+role_arn = arn:aws:iam::123456789012:role/a
+web_identity_token_file = /nowhere/token
 [profile half]
 aws_access_key_id = a
 [profile loop]
@@ -80,6 +92,11 @@ def said(environment: dict[str, str]) -> str:
         ("login", ["has expired, or there was none", "Type: aws login --profile login"]),
         ("sso", ["has expired, or there was none", "Type: aws sso login --profile sso"]),
         ("program", ["'program' failed", "no vault", "credential_process"]),
+        ("greeting", ["'greeting' does not write JSON", "credential_process"]),
+        ("no-program", ["'no-program' cannot be read", "/nowhere/program", "credential_process a program"]),
+        ("no-source", ["'no-source' has a role_arn", "source_profile or credential_source"]),
+        ("instance", ["This machine does not give", "'instance'", "on an EC2 instance"]),
+        ("token", ["'token' cannot be read", "/nowhere/token", "web_identity_token_file is a file"]),
         ("half", ["are not complete", "aws_secret_access_key"]),
         ("loop", ["Your AWS configuration cannot be used"]),
         ("keys", ["AWS cannot be reached", "127.0.0.1:9"]),

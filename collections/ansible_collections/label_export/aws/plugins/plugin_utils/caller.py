@@ -5,6 +5,7 @@ No task is needed for it, so that no option of ansible-playbook can leave it out
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -192,17 +193,12 @@ def problem(error: Exception, session: Any, profile: str, settings_file: str) ->
             f"AWS_SECRET_ACCESS_KEY; "
             "to make a profile, type: aws configure",
         ),
+        (errors.PartialCredentialsError, incomplete(error, profile, where)),
+        (errors.CredentialRetrievalError, not_given(error, profile)),
         (
-            errors.PartialCredentialsError,
-            f"The AWS credentials are not complete ({error}). Set all of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
-            f"and, for "
-            f"temporary credentials, AWS_SESSION_TOKEN, or name a profile ({where}).",
-        ),
-        (
-            errors.CredentialRetrievalError,
-            f"The program that gives the credentials of the profile '{profile}' failed ({error}). Run it yourself to "
-            f"see why; "
-            f"it is the credential_process in your AWS configuration.",
+            json.JSONDecodeError,
+            f"The program that gives the credentials of the profile '{profile}' does not write JSON ({error}). Run it "
+            f"yourself to see what it writes; it is the credential_process in your AWS configuration.",
         ),
         (
             (errors.ConfigParseError, errors.ConfigNotFound, errors.InvalidConfigError, errors.UnknownCredentialError),
@@ -220,13 +216,44 @@ def problem(error: Exception, session: Any, profile: str, settings_file: str) ->
             f"label_export_aws_endpoint_url in {settings_file}.",
         ),
         (errors.ClientError, refused(error, profile, where)),
-        (OSError, f"The AWS credentials cannot be read ({error})."),
+        (
+            OSError,
+            f"The AWS credentials of the profile '{profile}' cannot be read ({error}). Correct what it names in "
+            f"your AWS configuration: web_identity_token_file is a file, credential_process a program.",
+        ),
     ]
     for kind, sentence in sentences:
         if isinstance(error, kind):
             return sentence
     kind_and_text = f"{type(error).__name__}: {error}"
     return f"The AWS credentials of the profile '{profile}' cannot be used ({kind_and_text}). Correct {where}."
+
+
+def incomplete(error: Exception, profile: str, where: str) -> str:
+    """Return what to add to credentials of which a part is missing."""
+    if getattr(error, "kwargs", {}).get("provider") == "assume-role":
+        return (
+            f"The profile '{profile}' has a role_arn, and nothing says whose credentials assume the role. Add "
+            f"source_profile or credential_source to it in your AWS configuration, or name another profile ({where})."
+        )
+    return (
+        f"The AWS credentials are not complete ({error}). Set all of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for "
+        f"temporary credentials, AWS_SESSION_TOKEN, or name a profile ({where})."
+    )
+
+
+def not_given(error: Exception, profile: str) -> str:
+    """Return what to do where a program, or this machine, does not give the credentials of a profile."""
+    if getattr(error, "kwargs", {}).get("provider") == "custom-process":
+        return (
+            f"The program that gives the credentials of the profile '{profile}' failed ({error}). Run it yourself to "
+            f"see why; it is the credential_process in your AWS configuration."
+        )
+    return (
+        f"This machine does not give the credentials that the profile '{profile}' asks it for ({error}). "
+        f"credential_source in your AWS configuration works only where it says: on an EC2 instance or in a container "
+        f"with a role."
+    )
 
 
 def refused(error: Exception, profile: str, where: str) -> str:
