@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import cast
 
 from label_export.core.environment import DEFAULT_KEY_FILE, SHARED_VARIABLES, EnvironmentReader, KeySource
 from label_export.core.log_writer import LEVELS
 from label_export.core.messages import is_hash
 from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
 
-LockMode = Literal["none", "GOVERNANCE", "COMPLIANCE"]
-LOCK_MODES: tuple[str, ...] = get_args(LockMode)
+from label_catalog.core.formats import LOCK_MODES, LockMode
 
 # Which inventory variable sets a variable of the environment: for messages alone.
 INVENTORY_VARIABLES = {

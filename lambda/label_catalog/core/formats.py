@@ -1,4 +1,4 @@
-"""The formats that a snapshot can be written in."""
+"""What a snapshot can be: its formats, and how it is locked. Settings and events are checked against these."""
 
 from __future__ import annotations
 
@@ -6,3 +6,7 @@ from typing import Literal, get_args
 
 FormatName = Literal["coco", "yolo", "jsonl"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+
+# S3 Object Lock: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
+LockMode = Literal["none", "GOVERNANCE", "COMPLIANCE"]
+LOCK_MODES: tuple[LockMode, ...] = get_args(LockMode)

@@ -22,7 +22,7 @@ from label_export.core.errors import PermanentError, RetryableError
 
 from label_catalog.adapters.aws.failures import code_of, translated
 from label_catalog.adapters.snapshot_tables import Frozen
-from label_catalog.settings import LockMode
+from label_catalog.core.formats import LockMode
 
 _ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _PIECE = 1 << 20
