@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from label_catalog.adapters.tables_duckdb import Appender, create, open_tables, write_parquet
+from label_catalog.adapters.tables_duckdb import Appender, create, open_tables, parquet, write_parquet
 from label_catalog.core.index_schema import ANNOTATION_COLUMNS, ANNOTATIONS, LABEL_COLUMNS, LABELS, ONTOLOGY, Pointer
 
 Row = Mapping[str, Any]
@@ -151,3 +151,27 @@ def censuses(days: int = 30) -> dict[str, bytes]:
 def _uuid(chance: random.Random) -> str:
     digits = f"{chance.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+
+
+def snapshot_objects(folder: Path, project_hash: str, name: str, labels: Sequence[Row]) -> dict[str, bytes]:
+    """Return a snapshot's objects by key; `folder` holds the tables that `write_parquets` wrote."""
+    base = f"encord/{project_hash}"
+    manifest, lines = folder / "manifest.parquet", folder / "manifest.jsonl.gz"
+    with open_tables(folder=folder) as tables:
+        frozen = f"SELECT *, 'objects/' || sha256 || '.json' AS object FROM {parquet(folder / LABELS)} ORDER BY key"  # noqa: S608 - a test's own path
+        write_parquet(tables, frozen, manifest)
+        tables.execute(f"COPY (FROM '{manifest}') TO '{lines}' (FORMAT json, COMPRESSION gzip)")
+    place = f"{base}/snapshots/{name}"
+    identity = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    return {
+        **{
+            f"{base}/objects/{row['sha256']}.json": json.dumps(
+                {"label_hash": row["label_hash"], "data_units": {row["data_hash"]: {}}}
+            ).encode()
+            for row in labels
+        },
+        f"{place}/{manifest.name}": manifest.read_bytes(),
+        f"{place}/{lines.name}": lines.read_bytes(),
+        f"{place}/{ANNOTATIONS}": (folder / ANNOTATIONS).read_bytes(),
+        f"{place}/snapshot.json": json.dumps({"version": 1, "name": name, "id": identity}).encode(),
+    }
