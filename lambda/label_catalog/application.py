@@ -84,7 +84,7 @@ class Application:
             "backfill": lambda asked: self._backfill(tools, works, asked),
             "index": lambda asked: self._index(tools, works, asked),
             "snapshot": lambda asked: self._snapshot(tools, works, asked),
-            "status": lambda asked: status(tools, self._projects(tools, asked)),
+            "status": lambda asked: status(tools, self._projects(tools, asked), _since(asked)),
             "probe": lambda asked: probe(tools, self._one_project(tools, asked), asked.get("days", 7)),
             "report": lambda asked: report(tools, self._projects(tools, asked), asked),
             "self_check": lambda _: self_check(tools),
@@ -230,13 +230,18 @@ def _with_public_authorities(bundle: str) -> str:
 
 
 def _backfill_options(event: Mapping[str, Any]) -> dict[str, Any]:
-    since, deep = event.get("since"), event.get("deep", False)
-    moment = parse_edit_time(since) if since else None
-    if since and moment is None:
-        raise UnknownEventError("the event's since is not a date such as 2025-01-01")
+    moment, deep = _since(event), event.get("deep", False)
     if not isinstance(deep, bool):
         raise UnknownEventError("the event's deep is neither true nor false")
     return {"since": moment.isoformat() if moment else None, "deep": deep}
+
+
+def _since(event: Mapping[str, Any]) -> datetime | None:
+    since = event.get("since")
+    moment = parse_edit_time(since) if since else None
+    if since and moment is None:
+        raise UnknownEventError("the event's since is not a date such as 2025-01-01")
+    return moment
 
 
 def _unknown(event: object) -> str:

@@ -46,3 +46,76 @@ def test_a_refused_severity_fails_the_report(
     )
     assert (run.returncode != 0) == fails, run.stdout
     assert ("has findings: CRITICAL 1, LOW 7." in " ".join(run.stdout.split())) == fails
+
+
+FOUND: dict[str, Any] = {
+    "deployed": True,
+    "version": "3",
+    "function": {"LastModified": "2026-11-20T10:00:00.000+0000"},
+    "other_versions": {},
+    "image": "images@sha256:0",
+    "image_scan": {},
+    "versions": [],
+    "mapping": {},
+    "queue": {},
+    "dead_letter_queue": {},
+    "bucket": {},
+    "alarms": [],
+    "last_export": "",
+    "last_webhook": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("last_webhook", "tasks", "kind", "line"),
+    [
+        (
+            "",
+            [9, 3],
+            "http_api",
+            "no webhook has arrived since the deploy of 2026-11-20T10:00:00Z; 12 tasks were submitted",
+        ),
+        ("2026-11-20T09:59:59Z", [0], "http_api", "since the deploy of 2026-11-20T10:00:00Z; 0 tasks were submitted"),
+        ("", [None], "function_url", "how many tasks were submitted is not known"),
+        ("2026-11-20T10:00:01Z", [], "http_api", "Webhooks: the last arrived at 2026-11-20T10:00:01Z"),
+        ("", [5], "none", ""),
+    ],
+    ids=["none since", "only before", "no feed", "one since", "no front door"],
+)
+def test_the_first_webhook_is_missed(
+    last_webhook: str, tasks: list[int | None], kind: str, line: str, tmp_path: Path
+) -> None:
+    projects = [{"line": "project: complete", "tasks_since": count} for count in tasks]
+    names = ("export_function_name", "export_queue_name", "export_queue_dead_letter_name", "label_bucket_name")
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {
+            **dict.fromkeys(
+                (*names, "label_export_environment", "label_export_account_id", "label_export_region"), "x"
+            ),
+            "deployment_facts_found": {**FOUND, "last_webhook": last_webhook},
+            "deployment_facts_webhook_url": "https://x",
+            "front_door_kind": kind,
+            "__status_report_catalog": {"answer": {"projects": projects}},
+        },
+        "vars_files": [str(ROOT / "roles/status_report/vars/main.yml")],
+        "tasks": [
+            {
+                "name": "Show the report",
+                "ansible.builtin.copy": {
+                    "content": "{{ lookup('ansible.builtin.template', template) }}",
+                    "dest": str(tmp_path / "report"),
+                },
+                "vars": {"template": str(ROOT / "roles/status_report/templates/status.txt.j2")},
+            }
+        ],
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([play]))
+    command = ["ansible-playbook", str(playbook), "-i", "localhost,", "-c", "local"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+    shown = [text for text in (tmp_path / "report").read_text().splitlines() if text.startswith("Webhooks:")]
+    assert len(shown) == (kind != "none")
+    assert line in "".join(shown)

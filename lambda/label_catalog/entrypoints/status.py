@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
+
+from label_export.core.errors import ExportError
 
 from label_catalog.core.model import ProjectInfo
 from label_catalog.core.places import Places
 from label_catalog.core.work import INDEX_KINDS, Kind
 from label_catalog.entrypoints.generations import load_pointer
-from label_catalog.toolbox import Toolbox
+from label_catalog.toolbox import OutOfTimeError, Toolbox
 
+_WITH_WEBHOOK = ("submit", "approve")
 _KINDS = ("missing", "stale", "extra", "moved_back", "odd")
 
 
-def status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
-    """Return one entry for each project from its latest report and its reconcile's state."""
-    return {"projects": [_status(tools, project) for project in projects]}
+def status(tools: Toolbox, projects: Iterable[ProjectInfo], since: datetime | None = None) -> dict[str, Any]:
+    """Return one entry for each project from its latest report and its reconcile's state.
+
+    With `since` also how many tasks were submitted or approved after that: each should have brought a webhook.
+    """
+    entries = []
+    for project in projects:
+        entry = _status(tools, project)
+        if since is not None:
+            entry["tasks_since"] = _tasks_since(tools, project, since)
+        entries.append(entry)
+    return {"projects": entries}
+
+
+def _tasks_since(tools: Toolbox, project: ProjectInfo, since: datetime) -> int | None:
+    """Return how many data units were submitted or approved, None where the feed does not say."""
+    try:
+        actions = tools.timed(tools.encord.actions(project, since, tools.now() + timedelta(days=1)))
+        return len({action.data_hash for action in actions if action.kind in _WITH_WEBHOOK})
+    except (ExportError, OutOfTimeError):
+        return None
 
 
 def _status(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:

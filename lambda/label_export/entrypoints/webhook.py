@@ -124,6 +124,8 @@ class WebhookEndpoint:
         changes = webhook.changes
         self._queue.send(changes)
         self._telemetry.measure("Enqueued", len(changes))
+        if not all(change.is_probe for change in changes):  # status.yml asks whether Encord has sent any
+            self._telemetry.count("WebhooksAccepted")
         self._telemetry.log(
             "INFO",
             "webhook_accepted",

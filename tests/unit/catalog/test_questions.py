@@ -118,6 +118,26 @@ def test_status_sums_up_each_project(system: CatalogSystem) -> None:
     assert after["missing"] == 0
 
 
+def test_status_counts_the_tasks_that_should_have_brought_a_webhook(system: CatalogSystem) -> None:
+    text, video = (system.stand_in.row(key)["label_hash"] for key in ("text", "video"))
+    deployed = datetime.now(UTC)
+    for label in (text, video, video):
+        system.stand_in.control("POST", "complete-task", {"label_hash": label, "deliver": False})
+
+    def counted(since: datetime) -> int | None:
+        (found,) = system.catalog({"action": "status", "since": since.isoformat()})["projects"]
+        return int(found["tasks_since"]) if found["tasks_since"] is not None else None
+
+    assert counted(deployed - timedelta(seconds=1)) == 2
+    assert counted(deployed + timedelta(days=1)) == 0
+    system.stand_in.control("POST", "settings", {"task_actions": "refused"})
+    assert counted(deployed) is None
+    (without,) = system.catalog({"action": "status"})["projects"]
+    assert "tasks_since" not in without
+    with pytest.raises(UnknownEventError, match="since"):
+        system.catalog({"action": "status", "since": "yesterday"})
+
+
 def test_a_project_off_the_list_is_refused(system: CatalogSystem) -> None:
     other = system.stand_in.project(1)["project_hash"]
     with pytest.raises(ExportError, match="export_function_projects"):

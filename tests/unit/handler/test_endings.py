@@ -25,6 +25,7 @@ OTHER_METRICS = {
     "Received": "a webhook came",
     "StaleSecret": "the value from before is used",
     "Enqueued": "the queue has it",
+    "WebhooksAccepted": "beside Enqueued",
     "Exported": "the object is stored",
     "Unchanged": "the object is stored already",
     "HandedBack": "delivered again",

@@ -57,8 +57,9 @@ class FakeAccount(Fake):
         self.mapping: Values = {}
         self.scan: Values | None = {"imageScanFindingsSummary": {"findingSeverityCounts": {"CRITICAL": 1, "LOW": 7}}}
         self.logged = 0
+        self.message = '{"event_uid": "uid"}'
         self.empty_pages = 3
-        self.metrics: dict[str, float] = {"Exported": 3, "ApproximateAgeOfOldestMessage": 90}
+        self.metrics: dict[str, float] = {"Exported": 3, "WebhooksAccepted": 2, "ApproximateAgeOfOldestMessage": 90}
 
     def there(self, code: str = "ResourceNotFoundException") -> None:
         if self.empty:
@@ -139,7 +140,8 @@ class FakeAccount(Fake):
         page = int(p.get("nextToken", "0"))
         if page < self.empty_pages:
             return {"events": [], "nextToken": str(page + 1)}
-        return {"events": [{"timestamp": self.logged - 1000}, {"timestamp": self.logged}]}
+        before = {"timestamp": self.logged - 1000, "message": '{"event_uid": "uid"}'}
+        return {"events": [before, {"timestamp": self.logged, "message": self.message}]}
 
     def get_bucket_versioning(self, _p: Values) -> Values:
         self.there("NoSuchBucket")
@@ -329,8 +331,21 @@ def test_the_log_is_searched_back_from_now_and_no_further_than_the_newest_export
     fake.logged = int(time.time() - 60) * 1000
     done("deployment_info", fake, **NAMES)
     looks = [params for name, params in fake.calls if name == "filter_log_events"]
+    looks = [look for look in looks if look["filterPattern"] == '"label_exported"']
     assert len(looks) == fake.empty_pages + 1
     assert all(look["endTime"] - look["startTime"] <= 600_000 for look in looks)
+
+
+def test_the_last_webhook_is_known_by_its_metric_or_log_and_is_not_one_of_verify() -> None:
+    fake = FakeAccount()
+    fake.metrics = {"WebhooksAccepted": 2}
+    assert done("deployment_info", fake, **NAMES)["last_webhook"] == "2026-01-02T03:04:05Z"
+    fake.metrics = {}
+    seconds = int(time.time()) - 60
+    fake.logged = seconds * 1000
+    fake.message = json.dumps({"event": "webhook_accepted", "event_uid": "verify-1"})
+    told = datetime.fromtimestamp(seconds - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert done("deployment_info", fake, **NAMES)["last_webhook"] == told
 
 
 def test_a_log_without_end_is_searched_for_a_while() -> None:

@@ -183,6 +183,12 @@ last_export:
   description: When a label was last exported, by metric or log. Empty when neither knows.
   returned: always
   type: str
+last_webhook:
+  description:
+    - When a webhook was last accepted, by metric or log; those of C(playbooks/verify.yml) do not count. Empty when
+      neither knows.
+  returned: always
+  type: str
 """
 
 import time
@@ -210,6 +216,7 @@ METRIC_DAYS = 14  # for which CloudWatch keeps one datapoint a minute, less one
 # Seconds back from now: each look takes what lies between one and the one before.
 LOG_WINDOWS = [600, 3600, 6 * 3600, 24 * 3600]
 LOG_PAGES = 50  # at one look
+VERIFY = '"verify-'  # what the event uids of playbooks/verify.yml begin with, in a line of the log
 SHOWN = (
     "Version", "CodeSha256", "MemorySize", "Timeout", "Role", "State", "LastModified", "Architectures", "TracingConfig",
     "LoggingConfig",
@@ -370,25 +377,30 @@ class Account:
         found = self.newest("AWS/SQS", "ApproximateAgeOfOldestMessage", dimensions, "Maximum", 600)
         return int(found[1]) if found else None
 
-    def last_export(self) -> str:
+    def last(self, metric: str, event: str, without: str = "") -> str:
+        """Return when a metric of the function last had a value, else when its log last had an event."""
         dimensions = self.params["metric_dimensions"]
-        found = self.newest(METRICS, "Exported", dimensions, "Sum", METRIC_DAYS * 24 * 3600)
-        return when_text(found[0].timestamp()) if found else self.last_export_logged()
+        found = self.newest(METRICS, metric, dimensions, "Sum", METRIC_DAYS * 24 * 3600)
+        return when_text(found[0].timestamp()) if found else self.last_logged(event, without)
 
-    def last_export_logged(self) -> str:
-        """Search the log of the last day, back from now; the metric goes back further, but is some minutes late."""
+    def last_logged(self, event: str, without: str) -> str:
+        """Search the log of the last day, back from now; the metric goes back further, but is some minutes late.
+
+        Lines that hold ``without`` do not count.
+        """
         end = now = time.time()
         for seconds in LOG_WINDOWS:
             request = {
                 "logGroupName": f"/aws/lambda/{self.params['function']}",
                 "startTime": int((now - seconds) * 1000),
                 "endTime": int(end * 1000),
-                "filterPattern": '"label_exported"',
+                "filterPattern": f'"{event}"',
             }
             try:
-                found = [event["timestamp"] for event in filtered_events(self.client("logs"), LOG_PAGES, **request)]
+                lines = list(filtered_events(self.client("logs"), LOG_PAGES, **request))
             except is_boto3_error_code(NOT_FOUND):
                 return ""
+            found = [line["timestamp"] for line in lines if not without or without not in line.get("message", "")]
             if found:
                 return when_text(max(found) / 1000)
             end = now - seconds
@@ -496,7 +508,8 @@ def gather(account: Account) -> dict[str, Any]:
         "api": account.api(),
         "function_url": account.function_url(),
         "alarms": account.alarms(),
-        "last_export": account.last_export(),
+        "last_export": account.last("Exported", "label_exported"),
+        "last_webhook": account.last("WebhooksAccepted", "webhook_accepted", without=VERIFY),
     }
 
 
