@@ -227,6 +227,18 @@ def test_step_without_a_task_is_no_success(settings: dict[str, Any], tmp_path: P
     assert Aws.other_calls == []
 
 
+@pytest.mark.parametrize("function", ["export", "catalog"])
+def test_a_role_alone_says_which_tag_it_needs_where_the_image_is_missing(
+    function: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Without the preflights of all roles, which would take the time of the test."""
+    arguments = ["deploy.yml", "--tags", f"{function}_function", "--skip-tags", "always"]
+    found = run(tmp_path, settings, ("right",), *arguments)
+    image = "handler_image" if function == "export" else "catalog_image"
+    assert f"(--tags {image},...), or everything." in found.failures["right"]
+    assert Aws.other_calls == []
+
+
 def test_an_endpoint_left_in_the_shell_is_named_before_anybody_is_asked(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
