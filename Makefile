@@ -47,6 +47,7 @@ sbom: install ## Write bills of materials of control node and images to .local/s
 	@scripts/sbom
 
 unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
+	@scripts/browser >/dev/null
 	@$(PYTEST) -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running

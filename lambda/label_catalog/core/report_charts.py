@@ -14,7 +14,7 @@ from label_catalog.core.report_numbers import REST, CensusPoint, DayCount, Delay
 
 Spec = dict[str, Any]
 
-WIDTH = 640
+WIDTH = 760
 COLOURS = 7
 _INK, _GRID = "currentColor", "var(--grid)"
 _DAY = {
@@ -84,7 +84,13 @@ def growth(days: Sequence[DayCount]) -> Spec:
     values = [{"day": day.day, "megabytes": day.size / 1e6} for day in days]
     return _chart(
         values,
-        {"type": "area", "color": "var(--c1)", "fillOpacity": 0.35, "line": {"color": "var(--c1)"}, "point": True},
+        {
+            "type": "area",
+            "color": "var(--c1)",
+            "fillOpacity": 0.35,
+            "line": {"color": "var(--c1)"},
+            "point": {"color": "var(--c1)"},
+        },
         {"x": _DAY, "y": {"field": "megabytes", "type": "quantitative", "title": "MB"}},
     )
 

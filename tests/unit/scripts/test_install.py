@@ -149,6 +149,8 @@ def locked(name: str, python: str) -> dict[str, str]:
         ("audit", ["requirements-audit.txt"]),
         ("sbom", ["requirements-sbom.txt"]),
         ("moto", ["requirements-moto.txt"]),
+        ("reading", ["requirements-reading.txt"]),
+        ("browser", ["requirements-browser.txt"]),
     ],
 )
 def test_a_lock_holds_what_its_requirements_ask_for(lock: str, inputs: list[str], python: str) -> None:
@@ -163,7 +165,7 @@ def test_a_lock_holds_what_its_requirements_ask_for(lock: str, inputs: list[str]
     assert missing == [], "run scripts/locks --keep"
 
 
-@pytest.mark.parametrize("lock", ["run", "dev", "audit", "sbom", "moto"])
+@pytest.mark.parametrize("lock", ["run", "dev", "audit", "sbom", "moto", "reading", "browser"])
 def test_every_package_of_a_lock_has_a_hash(lock: str) -> None:
     text = (ROOT / "locks" / f"{lock}.txt").read_text().replace("\\\n", " ")
     packages = [line for line in text.splitlines() if line and not line.startswith("#")]
