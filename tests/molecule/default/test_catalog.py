@@ -79,7 +79,7 @@ def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing
     assert re.search(r"In all [1-9]\d* labels to export", " ".join(check.output.split()))
     run = run_playbook("backfill", *options)
     assert run.returncode == 0, run.output
-    assert "The backfill has ended." in " ".join(run.output.split())
+    assert "The backfill has ended: " in " ".join(run.output.split())
     _, found = stack.saved_label(deployment.bucket, row["label_hash"], task["last_edited_at"])
     assert found["Body"].read() == stack.encord("GET", f"label-rows/{row['label_hash']}")
 
