@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS ?= true
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
 PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
-.PHONY: help install locks local demo down clean lint audit sbom unit integration newcomer other-node fresh-roots molecule bench test
+.PHONY: help install locks local demo down clean lint audit sbom unit integration newcomer other-node fresh-roots containerd-store molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ other-node: install ## Test with the other kind of Python and Ansible
 
 fresh-roots: install ## Type the README's AWS part in fresh Debian and Ubuntu, on the local stack (root, mmdebstrap)
 	@python scripts/fresh_roots.py $(ROOTS)
+
+containerd-store: install ## Test the image's build with an engine that keeps images in containerd
+	@scripts/containerd_store
 
 molecule: install ## Test whole deployments on a local AWS
 	@$(PYTEST) tests/molecule

@@ -117,6 +117,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
             "label_export_aws_credentials_file": str(credentials),
             "label_export_aws_profile": "{{ inventory_hostname }}",
             "encord_secrets_private_key_file": str(key),
+            # By its digest, a base image needs no registry. Nothing listens there.
+            "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
         }
 
 

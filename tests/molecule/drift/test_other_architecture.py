@@ -46,11 +46,13 @@ def build(architecture: str, base: str, *arguments: str) -> Playbook:
 
 
 def empty_image(architecture: str) -> bytes:
-    """Return an image for an architecture as `docker load` takes it, with nothing in it: whatever ran there would fail.
+    """Return an image for an architecture as `docker load` takes it, with a Python that is a header alone.
 
     `docker import --platform` would be simpler, but Docker 20.10 takes the platform for this machine's.
     """
-    layer = archive({})
+    machine = ELF_MACHINE[next(name for name, dockers in DOCKERS_NAME.items() if dockers == architecture)]
+    header = b"\x7fELF\x02\x01\x01" + bytes(11) + machine.to_bytes(2, "little") + bytes(44)
+    layer = archive({"var/lang/bin/python3": header})
     layer_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
     configuration = {
         "architecture": architecture,

@@ -184,22 +184,28 @@ def test_only_force_deletes_images() -> None:
     assert_gone("ecr_repository", fake, name="images", force=True)
 
 
-IMAGE = {"imageId": {"imageDigest": "sha256:1", "imageTag": "t"}, "imageManifestMediaType": "application/x"}
+LAYERS = {"layers": [{"mediaType": "b"}, {"mediaType": "a"}, {"mediaType": "b"}]}
+IMAGE = {
+    "imageId": {"imageDigest": "sha256:1", "imageTag": "t"},
+    "imageManifestMediaType": "application/x",
+    "imageManifest": json.dumps(LAYERS),
+}
 
 
 @pytest.mark.parametrize(
-    ("lookup", "found", "digest", "media_type"),
+    ("lookup", "found", "digest", "media_type", "layers"),
     [
-        ({}, False, "", ""),
-        ({"failures": [{"failureCode": "ImageNotFound"}]}, False, "", ""),
-        ({"images": [IMAGE]}, True, "sha256:1", "application/x"),
+        ({}, False, "", "", []),
+        ({"failures": [{"failureCode": "ImageNotFound"}]}, False, "", "", []),
+        ({"images": [IMAGE]}, True, "sha256:1", "application/x", ["a", "b"]),
     ],
 )
-def test_an_image_is_looked_up(lookup: Values, found: bool, digest: str, media_type: str) -> None:
+def test_an_image_is_looked_up(lookup: Values, found: bool, digest: str, media_type: str, layers: list[str]) -> None:
     fake = FakeEcr()
     fake.lookup = lookup
     result = done("ecr_image_info", fake, repository="images", tag="t")
     assert (result["found"], result["digest"], result["media_type"]) == (found, digest, media_type)
+    assert result["layer_media_types"] == layers
     assert not result["changed"]
 
 

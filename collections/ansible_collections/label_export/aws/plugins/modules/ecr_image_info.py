@@ -52,8 +52,14 @@ media_type:
     The manifest's media type. Lambda refuses an index (a list of platforms, or an image with attestations attached).
   returned: always
   type: str
+layer_media_types:
+  description: The media types of the manifest's layers, each once. Lambda refuses layers that are compressed with zstd.
+  returned: always
+  type: list
+  elements: str
 """
 
+import json
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
@@ -75,6 +81,12 @@ def find(client: Any, repository: str, tag: str) -> list[dict[str, Any]]:
     return list(answer["images"])
 
 
+def layer_media_types(manifest: str) -> list[str]:
+    """Return the media types of a manifest's layers, each once; none for an index."""
+    layers = json.loads(manifest).get("layers", []) if manifest else []
+    return sorted({str(layer.get("mediaType", "")) for layer in layers})
+
+
 def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={"repository": {"type": "str", "required": True}, "tag": {"type": "str", "required": True}},
@@ -90,6 +102,7 @@ def main() -> None:
         found=bool(images),
         digest=image.get("imageId", {}).get("imageDigest", ""),
         media_type=image.get("imageManifestMediaType", ""),
+        layer_media_types=layer_media_types(image.get("imageManifest", "")),
     )
 
 

@@ -1,0 +1,123 @@
+"""The base image is looked up for the function's platform, counts for the tag, and what Lambda refuses is refused.
+
+The registry is one on loopback, which also answers for ECR. No engine is asked: checks build nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from image_registry import MANIFEST, ImageRegistry, image_registry
+
+ROOT = Path(__file__).resolve().parents[2]
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+
+def host(registry: str, base: str, result: Path, **others: Any) -> dict[str, Any]:
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "label_export_environment": "dev",
+        "label_export_account_id": "123456789012",
+        "label_export_region": "eu-west-1",
+        "encord_secrets_private_key_source": "secretsmanager",
+        "handler_image_source": str(ROOT / "lambda"),
+        "handler_image_registry": registry,
+        "handler_image_base": base,
+        "image_result": str(result),
+        **others,
+    }
+
+
+def run(directory: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> tuple[dict[str, Any], str]:
+    """Return what each host came to, and the output; a host that failed has no result."""
+    inventory = directory / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts}}))
+    ran = subprocess.run(
+        [
+            "ansible-playbook",
+            "tests/contract/base_image.yml",
+            "-i",
+            str(inventory),
+            "-e",
+            "label_export_version=1",
+            *arguments,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "DOCKER_CONFIG": str(directory / "nowhere"), "XDG_CACHE_HOME": str(directory / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    results = {name: Path(values["image_result"]) for name, values in hosts.items()}
+    found = {name: json.loads(path.read_text()) for name, path in results.items() if path.exists()}
+    return found, " ".join((ran.stdout + ran.stderr).split())
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, dict[str, str], ImageRegistry]:
+    """One check of all hosts: their results, the output, the digests of the base and the registry."""
+    directory = tmp_path_factory.mktemp("checked")
+    with image_registry() as registry:
+        digests = registry.add_base("base", "3.13")
+        registry.add_base("base", "renewed", note=", renewed")
+        named = f"{registry.host}/base"
+        bases: dict[str, dict[str, Any]] = {
+            "amd": {"base": f"{named}:3.13"},
+            "arm": {"base": f"{named}:3.13", "handler_image_architecture": "arm64"},
+            "renewed": {"base": f"{named}:renewed"},
+            "pinned": {"base": f"{named}@{digests['index']}"},
+            "unreachable": {"base": f"localhost:1/base@{digests['index']}"},
+            "unknown": {"base": "localhost:1/base:3.13"},
+            "lacking": {"base": f"{named}:only-arm64", "handler_image_architecture": "x86_64"},
+            "missing": {"base": f"{named}@sha256:{'0' * 64}"},
+        }
+        hosts = {
+            name: host(registry.host, values.pop("base"), directory / name, **values) for name, values in bases.items()
+        }
+        found, output = run(directory, hosts, "--check")
+        return found, output, digests, registry
+
+
+def test_the_base_is_the_platforms_own_manifest(checked: Any) -> None:
+    found, _, digests, registry = checked
+    assert found["amd"]["base"] == f"{registry.host}/base@{digests['amd64']}"
+    assert found["arm"]["base"] == f"{registry.host}/base@{digests['arm64']}"
+
+
+def test_a_renewed_base_is_another_tag(checked: Any) -> None:
+    found, *_ = checked
+    assert len({found[name]["tag"] for name in ("amd", "arm", "renewed")}) == 3
+
+
+def test_a_digest_needs_no_registry_and_is_built_from_for_the_platform_where_there_is_one(checked: Any) -> None:
+    found, _, digests, registry = checked
+    assert found["pinned"]["base"] == f"{registry.host}/base@{digests['amd64']}"
+    assert found["unreachable"]["base"] == f"localhost:1/base@{digests['index']}"
+
+
+def test_a_base_that_cannot_be_looked_up_is_refused(checked: Any) -> None:
+    found, output, *_ = checked
+    assert found.keys() & {"unknown", "missing"} == set()
+    assert "handler_image_base is 'localhost:1/base:3.13', and localhost:1 does not answer as a registry" in output
+    assert f"@sha256:{'0' * 64}', and" in output
+    assert "set handler_image_base_source to engine" in output
+
+
+def test_layers_that_lambda_refuses_are_refused_before_the_function_is_touched(tmp_path: Path) -> None:
+    with image_registry() as registry:
+        registry.add_base("base", "3.13")
+        hosts = {"one": host(registry.host, f"{registry.host}/base:3.13", tmp_path / "one")}
+        found, _ = run(tmp_path, hosts, "--check")
+        (tmp_path / "one").unlink()
+        layer = {"mediaType": ZSTD, **registry.add(b"layer")}
+        registry.add_manifest("label-export-dev", found["one"]["tag"], MANIFEST, {"layers": [layer]})
+        found, output = run(tmp_path, hosts)
+    assert found == {}
+    assert f"has layers of type {ZSTD}, which Lambda refuses" in output

@@ -1,0 +1,134 @@
+"""Images are built for the function's platform by an engine that keeps images in containerd.
+
+Such an engine keeps several platforms of an image side by side, and may build on any of them where the image is named
+by a tag. `make containerd-store` starts one (scripts/containerd_store) and runs this file. The base image is one of two
+platforms, in a registry on loopback, with a marker in each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from image_registry import MANIFEST, ImageRegistry, image_registry
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = os.environ.get("CONTAINERD_STORE_HOST", "")
+REPOSITORY = "label-export-dev"
+DOCKERS_NAME = {"arm64": "arm64", "x86_64": "amd64"}
+
+pytestmark = pytest.mark.skipif(not ENGINE, reason="needs the engine that `make containerd-store` starts")
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(
+        ["docker", "--host", ENGINE, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source of the image, without dependencies, which would be downloaded."""
+    source = shutil.copytree(ROOT / "lambda", tmp_path_factory.mktemp("source") / "lambda")
+    (source / "requirements.lock").write_text("")
+    return source
+
+
+@dataclass
+class Images:
+    """The registry, with a base image that the engine has for its own platform by its tag."""
+
+    registry: ImageRegistry
+    source: Path
+    base: dict[str, str]
+
+    def build(self, directory: Path, base: str, *more: str, **others: Any) -> Any:
+        """Have the image; return what the role says of it, or the output of a run that failed."""
+        result = directory / "result.json"
+        values = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "label_export_environment": "dev",
+            "label_export_account_id": "123456789012",
+            "label_export_region": "eu-west-1",
+            "encord_secrets_private_key_source": "secretsmanager",
+            "handler_image_registry": self.registry.host,
+            "handler_image_source": str(self.source),
+            "handler_image_base": base,
+            "image_result": str(result),
+            **others,
+        }
+        inventory = directory / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"one": values}}}))
+        run = subprocess.run(
+            [
+                *("ansible-playbook", "tests/contract/base_image.yml", "-i", str(inventory)),
+                # The base image's Python is a header alone: nothing can be run.
+                *("-e", "label_export_version=1", "-e", "__handler_image_target=exporter", *more),
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DOCKER_HOST": ENGINE,
+                "DOCKER_CONFIG": str(directory / "nowhere"),
+                "XDG_CACHE_HOME": str(directory / "cache"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode == 0:
+            return json.loads(result.read_text())
+        return " ".join((run.stdout + run.stderr).split())
+
+
+@pytest.fixture(scope="module")
+def images(source: Path) -> Iterator[Images]:
+    with image_registry() as registry:
+        digests = registry.add_base("base", "3.13")
+        named = f"{registry.host}/base"
+        docker("pull", "--quiet", f"{named}:3.13")
+        yield Images(registry, source, {**digests, "name": f"{named}:3.13", "pinned": f"{named}@{digests['index']}"})
+
+
+def test_the_engine_is_one_that_keeps_images_in_containerd() -> None:
+    assert "io.containerd.snapshotter" in docker("info", "--format", "{{json .DriverStatus}}")
+
+
+@pytest.mark.parametrize("architecture", DOCKERS_NAME)
+@pytest.mark.parametrize("named", ["name", "pinned"])
+def test_the_image_is_built_on_the_functions_platform(
+    tmp_path: Path, images: Images, architecture: str, named: str
+) -> None:
+    platform, registry = DOCKERS_NAME[architecture], images.registry
+    made = images.build(tmp_path, images.base[named], handler_image_architecture=architecture)
+    assert not isinstance(made, str), made
+    assert made["base"].endswith(f"@{images.base[platform]}")
+    digest = made["uri"].partition("@")[2]
+    media_type, manifest = registry.manifests[REPOSITORY, digest]
+    assert media_type in (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
+    files = registry.files(REPOSITORY, digest)
+    assert files["marker"] == platform.encode()
+    assert "var/task/label_export/handler.py" in files
+    configuration = json.loads(registry.blobs[json.loads(manifest)["config"]["digest"]])
+    assert configuration["architecture"] == platform
+
+
+def test_an_image_on_the_wrong_platforms_base_is_not_pushed(tmp_path: Path, images: Images) -> None:
+    before = images.registry.tags(REPOSITORY)
+    wrong = f"{images.registry.host}/base@{images.base['amd64']}"
+    refused = images.build(
+        *(tmp_path, images.base["name"], "-e", f"__handler_image_base_found={wrong}"),
+        handler_image_architecture="arm64",
+    )
+    assert isinstance(refused, str), refused
+    assert f"handler_image_base is '{images.base['name']}', an image for x86_64, but" in refused
+    assert images.registry.tags(REPOSITORY) == before
