@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
+from label_export.core.errors import ExportError, SettingsError
+from label_export.core.settings_object import BUCKET_VARIABLE, settings_key, with_settings
+
+from label_catalog.adapters.aws.clients import client
+from label_catalog.adapters.aws.s3 import read_object
 from label_catalog.application import Application, LambdaContext
 from label_catalog.settings import Settings
 
@@ -13,7 +19,19 @@ from label_catalog.settings import Settings
 @functools.cache
 def application() -> Application:
     """Return the one application of this process; raises SettingsError where the environment is not right."""
-    return Application(Settings.from_environment(os.environ), os.environ)
+    return Application(Settings.from_environment(_complete(os.environ)), os.environ)
+
+
+def _complete(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with what it names a settings object for; raises SettingsError as `application`."""
+    key = settings_key(environment)
+    if key is None:
+        return environment
+    try:
+        content = read_object(client("s3"), environment.get(BUCKET_VARIABLE, ""), key)
+    except ExportError as error:
+        raise SettingsError(f"The settings object {key} cannot be read: {error} ({error.reason})") from None
+    return with_settings(environment, key, content)
 
 
 def handle(event: object, context: LambdaContext) -> dict[str, Any]:

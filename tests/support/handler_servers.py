@@ -209,7 +209,7 @@ class AwsServer(LoopbackServer):
             return "CreateMultipartUpload"
         if "uploadId" in query:
             return {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}[method]
-        return {"HEAD": "HeadObject", "PUT": "PutObject"}[method]
+        return {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}[method]
 
     def answer(self, call: Call) -> Answer:
         with self.lock:
@@ -237,6 +237,10 @@ class AwsServer(LoopbackServer):
             "Failed": [{"Id": entry_id, "SenderFault": False, "Code": "InternalError"} for entry_id in sorted(refused)],
         }
         return Answer(body=json.dumps(answer).encode())
+
+    def _GetObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
+        stored = self.objects.get(call.path)
+        return _s3_error(404, "NoSuchKey") if stored is None else Answer(200, stored.body, {"ETag": stored.etag})
 
     def _HeadObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         stored = self.objects.get(call.path)

@@ -21,7 +21,7 @@ from serving import serving
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIGURATION = "application/vnd.oci.image.config.v1+json"
 TLS_HANDSHAKE = b"\x16"
 ELF_MACHINES = {"amd64": 62, "arm64": 183}
@@ -52,6 +52,20 @@ class ImageRegistry:
             self.manifests[repository, version] = (media_type, content)
         return digest_of(content)
 
+    def add_image(self, repository: str, tag: str, architecture: str, layer: bytes) -> str:
+        """Keep an image of one layer under a tag; its configuration says that it is for the architecture."""
+        configuration = {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
+        }
+        manifest = {
+            "config": {"mediaType": CONFIGURATION, **self.add(json.dumps(configuration).encode())},
+            "layers": [{"mediaType": LAYER, **self.add(layer)}],
+        }
+        return self.add_manifest(repository, tag, MANIFEST, manifest)
+
     def add_base(self, repository: str, tag: str, note: str = "") -> dict[str, str]:
         """Keep a base image of two platforms under a tag; return the digests of index and platforms by name.
 
@@ -59,18 +73,7 @@ class ImageRegistry:
         """
         digests, entries = {}, []
         for architecture in ELF_MACHINES:
-            layer = base_layer(architecture, note)
-            configuration = {
-                "architecture": architecture,
-                "os": "linux",
-                "config": {},
-                "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
-            }
-            manifest = {
-                "config": {"mediaType": CONFIGURATION, **self.add(json.dumps(configuration).encode())},
-                "layers": [{"mediaType": LAYER.removesuffix("+gzip"), **self.add(layer)}],
-            }
-            digest = self.add_manifest(repository, f"only-{architecture}", MANIFEST, manifest)
+            digest = self.add_image(repository, f"only-{architecture}", architecture, base_layer(architecture, note))
             size = len(self.manifests[repository, digest][1])
             platform = {"architecture": architecture, "os": "linux"}
             entries.append({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": platform})

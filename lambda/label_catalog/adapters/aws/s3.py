@@ -144,6 +144,13 @@ class LabelBucket:
             self._s3.delete_object(Bucket=self._bucket, Key=key, **named)
 
 
+def read_object(s3: Any, bucket: str, key: str) -> bytes:
+    """Return a small object's content; raises RetryableError or PermanentError."""
+    with translated("s3"):
+        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
+
+
 class StateDocuments:
     """Small JSON documents, written conditionally. All methods raise RetryableError or PermanentError."""
 

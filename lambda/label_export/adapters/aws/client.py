@@ -214,6 +214,11 @@ class _Received:
         """Return the body's chunks."""
         return [bytes(self._body)]
 
+    def read(self, _amount: int | None = None) -> bytes:
+        """Return the whole body, and nothing from then on."""
+        content, self._body = bytes(self._body), b""
+        return content
+
 
 def _refusal(service: str, response: Mapping[str, Any]) -> AwsRefusalError:
     metadata = response.get("ResponseMetadata", {})
