@@ -80,6 +80,8 @@ class Aws(BaseHTTPRequestHandler):
         if self.path.startswith("/2016-08-19/account-settings"):
             limit = {"ConcurrentExecutions": EXECUTIONS, "UnreservedConcurrentExecutions": EXECUTIONS}
             self.answer(200, json.dumps({"AccountLimit": limit, "AccountUsage": {}}))
+        elif self.path.startswith("/v2/apis"):
+            self.answer(200, json.dumps({"items": [{"name": "theirs"}, {"name": "theirs too"}]}))
         elif self.path.endswith("/concurrency"):
             self.answer(404, '{"Type": "User", "Message": "none"}', {"X-Amzn-ErrorType": "ResourceNotFoundException"})
         else:
@@ -116,6 +118,7 @@ HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
         "asked_parts": ["deployer_policies/documents", "preflight/permissions"],
     },
     "busy": {"export_function_maximum_concurrency": 8, "asked_parts": ["preflight/quotas"]},
+    "crowded": {"preflight_http_apis_quota": 2, "asked_parts": ["preflight/quotas"]},
     "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function/beforehand"]},
     "deaf": ENCORD,
     # With the Encord stand-in, whose domain, key and project are known once it runs.
@@ -274,6 +277,11 @@ def test_a_new_accounts_quota_is_named(runs: dict[str, Run]) -> None:
     assert f"Lambda allows account {ACCOUNT} 10 executions at a time" in runs["busy"].failed
     assert "are 9 executions together" in runs["reserved"].failed
     assert "can reserve 0" in runs["reserved"].failed
+
+
+def test_an_account_without_room_for_another_http_api_is_named(runs: dict[str, Run]) -> None:
+    assert "HTTP APIs: 2 in the account, of 600" in runs["fine"].shown
+    assert f"Account {ACCOUNT} has 2 HTTP and WebSocket APIs in eu-west-1, and its quota is 2" in runs["crowded"].failed
 
 
 def test_an_encord_that_does_not_answer_is_named(runs: dict[str, Run]) -> None:

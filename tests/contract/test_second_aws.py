@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -19,13 +21,13 @@ from moto_process import ACCOUNT, moto
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = ROOT / "tests/contract/second_aws.yml"
+ABSENT = ROOT / "tests/contract/second_aws_function_absent.yml"
 # Roles of a deploy that are not run on Moto, and why.
 GAPS = {
     "handler_image": "needs a registry: Moto takes an image's manifest, and no push",
     "catalog_image": "as handler_image",
     "export_function": "a version is used only after its self check, and Moto runs no image",
     "catalog_function": "as export_function",
-    "keep_active": "its schedule is for a version in use",
     "front_door": "the HTTP API belongs to a version in use",
     "retired_versions": "removes old versions and images, of which there are none",
 }
@@ -68,11 +70,29 @@ class Runs:
         self.checked = self.run("--check")
         self.first = self.run()
         self.second = self.run()
+        self.url = url
+
+    def client(self, service: str) -> Any:
+        """Return a client of Moto, whose account has what was deployed."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="eu-west-1",
+            aws_access_key_id="an-access-key-of-moto",
+            aws_secret_access_key="a-secret-key-of-moto",  # noqa: S106 - Moto asks for none
+        )
 
     def run(self, *arguments: str) -> str:
         """Run the playbook; return its output."""
-        outcome = subprocess.run(
-            ["ansible-playbook", "-i", str(self.inventory), str(PLAYBOOK), "--diff", *arguments],
+        process = self.started(PLAYBOOK, "--diff", *arguments)
+        output = process.communicate()[0]
+        assert process.returncode == 0, output[-6000:]
+        return output
+
+    def started(self, playbook: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Start a playbook; return its process, whose output can be read."""
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(self.inventory), str(playbook), *arguments],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -81,12 +101,10 @@ class Runs:
                 "AWS_SECRET_ACCESS_KEY": "a-secret-key-of-moto",
             },
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
         )
-        assert outcome.returncode == 0, outcome.stdout[-4000:] + outcome.stderr[-2000:]
-        return outcome.stdout
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +146,50 @@ def test_what_moto_does_not_keep_is_still_so(runs: Runs) -> None:
 def test_a_check_announces_what_the_deploy_then_changes(runs: Runs) -> None:
     assert len(changed(runs.first)) > len(GAPS)
     assert [task for task in changed(runs.first) if task not in changed(runs.checked)] == []
+
+
+def test_the_function_is_kept_active_without_the_catalog_too(runs: Runs) -> None:
+    runs.run("--tags", "catalog_execution_role,keep_active", "-e", "catalog_function_enabled=false")
+    iam, name = runs.client("iam"), "label-export-dev-schedules-eu-west-1"
+    found = {role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith("label-export")}
+    assert found == {"label-export-dev-eu-west-1", name}, "the catalog's own role is gone"
+    policy = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+    version = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+    (statement,) = iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]["Statement"]
+    assert statement["Resource"] == [f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:label-export-dev:live"]
+    schedule = runs.client("scheduler").get_schedule(Name="label-export-dev-keep-active")
+    assert schedule["Target"]["RoleArn"].endswith(f":role/{name}")
+    assert schedule["Target"]["Arn"] == statement["Resource"][0]
+    again = runs.run("--tags", "catalog_execution_role,keep_active", "-e", "catalog_function_enabled=false")
+    assert changed(again) == []
+
+
+def test_a_removal_waits_for_the_network_interfaces_shows_it_and_says_what_to_do_about_those_that_stay(
+    runs: Runs,
+) -> None:
+    ec2 = runs.client("ec2")
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    made = ec2.create_network_interface(
+        SubnetId=subnet, Description=f"AWS Lambda VPC ENI-label-export-dev-{uuid.UUID(int=1)}"
+    )
+    interface = made["NetworkInterface"]["NetworkInterfaceId"]
+    network = f'{{"export_function_vpc_subnet_ids": ["{subnet}"], "export_function_vpc_security_group_ids": ["sg-1"]}}'
+    waiting = ("-e", network, "-e", "__export_function_interfaces_pause=1")
+
+    refused = runs.started(ABSENT, *waiting, "-e", "__export_function_interfaces_tries=2")
+    output = " ".join(refused.communicate()[0].split())
+    assert refused.returncode != 0
+    assert f"Lambda has not deleted its network interfaces {interface} within 1 minutes" in output
+    assert "Run this playbook again later" in output
+
+    process = runs.started(ABSENT, *waiting, "-e", "__export_function_interfaces_tries=100")
+    assert process.stdout
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if "FAILED - RETRYING" in line and "Wait until Lambda has deleted the network interfaces" in line:
+            ec2.delete_network_interface(NetworkInterfaceId=interface)
+            break
+    seen += process.stdout
+    assert process.wait() == 0, "".join(seen)[-6000:]
+    assert "retries left" in "".join(seen)

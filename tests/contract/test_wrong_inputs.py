@@ -13,6 +13,7 @@ import re
 import socketserver
 import subprocess
 import threading
+import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -325,6 +326,14 @@ CASES = {
         "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["of-sufficient-length\n"]
     ),
     # execution_role
+    "a policy that is too large": of(
+        "execution_role",
+        "characters without white space, and IAM allows 6144",
+        execution_role_extra_statements=[
+            {"Effect": "Deny", "Action": "s3:*", "Resource": f"arn:aws:s3:::bucket-of-somebody-{number}/*"}
+            for number in range(60)
+        ],
+    ),
     "a role too long": of("execution_role", "execution_role_name is", execution_role_name="a" * 65),
     "a path without slash": of("execution_role", "execution_role_name is", execution_role_path="/teams"),
     "a boundary by its name": of(
@@ -359,6 +368,11 @@ CASES = {
         "handler_image", "handler_image_registry is", handler_image_registry="https://example.com/a"
     ),
     # export_function
+    "an environment that is too large": of(
+        "export_function",
+        "bytes, and Lambda allows 4096",
+        export_function_key_template=f"encord/{'a' * 3500}/{{label_hash}}.json",
+    ),
     "a function too long": of("export_function", "export_function_memory_size", export_function_name="a" * 65),
     "little memory": of("export_function", "export_function_memory_size (127)", export_function_memory_size=127),
     "more memory than there is": of(
@@ -601,7 +615,10 @@ def test_a_wrong_input_is_refused_with_what_and_where(case: str, preflights: Run
 
 def test_the_deploy_refuses_in_its_first_and_its_last_role_before_it_asks_aws(tmp_path: Path) -> None:
     cases = {name: CASES[name] for name in ("a misspelt timeout", "an access log for 31 days")}
-    run = play(ROOT / "playbooks/deploy.yml", {**cases, "nothing wrong": Case("", {}, "", "")}, tmp_path)
+    # So many that they would fit neither into an environment nor into a variable of a process's.
+    projects = [str(uuid.UUID(int=number)) for number in range(5_000)]
+    fine = Case("", {"export_function_projects": projects}, "", "")
+    run = play(ROOT / "playbooks/deploy.yml", {**cases, "nothing wrong": fine}, tmp_path)
     for name, case in cases.items():
         (refusal,) = run.refused[host_name(name)]
         assert case.said in refusal.message

@@ -377,6 +377,16 @@ TABLE = (
     row("access logs are kept for ever",
         lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/vendedlogs/apigateway/{t.name}"),
         ACCESS_LOG, shown="retention"),
+    row("a filter of the access log counts everything",
+        lambda t: t.aws("logs").put_metric_filter(
+            logGroupName=f"/aws/vendedlogs/apigateway/{t.name}", filterName="ApiThrottled", filterPattern="",
+            metricTransformations=[{"metricName": "Mine", "metricNamespace": "LabelExport", "metricValue": "1"}]),
+        ACCESS_LOG, shown="metric_filters"),
+    row("the access log has a filter of an earlier version",
+        lambda t: t.aws("logs").put_metric_filter(
+            logGroupName=f"/aws/vendedlogs/apigateway/{t.name}", filterName="Former", filterPattern="",
+            metricTransformations=[{"metricName": "Former", "metricNamespace": "LabelExport", "metricValue": "1"}]),
+        ACCESS_LOG, shown="metric_filters"),
     row("webhooks lead nowhere",
         lambda t: t.aws("apigatewayv2").delete_route(ApiId=t.api, RouteId=t.route()), API, shown="routes"),
     row("webhooks may take 5 s",

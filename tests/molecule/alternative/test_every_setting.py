@@ -222,6 +222,21 @@ def test_the_function(stack: LocalStack, given: dict[str, Any]) -> None:
     assert variables["LABEL_EXPORT_CONCURRENCY"] == "2"
 
 
+def test_what_the_environment_has_no_room_for_is_in_an_object_that_both_functions_name(stack: LocalStack) -> None:
+    functions = stack.aws("lambda")
+    found = [
+        functions.get_function_configuration(FunctionName=name, Qualifier="current")["Environment"]["Variables"]
+        for name in (FUNCTION["FunctionName"], f"{NAME}-counter")
+    ]
+    (key,) = {variables["LABEL_EXPORT_SETTINGS_OBJECT"] for variables in found}
+    assert not [variables for variables in found if "LABEL_EXPORT_WORKFLOW_STAGES" in variables]
+    s3, bucket = stack.aws("s3"), found[0]["LABEL_EXPORT_BUCKET"]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="encord/settings/")["Contents"]
+    assert [each["Key"] for each in listed] == [key]
+    content = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert len(json.loads(content["LABEL_EXPORT_WORKFLOW_STAGES"])) > 100
+
+
 def test_the_mapping(stack: LocalStack) -> None:
     found = stack.aws("lambda").list_event_source_mappings(**FUNCTION)["EventSourceMappings"]
     (mapping,) = [item for item in found if item["EventSourceArn"].endswith(f":{NAME}-work")]
@@ -264,6 +279,7 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "refused": (7, 7200),
         "refused-authenticated": (10, 600),
         "rejected": (11, 7200),
+        "api-throttled": (13, 600),
         "unavailable": (5, 600),
         "unknown-event": (11, 600),
         "went-back": (9, 600),

@@ -153,12 +153,29 @@ def test_the_handlers_alarms_watch_what_the_handler_writes(
 
 
 def test_the_endpoints_alarm_watches_the_api_that_takes_the_webhooks(cloudwatch: Any, deployment: Deployment) -> None:
-    for name, metric in (("endpoint", "5xx"), ("rejected", "4xx")):
+    alarm = alarm_of(cloudwatch, "endpoint")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/ApiGateway", "5xx")
+    (dimension,) = alarm["Dimensions"]
+    assert dimension["Name"] == "ApiId"
+    assert f"/{dimension['Value']}/" in deployment.webhook_url
+
+
+def test_what_the_api_refuses_by_itself_is_counted_from_its_access_log(
+    cloudwatch: Any, deployment: Deployment, stack: LocalStack
+) -> None:
+    group = f"/aws/vendedlogs/apigateway/{NAME}"
+    filters = stack.aws("logs").describe_metric_filters(logGroupName=group)["metricFilters"]
+    made = {each["filterName"]: each["metricTransformations"] for each in filters}
+    stages = stack.aws("apigatewayv2").get_stages(ApiId=deployment.webhook_url.split("/execute-api/")[1].split("/")[0])
+    fields = json.loads(stages["Items"][0]["AccessLogSettings"]["Format"])
+    for name in ("rejected", "api-throttled"):
         alarm = alarm_of(cloudwatch, name)
-        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/ApiGateway", metric)
-        (dimension,) = alarm["Dimensions"]
-        assert dimension["Name"] == "ApiId"
-        assert f"/{dimension['Value']}/" in deployment.webhook_url
+        (metric,) = made.pop(alarm["MetricName"])
+        assert (alarm["Namespace"], alarm["MetricName"]) == (metric["metricNamespace"], metric["metricName"])
+        # A dimension's value is a field of the log that never changes.
+        counted = {key: fields[field.removeprefix("$.")] for key, field in metric["dimensions"].items()}
+        assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == counted
+    assert made == {}
 
 
 def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: LocalStack, topic_arn: str) -> None:

@@ -14,7 +14,7 @@ class FakeLogs(Fake):
     """CloudWatch Logs, which keeps groups in the API's form."""
 
     def describe_log_groups(self, p: Values) -> Values:
-        groups = [{k: v for k, v in group.items() if k != "tags"} for group in self.state.values()]
+        groups = [{k: v for k, v in group.items() if k not in ("tags", "filters")} for group in self.state.values()]
         return {"logGroups": [group for group in groups if group["logGroupName"].startswith(p["logGroupNamePrefix"])]}
 
     def create_log_group(self, p: Values) -> None:
@@ -39,6 +39,18 @@ class FakeLogs(Fake):
 
     def untag_resource(self, p: Values) -> None:
         self.state[NAME]["tags"] = {k: v for k, v in self.state[NAME]["tags"].items() if k not in p["tagKeys"]}
+
+    def describe_metric_filters(self, p: Values) -> Values:
+        filters = list(self.state[p["logGroupName"]].get("filters", {}).values())
+        start = int(p.get("nextToken", "0"))
+        rest = {"nextToken": str(start + 1)} if filters[start + 1 :] else {}
+        return {"metricFilters": filters[start : start + 1], **rest}
+
+    def put_metric_filter(self, p: Values) -> None:
+        self.state[p["logGroupName"]].setdefault("filters", {})[p["filterName"]] = p
+
+    def delete_metric_filter(self, p: Values) -> None:
+        del self.state[p["logGroupName"]]["filters"][p["filterName"]]
 
     def delete_log_group(self, p: Values) -> None:
         del self.state[p["logGroupName"]]
@@ -90,3 +102,46 @@ def test_it_is_removed() -> None:
     fake = FakeLogs()
     done("log_group", fake, **EVERYTHING)
     assert_gone("log_group", fake, name=NAME)
+
+
+FILTERS: Values = {
+    "metric_filters": {"Throttled": '{ $.status = "429" }', "Rejected": '{ $.status = "404" }'},
+    "metric_dimensions": {"Name": "$.name"},
+}
+
+
+def test_metric_filters_are_made_kept_and_corrected() -> None:
+    fake = FakeLogs()
+    assert_converges("log_group", fake, **EVERYTHING, **FILTERS)
+    made = fake.state[NAME]["filters"]["Throttled"]
+    assert made["filterPattern"] == '{ $.status = "429" }'
+    assert made["metricTransformations"] == [
+        {
+            "metricName": "Throttled",
+            "metricNamespace": "LabelExport",
+            "metricValue": "1",
+            "dimensions": {"Name": "$.name"},
+        }
+    ]
+    made["filterPattern"] = "{ $.status = 4* }"
+    result = assert_converges("log_group", fake, **EVERYTHING, **FILTERS)
+    assert list(result["diff"]["after"]) == ["metric_filters"]
+    assert fake.state[NAME]["filters"]["Throttled"]["filterPattern"] == '{ $.status = "429" }'
+
+
+def test_a_filter_of_another_namespace_stays_and_one_of_ours_goes() -> None:
+    fake = FakeLogs()
+    done("log_group", fake, **EVERYTHING, **FILTERS)
+    other = {"metricName": "a", "metricNamespace": "Theirs", "metricValue": "1"}
+    for name, namespace in (("theirs", "Theirs"), ("old", "LabelExport")):
+        fake.put_metric_filter(
+            {
+                "logGroupName": NAME,
+                "filterName": name,
+                "filterPattern": "",
+                "metricTransformations": [{**other, "metricNamespace": namespace}],
+            }
+        )
+    assert_converges("log_group", fake, **EVERYTHING, **FILTERS)
+    assert set(fake.state[NAME]["filters"]) == {"Throttled", "Rejected", "theirs"}
+    assert not done("log_group", fake, **EVERYTHING)["changed"], "they are not managed when left out"

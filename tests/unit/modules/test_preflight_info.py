@@ -176,3 +176,28 @@ def test_the_context_makes_conditions_hold(condition: Values, expected: list[tup
     keys = ("ContextKeyName", "ContextKeyType")
     entries = found and [(*(entry[key] for key in keys), entry["ContextKeyValues"][0]) for entry in found]
     assert (entries if found is not None else None) == expected
+
+
+class FakeApis(Fake):
+    """API Gateway with APIs, one a page."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+
+    def get_apis(self, p: Values) -> Values:
+        start = int(p.get("NextToken", "0"))
+        rest = {"NextToken": str(start + 1)} if self.names[start + 1 :] else {}
+        return {"Items": [{"Name": name} for name in self.names[start : start + 1]], **rest}
+
+
+def test_http_apis_are_counted() -> None:
+    found = done("http_api_count_info", FakeApis("a", "b", "c"), name="c")
+    assert (found["count"], found["found"], found["problem"], found["changed"]) == (3, True, "", False)
+    assert not done("http_api_count_info", FakeApis("a"), name="c")["found"]
+
+
+def test_apis_that_may_not_be_listed_are_not_taken_for_none() -> None:
+    fake = FakeApis("a")
+    fake.refusals["get_apis"] = ("AccessDeniedException", 1)
+    assert "AccessDeniedException" in done("http_api_count_info", fake, name="a")["problem"]

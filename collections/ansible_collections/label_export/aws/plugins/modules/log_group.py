@@ -30,6 +30,21 @@ options:
     description: The KMS key that encrypts the events; without it CloudWatch Logs uses its own.
     type: str
     default: ""
+  metric_filters:
+    description:
+      - Filters that count events as a metric, by name. Not managed when left out.
+      - Other filters that write to O(metric_namespace) are removed. Those that write elsewhere stay.
+      - M(amazon.aws.cloudwatchlogs_log_group_metric_filter) fails in a check of an account that lacks the log group,
+        and finds a difference on every run where a dimension has an upper-case letter.
+    type: dict
+  metric_namespace:
+    description: CloudWatch namespace of the metrics of O(metric_filters).
+    type: str
+    default: LabelExport
+  metric_dimensions:
+    description: Dimensions of these metrics, each with the field of an event that has its value.
+    type: dict
+    default: {}
   tags:
     description: The log group's tags. Others are removed. Not managed when left out.
     type: dict
@@ -41,6 +56,14 @@ EXAMPLES = r"""
   label_export.aws.log_group:
     name: /aws/lambda/label-export-dev
     retention: 30
+
+- name: Count what the access log says was refused
+  label_export.aws.log_group:
+    name: /aws/vendedlogs/apigateway/label-export-dev
+    retention: 30
+    metric_filters:
+      ApiThrottled: '{ $.status = "429" }'
+    metric_dimensions: {Environment: $.environment}
 """
 
 RETURN = r"""
@@ -66,11 +89,47 @@ from ansible_collections.label_export.aws.plugins.module_utils.states import ens
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
     """Translate the module's options into comparable settings."""
-    return {"retention": params["retention"], "kms_key_arn": params["kms_key_arn"], "tags": params["tags"]}
+    namespace, dimensions = params["metric_namespace"], params["metric_dimensions"]
+    filters = params["metric_filters"]
+    return {
+        "retention": params["retention"],
+        "kms_key_arn": params["kms_key_arn"],
+        "metric_filters": None
+        if filters is None
+        else {
+            name: comparable_filter(pattern, metric(name, namespace, dimensions)) for name, pattern in filters.items()
+        },
+        "tags": params["tags"],
+    }
 
 
-def find(client: Any, name: str) -> tuple[str, dict[str, Any] | None]:
-    """Return the group's ARN and its settings in the form of wanted_settings; an empty text and None without one."""
+def metric(name: str, namespace: str, dimensions: dict[str, str]) -> dict[str, Any]:
+    """Return what a filter makes of each event: one of the metric that has its name."""
+    made = {"metricName": name, "metricNamespace": namespace, "metricValue": "1"}
+    return {**made, **({"dimensions": dimensions} if dimensions else {})}
+
+
+def comparable_filter(pattern: str, *metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return a filter in one form, whether it is wanted or found."""
+    return {"pattern": pattern, "metrics": list(metrics)}
+
+
+def find_filters(client: Any, name: str, namespace: str) -> dict[str, Any]:
+    """Return the log group's filters that write to a namespace, in the form of wanted_settings."""
+    pages = client.get_paginator("describe_metric_filters").paginate(logGroupName=name)
+    return {
+        found["filterName"]: comparable_filter(found["filterPattern"], *found["metricTransformations"])
+        for page in pages
+        for found in page["metricFilters"]
+        if any(made["metricNamespace"] == namespace for made in found["metricTransformations"])
+    }
+
+
+def find(client: Any, name: str, namespace: str | None) -> tuple[str, dict[str, Any] | None]:
+    """Return the group's ARN and its settings in the form of wanted_settings; an empty text and None without one.
+
+    Filters are looked for only where `namespace` names theirs.
+    """
     found = find_group(client, name)
     if found is None:
         return "", None
@@ -79,6 +138,7 @@ def find(client: Any, name: str) -> tuple[str, dict[str, Any] | None]:
     return arn, {
         "retention": found.get("retentionInDays"),
         "kms_key_arn": found.get("kmsKeyId", ""),
+        **({"metric_filters": find_filters(client, name, namespace)} if namespace else {}),
         "tags": own_tags(client.list_tags_for_resource(aws_retry=True, resourceArn=arn).get("tags", {})),
     }
 
@@ -89,6 +149,21 @@ def create(client: Any, name: str, wanted: dict[str, Any]) -> None:
     client.create_log_group(aws_retry=True, logGroupName=name, **key, **tags)
     if wanted["retention"]:
         client.put_retention_policy(aws_retry=True, logGroupName=name, retentionInDays=wanted["retention"])
+    set_filters(client, name, {}, wanted["metric_filters"] or {})
+
+
+def set_filters(client: Any, name: str, current: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for filter_name, found in wanted.items():
+        if current.get(filter_name) != found:
+            client.put_metric_filter(
+                aws_retry=True,
+                logGroupName=name,
+                filterName=filter_name,
+                filterPattern=found["pattern"],
+                metricTransformations=found["metrics"],
+            )
+    for filter_name in current.keys() - wanted.keys():
+        client.delete_metric_filter(aws_retry=True, logGroupName=name, filterName=filter_name)
 
 
 def update(client: Any, name: str, arn: str, current: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -99,6 +174,8 @@ def update(client: Any, name: str, arn: str, current: dict[str, Any], changes: d
             client.associate_kms_key(aws_retry=True, logGroupName=name, kmsKeyId=changes["kms_key_arn"])
         else:
             client.disassociate_kms_key(aws_retry=True, logGroupName=name)
+    if "metric_filters" in changes:
+        set_filters(client, name, current["metric_filters"], changes["metric_filters"])
     to_set, to_remove = compare_aws_tags(current["tags"], changes.get("tags", current["tags"]))
     if to_set:
         client.tag_resource(aws_retry=True, resourceArn=arn, tags=to_set)
@@ -109,7 +186,8 @@ def update(client: Any, name: str, arn: str, current: dict[str, Any], changes: d
 def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     name = module.params["name"]
     wanted = wanted_settings(module.params)
-    arn, current = find(client, name)
+    managed = module.params["metric_filters"] is not None
+    arn, current = find(client, name, module.params["metric_namespace"] if managed else None)
     changes = changed_values(current, wanted)
     changed = current is None or bool(changes)
     if changed and not module.check_mode:
@@ -123,7 +201,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
 
 def ensure_absent(module: AnsibleAWSModule, client: Any) -> None:
     name = module.params["name"]
-    _arn, current = find(client, name)
+    _arn, current = find(client, name, None)
     if current is not None and not module.check_mode:
         client.delete_log_group(aws_retry=True, logGroupName=name)
     module.exit_json(changed=current is not None, diff=difference(current, {}))
@@ -136,6 +214,9 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "retention": {"type": "int"},
             "kms_key_arn": {"type": "str", "default": "", "no_log": False},
+            "metric_filters": {"type": "dict"},
+            "metric_namespace": {"type": "str", "default": "LabelExport"},
+            "metric_dimensions": {"type": "dict", "default": {}},
             "tags": {"type": "dict"},
         },
         supports_check_mode=True,
