@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -183,3 +184,22 @@ def test_this_environment_holds_what_the_lock_says() -> None:
     installed = {canonicalize_name(one.name): one.version for one in metadata.distributions()}
     wanted = locked("dev", python)
     assert {name: installed.get(name) for name in wanted} == wanted
+
+
+def test_a_digest_needs_no_sha256sum(tmp_path: Path) -> None:
+    """macOS before version 15 has `shasum` alone."""
+    for name, text in {
+        "shasum": '[ "$*" = "-a 256" ] && exec /usr/bin/sha256sum',
+        "cut": 'exec /usr/bin/cut "$@"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    made = subprocess.run(
+        ["/bin/bash", "-c", ". scripts/pythons.sh; printf text | digest"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout.strip() == hashlib.sha256(b"text").hexdigest()
