@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ALARMS = [
     "all-filtered",
+    "api-throttled",
     "catalog-dead-letters",
     "catalog-errors",
     "catalog-failed",
