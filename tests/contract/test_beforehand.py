@@ -130,6 +130,8 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "label_export_account_id": ACCOUNT,
             "label_export_region": "eu-west-1",
             "label_export_aws_endpoint_url": aws,
+            # By its digest, a base image needs no registry. Nothing listens there.
+            "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
             "label_export_aws_credentials_file": str(credentials),
             "label_export_aws_profile": "{{ inventory_hostname }}",
         }
