@@ -1,0 +1,28 @@
+"""The catalog reads the settings that its environment has no room for, as the exporter does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+
+import pytest
+from catalog_system import BUCKET, CatalogSystem
+from handler_deployment import Context
+from handler_servers import StoredObject
+from label_catalog import handler
+from label_export.core.errors import SettingsError
+
+
+def test_the_catalog_works_for_the_projects_of_its_settings_object(system: CatalogSystem) -> None:
+    others = [str(uuid.UUID(int=number)) for number in range(4_999)]
+    content = json.dumps({"LABEL_EXPORT_PROJECTS": json.dumps([system.project, *others])}).encode()
+    key = f"encord/settings/{hashlib.sha256(content).hexdigest()}.json"
+    system.set(LABEL_EXPORT_SETTINGS_OBJECT=key, LABEL_EXPORT_PROJECTS="")
+    with pytest.raises(SettingsError, match=f"The settings object {key} cannot be read"):
+        handler.handle({"action": "status", "project_hash": system.project}, Context())
+    system.aws.objects[f"/{BUCKET}/{key}"] = StoredObject(content, {})
+    system.restart()
+    answer = handler.handle({"action": "status", "project_hash": system.project}, Context())
+    assert [project["line"] for project in answer["projects"]] == ["project Street scenes: no census yet"]
+    assert len(handler.application()._settings.projects) == 5_000
