@@ -76,6 +76,8 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
             "label_export_region": "eu-west-1",
             "encord_secrets_private_key_source": "secretsmanager",
             "handler_image_source": str(source),
+            # By its digest, a base image needs no registry.
+            "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
             "context_result": str(directory / "result.json"),
         }
         inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": host}}}))
