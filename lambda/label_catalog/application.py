@@ -86,7 +86,7 @@ class Application:
             "snapshot": lambda asked: self._snapshot(tools, works, asked),
             "status": lambda asked: status(tools, self._projects(tools, asked), _since(asked)),
             "probe": lambda asked: probe(tools, self._one_project(tools, asked), asked.get("days", 7)),
-            "report": lambda asked: report(tools, self._projects(tools, asked), asked),
+            "report": lambda asked: report(tools, works, self._projects(tools, asked), asked),
             "self_check": lambda _: self_check(tools),
         }
         if not isinstance(event, dict) or not isinstance(action, str) or action not in answers:

@@ -153,7 +153,9 @@ def _uuid(chance: random.Random) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def snapshot_objects(folder: Path, project_hash: str, name: str, labels: Sequence[Row]) -> dict[str, bytes]:
+def snapshot_objects(
+    folder: Path, project_hash: str, name: str, labels: Sequence[Row], created_at: str = "2026-11-27T14:10:00+00:00"
+) -> dict[str, bytes]:
     """Return a snapshot's objects by key; `folder` holds the tables that `write_parquets` wrote."""
     base = f"encord/{project_hash}"
     manifest, lines = folder / "manifest.parquet", folder / "manifest.jsonl.gz"
@@ -163,15 +165,23 @@ def snapshot_objects(folder: Path, project_hash: str, name: str, labels: Sequenc
         tables.execute(f"COPY (FROM '{manifest}') TO '{lines}' (FORMAT json, COMPRESSION gzip)")
     place = f"{base}/snapshots/{name}"
     identity = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    about = {
+        "version": 1,
+        "name": name,
+        "id": identity,
+        "created_at": created_at,
+        "where": "",
+        "generation": GENERATION,
+    }
     return {
         **{
             f"{base}/objects/{row['sha256']}.json": json.dumps(
-                {"label_hash": row["label_hash"], "data_units": {row["data_hash"]: {}}}
+                {"label_hash": row["label_hash"], "data_units": {row.get("data_hash", ""): {}}}
             ).encode()
             for row in labels
         },
         f"{place}/{manifest.name}": manifest.read_bytes(),
         f"{place}/{lines.name}": lines.read_bytes(),
         f"{place}/{ANNOTATIONS}": (folder / ANNOTATIONS).read_bytes(),
-        f"{place}/snapshot.json": json.dumps({"version": 1, "name": name, "id": identity}).encode(),
+        f"{place}/snapshot.json": json.dumps({**about, "counts": {"labels": len(labels)}}).encode(),
     }

@@ -20,6 +20,7 @@ from label_catalog.core.report_numbers import (
     CensusPoint,
     IndexNumbers,
     ReportNumbers,
+    SnapshotLine,
     census_point,
     failures,
     newest_of_each_day,
@@ -27,12 +28,15 @@ from label_catalog.core.report_numbers import (
 from label_catalog.core.report_page import page, seconds
 from label_catalog.core.work import KINDS
 from label_catalog.entrypoints.generations import read_generation
+from label_catalog.entrypoints.snapshot import Snapshots
+from label_catalog.entrypoints.work import Works
 from label_catalog.toolbox import Toolbox
 
+_MOST_SNAPSHOTS = 5  # each is compared with the one before, whose files are copied for that
 _MOST_BYTES = 5_000_000  # Lambda's answers have 6 MB, and JSON needs room for its escapes
 
 
-def report(tools: Toolbox, projects: Iterable[ProjectInfo], event: Mapping[str, Any]) -> dict[str, Any]:
+def report(tools: Toolbox, works: Works, projects: Iterable[ProjectInfo], event: Mapping[str, Any]) -> dict[str, Any]:
     """Write each project's report (step write), or return the ones that were written (step read).
 
     Returns `{"reports": [{"project_hash", "title", "key", "bytes", "sha256", "labels", "html"?}]}`; with step read only
@@ -40,16 +44,16 @@ def report(tools: Toolbox, projects: Iterable[ProjectInfo], event: Mapping[str, 
     """
     step = event.get("step", "write")
     if step == "write":
-        return {"reports": [_write(tools, project) for project in projects]}
+        return {"reports": [_write(tools, works, project) for project in projects]}
     if step == "read":
         found = [_read(tools, project) for project in projects]
         return {"reports": [about for about in found if about is not None]}
     raise UnknownEventError("the event's step is not one of write, read")
 
 
-def _write(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
+def _write(tools: Toolbox, works: Works, project: ProjectInfo) -> dict[str, Any]:
     tools.check_time()
-    numbers = collected(tools, project)
+    numbers = collected(tools, works, project)
     body = page(numbers, drawn(numbers)).encode("utf-8", "replace")
     key = Places(project.project_hash).report_html
     tools.documents.put_page(key, body)
@@ -75,19 +79,20 @@ def _about(project: ProjectInfo, key: str, body: bytes) -> dict[str, Any]:
     return {**about, "key": key, "bytes": len(body), "sha256": digest}
 
 
-def collected(tools: Toolbox, project: ProjectInfo) -> ReportNumbers:
+def collected(tools: Toolbox, works: Works, project: ProjectInfo) -> ReportNumbers:
     """Return all numbers of a project's report."""
     places = Places(project.project_hash)
     index = _index(tools, project)
     latest, _ = tools.documents.load(places.latest_report)
-    works = tools.threads.map(lambda kind: tools.documents.load(places.work(kind))[0], KINDS)
+    states = tools.threads.map(lambda kind: tools.documents.load(places.work(kind))[0], KINDS)
     return ReportNumbers(
         project_hash=project.project_hash,
         title=project.title,
         made_at=tools.now().isoformat(),
         index=index,
         census=_census(tools, places, latest),
-        failures=failures(latest, [work for work in works if work is not None], index),
+        failures=failures(latest, [state for state in states if state is not None], index),
+        snapshots=_snapshots(tools, Snapshots(tools, works, project)),
     )
 
 
@@ -115,6 +120,34 @@ def _census(tools: Toolbox, places: Places, latest: Mapping[str, Any] | None) ->
     points = [census_point(document) for document in [*documents, latest] if document is not None]
     by_time = {point.as_of: point for point in points if point is not None}
     return tuple(by_time[moment] for moment in sorted(by_time))
+
+
+def _snapshots(tools: Toolbox, snapshots: Snapshots) -> tuple[SnapshotLine, ...]:
+    """Return the last snapshots, each with its differences to the one before."""
+    listed = [one for one in snapshots.listing()["snapshots"] if one["completed"]]
+    lines = []
+    for number, one in enumerate(listed[:_MOST_SNAPSHOTS]):
+        tools.check_time()
+        before = listed[number + 1]["name"] if number + 1 < len(listed) else None
+        totals: dict[str, int | None] = {}
+        if before is not None:
+            try:
+                found = snapshots.diff({"name": one["name"], "since": before})
+                totals = {kind: int(found[kind]["total"]) for kind in ("added", "removed", "changed")}
+            except PermanentError as error:  # a damaged snapshot: the others are shown all the same
+                tools.telemetry.log("ERROR", "snapshot_not_compared", reason=error.reason, detail=str(error))
+        lines.append(
+            SnapshotLine(
+                name=str(one["name"]),
+                created_at=str(one["created_at"]),
+                labels=int((one["counts"] or {}).get("labels", 0)),
+                identity=str(one["id"]),
+                where=str(one["where"] or ""),
+                before=before,
+                **totals,
+            )
+        )
+    return tuple(lines)
 
 
 def drawn(numbers: ReportNumbers) -> dict[str, str]:

@@ -32,7 +32,7 @@ from label_catalog.core.report_numbers import (
 )
 from label_catalog.core.report_page import page, seconds, size
 from label_export.core.errors import UnknownEventError
-from synthetic_index import Row, censuses, index_objects, write_parquets
+from synthetic_index import Row, censuses, index_objects, snapshot_objects, write_parquets
 
 HOSTILE = '<script>alert("1")</script><b>&amp;\' onload="x'
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
@@ -288,6 +288,41 @@ def test_the_report_shows_the_index_and_the_censuses_and_runs_nothing(system: Ca
     (read,) = system.catalog({"action": "report", "step": "read"})["reports"]
     assert read["html"] == text
     assert read["sha256"] == about["sha256"]
+
+
+def put_snapshot(system: CatalogSystem, folder: Path, name: str, labels: list[Row]) -> None:
+    folder.mkdir()
+    write_parquets(folder, labels, [annotation(1)])
+    for key, body in snapshot_objects(folder, system.project, name, labels, f"2026-11-{name}T10:00:00+00:00").items():
+        put(system, key, body)
+
+
+def snapshot_rows(text: str) -> list[list[str]]:
+    table = text.partition("The last snapshots")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2])
+    return [re.findall(r">([^<]*)</t[hd]>", row) for row in rows]
+
+
+def test_each_snapshot_is_compared_with_the_one_before(system: CatalogSystem, tmp_path: Path) -> None:
+    put_snapshot(system, tmp_path / "one", "20", [label(number, sha256=f"a{number}") for number in (1, 2, 3)])
+    put_snapshot(
+        system, tmp_path / "two", "21", [label(1, sha256="b1"), *(label(n, sha256=f"a{n}") for n in (2, 4, 5))]
+    )
+    system.catalog({"action": "report"})
+    newest, oldest = snapshot_rows(stored_page(system))
+    assert newest[:8] == ["21", "2026-11-21 10:00 UTC", "4", "all labels", "20", "2", "1", "1"]
+    assert oldest[:8] == ["20", "2026-11-20 10:00 UTC", "3", "all labels", "", "", "", ""]
+
+
+def test_a_damaged_snapshot_leaves_the_others(system: CatalogSystem, tmp_path: Path) -> None:
+    put_snapshot(system, tmp_path / "one", "20", [label(1, sha256="a1")])
+    put_snapshot(system, tmp_path / "two", "21", [label(1, sha256="a1")])
+    del system.aws.objects[f"/{BUCKET}/encord/{system.project}/snapshots/20/manifest.parquet"]
+    system.catalog({"action": "report"})
+    assert [row[:1] + row[4:8] for row in snapshot_rows(stored_page(system))] == [
+        ["21", "20", "–", "–", "–"],  # noqa: RUF001  (a dash)
+        ["20", "", "", "", ""],
+    ]
 
 
 def test_reading_leaves_out_a_project_without_a_report(system: CatalogSystem) -> None:
