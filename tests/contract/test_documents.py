@@ -58,3 +58,20 @@ def test_the_index_lists_every_decision_with_its_title() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
     titles = {path.name: path.read_text().splitlines()[0].partition(". ")[2] for path in DECISIONS}
     assert dict(re.findall(r"^- \[\d{4}\]\((.+?)\): (.+)$", index, re.MULTILINE)) == titles
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return the playbook and the rest of each command in the blocks of operations.md."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [
+        found for block in blocks for found in re.findall(r"^ansible-playbook playbooks/(\w+)\.yml(.*)$", block, re.M)
+    ]
+
+
+@pytest.mark.parametrize(("playbook", "rest"), commands(), ids=lambda value: value.partition("#")[0].strip())
+def test_each_command_of_operations_is_run_by_a_test(playbook: str, rest: str) -> None:
+    texts = "".join(path.read_text() for path in (ROOT / "tests" / "molecule").rglob("test_*.py"))
+    assert re.search(rf'(run_playbook|recorded)\(\s*"{playbook}"', texts), f"no scenario runs playbooks/{playbook}.yml"
+    for variable in re.findall(r"-e (\w+)=", rest):
+        assert re.search(rf'"{variable}=|f"{variable}=', texts), f"no scenario gives {variable}"
+    assert "--check" not in rest or re.search(rf'"{playbook}",[^)]*"--check"', texts), "no scenario checks it first"

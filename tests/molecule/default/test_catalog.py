@@ -84,6 +84,15 @@ def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing
     assert found["Body"].read() == stack.encord("GET", f"label-rows/{row['label_hash']}")
 
 
+def test_the_probe_by_playbook_answers_each_question(rows: list[dict[str, Any]]) -> None:
+    run = run_playbook("probe", "-e", f"probe_project={rows[0]['project_hash']}")
+    assert run.returncode == 0, run.output
+    assert run.changed == []
+    text = " ".join(run.output.split())
+    assert "holds: The envelope is compact, its status first" in text
+    assert "does not hold: A window of edit times includes its ends" in text
+
+
 def test_the_schedule_fires(began: datetime, deployment: Deployment, stack: LocalStack) -> None:
     group = f"/aws/lambda/{CATALOG}"
 

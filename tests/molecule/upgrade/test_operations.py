@@ -133,6 +133,8 @@ def test_labels_of_a_refused_webhook_are_queued_from_the_log(
     keys = [deployment.key(project, row["label_hash"]) for row in rows]
     for key in keys:
         deployment.s3.delete_object(Bucket=deployment.bucket, Key=key)
+    check = passed(run_playbook("requeue", "-e", "requeued_labels_hours=1", "--check"))
+    assert f"messages would be queued in {NAME}" in words(check)
     run = passed(run_playbook("requeue", "-e", "requeued_labels_hours=1"))
     assert f"messages were queued in {NAME}" in words(run)
     for key, row in zip(keys, rows, strict=True):
