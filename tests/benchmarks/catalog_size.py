@@ -92,6 +92,7 @@ def one_size(count: int, url: str, key_file: str, project_hash: str) -> dict[str
             encord=encord,
             bucket=parts,
             documents=parts,
+            snapshots=parts,
             live_lane=lane,
             backfill_lane=lane,
             queue=parts,

@@ -32,6 +32,7 @@ MAKES_NOTHING = {
     "status_report",
     "dead_letters",
     "label_census",
+    "snapshot",
     "label_report",
     "backfill",
     "probe",

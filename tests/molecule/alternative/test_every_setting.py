@@ -110,6 +110,8 @@ def test_the_catalog(stack: LocalStack) -> None:
         "GRACE_SECONDS": "1200",
         "LISTING_SECONDS": "60",
         "LISTING_BYTES": "134217728",
+        "SNAPSHOT_LOCK_MODE": "GOVERNANCE",
+        "SNAPSHOT_LOCK_DAYS": "30",
         "DELETED_LABELS": "delete",
         "SAMPLE_PERCENT": "5",
     }
