@@ -254,6 +254,22 @@ def test_a_project_that_cannot_be_read_does_not_stop_the_others(complete: Catalo
     assert differences(complete) == []
 
 
+def test_the_age_of_the_last_reconcile_is_measured(complete: CatalogSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    """A failed one leaves the age of the last that succeeded."""
+
+    def age() -> float:
+        capsys.readouterr()
+        complete.catalog({"action": "reconcile"})
+        lines = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        (found,) = [line["ReconcileAgeSeconds"] for line in lines if "ReconcileAgeSeconds" in line]
+        return float(found)
+
+    assert age() < 60
+    complete.clock.off = timedelta(hours=1)
+    complete.stand_in.control("POST", "faults", {"path": "/public", "envelope_error": "AUTHORISATION_ERROR"})
+    assert 3500 < age() < 3700
+
+
 def test_a_chaos_of_changes_is_healed(complete: CatalogSystem) -> None:
     """Webhooks are lost, tasks approved without an edit, moved back, deleted, renamed, labels saved by the SDK."""
     stand_in, dice = complete.stand_in, chance(13)
