@@ -29,11 +29,15 @@ class FakeLambdaAndEcr(Fake):
         self.images_of = images_of
         self.aliases = aliases
         self.pushed = pushed
+        self.variables: dict[str, dict[str, str]] = {}
         self.failures: list[Values] = []
 
     def list_versions_by_function(self, p: Values) -> Values:
         start = int(p.get("Marker", "0"))
-        found = [{"Version": version} for version in self.images_of]
+        found = [
+            {"Version": version, "Environment": {"Variables": self.variables.get(version, {})}}
+            for version in self.images_of
+        ]
         return {"Versions": found[start : start + 2], **({"NextMarker": str(start + 2)} if found[start + 2 :] else {})}
 
     def list_aliases(self, _p: Values) -> Values:
@@ -136,6 +140,45 @@ def test_content_that_went_back_to_an_old_image_keeps_it() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 1, "1": 1, "2": 2, "3": 3, "4": 1}, [alias("4")], [1, 2, 3])
     assert_converges("lambda_retired_versions", fake, **{**OPTIONS, "kept_images": 1})
     assert fake.pushed == [1, 3]
+
+
+SOURCE = "LABEL_EXPORT_PRIVATE_KEY_SOURCE"
+NO_KEY: Values = {
+    **OPTIONS,
+    "kept_versions": 9,
+    "kept_images": 9,
+    "retired_environment": {SOURCE: ["environment", "file"]},
+}
+
+
+def with_sources(images_of: dict[str, int], aliases: list[Values], sources: dict[str, str]) -> FakeLambdaAndEcr:
+    """A function some of whose versions got their key in a way that is not the default."""
+    fake = FakeLambdaAndEcr(images_of, aliases, sorted(set(images_of.values())))
+    fake.variables = {version: {SOURCE: source} for version, source in sources.items()}
+    return fake
+
+
+def test_versions_that_hold_the_key_go_however_new_and_their_images_with_them() -> None:
+    sources = {"1": "secretsmanager", "2": "file", "3": "environment", "4": "secretsmanager", "$LATEST": "file"}
+    fake = with_sources({"$LATEST": 4, "1": 1, "2": 2, "3": 1, "4": 4}, [alias("4")], sources)
+    result = assert_converges("lambda_retired_versions", fake, **NO_KEY)
+    assert (result["by_environment"], result["left_by_environment"]) == (["2", "3"], [])
+    assert (list(fake.images_of), fake.pushed) == (["$LATEST", "1", "4"], [1, 4])
+
+
+def test_a_version_that_holds_the_key_and_that_an_alias_names_stays_and_is_reported() -> None:
+    fake = with_sources({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("1")], {"1": "file", "2": "file"})
+    result = done("lambda_retired_versions", fake, **NO_KEY)
+    assert (result["by_environment"], result["left_by_environment"]) == (["2"], ["1"])
+    assert fake.pushed == [1, 3]
+
+
+def test_a_check_before_the_key_leaves_the_image_announces_what_goes() -> None:
+    """The live version holds the key, and the alias is to leave it for the new one."""
+    fake = with_sources({"$LATEST": 1, "1": 1}, [alias("1")], {"1": "file", "$LATEST": "file"})
+    wanted = {**NO_KEY, "new_image_uri": "registry/images:t2", "new_version": "2", "alias": "live"}
+    result = done("lambda_retired_versions", fake, check=True, **wanted)
+    assert (result["by_environment"], result["images"]) == (["1"], [digest(1)])
 
 
 def test_a_version_that_an_alias_names_stays_with_its_image() -> None:

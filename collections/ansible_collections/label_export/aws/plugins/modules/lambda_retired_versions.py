@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: lambda_retired_versions
 short_description: Ensure old versions of a function are gone, and images that none of the others needs
 description:
-  - Removes published versions of a function but for the newest ones and those that an alias names. Then removes images
+  - Removes published versions of a function but for the newest ones and those that an alias names, and newer ones with
+    an environment that is not wanted any more. Then removes images
     of the function's ECR repository but for the newest ones and those that a version which is left, or the unpublished
     one, runs.
   - A lifecycle policy of ECR cannot do the second, since it does not know which images are in use. A function whose
@@ -34,6 +35,12 @@ options:
     description: How many of the images that were pushed last are kept.
     type: int
     required: true
+  retired_environment:
+    description:
+      - Variables of a version's environment, each with a list of values. A version that has one of them goes too,
+        however new it is, and with it its image, unless a version that stays runs it.
+    type: dict
+    default: {}
   new_image_uri:
     description:
       - The image that was made sure of before. One that is named by a tag which the repository does not have is the
@@ -65,6 +72,15 @@ EXAMPLES = r"""
     repository: label-export-dev
     kept_images: 30
 
+- name: Ensure no version holds the key in its environment or image
+  label_export.aws.lambda_retired_versions:
+    function_name: label-export-dev
+    kept_versions: 10
+    repository: label-export-dev
+    kept_images: 30
+    retired_environment:
+      LABEL_EXPORT_PRIVATE_KEY_SOURCE: [environment, file]
+
 - name: Ensure ten versions can be gone back to, and announce it before there is the new one
   label_export.aws.lambda_retired_versions:
     function_name: label-export-dev
@@ -83,6 +99,16 @@ versions:
   type: list
   elements: str
   sample: ["1", "2"]
+by_environment:
+  description: Those of them that O(retired_environment) names.
+  returned: always
+  type: list
+  elements: str
+left_by_environment:
+  description: Versions that O(retired_environment) names and that stay, since an alias names them.
+  returned: always
+  type: list
+  elements: str
 images:
   description: The digests of the images that were removed; in check mode those that would be.
   returned: always
@@ -90,7 +116,7 @@ images:
   elements: str
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
@@ -109,27 +135,40 @@ def retired_versions(versions: Collection[str], named: Collection[str], kept: in
     return [str(number) for number in numbers[: max(len(numbers) - kept, 0)] if str(number) not in named]
 
 
+def has_environment(configuration: Mapping[str, Any], wanted: Mapping[str, Collection[str]]) -> bool:
+    """Say whether a version, as ListVersionsByFunction shows it, has one of these values in its environment."""
+    variables = configuration.get("Environment", {}).get("Variables", {})
+    return any(variables.get(name) in values for name, values in wanted.items())
+
+
 def reference(image_uri: str) -> str:
     """Return an image's digest, or its tag if it is named by that."""
     return image_uri.partition("@")[2] or image_uri.rpartition(":")[2]
 
 
-def retired_images(images: Iterable[dict[str, Any]], used: Collection[str], kept: int) -> list[dict[str, Any]]:
-    """Return the images beyond the ``kept`` that were pushed last whose digest and tags are not among ``used``.
+def is_named(image: Mapping[str, Any], references: Collection[str]) -> bool:
+    """Say whether an image, as DescribeImages answers, has one of these digests or tags."""
+    return image["imageDigest"] in references or not set(image.get("imageTags", [])).isdisjoint(references)
 
-    ``images`` is what DescribeImages answers.
+
+def retired_images(
+    images: Iterable[dict[str, Any]], used: Collection[str], kept: int, unwanted: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Return the images beyond the ``kept`` that were pushed last, and the unwanted ones, that are not ``used``.
+
+    ``images`` is what DescribeImages answers; ``used`` and ``unwanted`` are digests and tags.
     """
     newest_first = sorted(images, key=lambda image: image["imagePushedAt"], reverse=True)
     return [
         image
-        for image in newest_first[kept:]
-        if image["imageDigest"] not in used and not set(image.get("imageTags", [])) & set(used)
+        for position, image in enumerate(newest_first)
+        if (position >= kept or is_named(image, unwanted)) and not is_named(image, used)
     ]
 
 
 def has_image(images: Iterable[dict[str, Any]], named: str) -> bool:
     """Tell whether one of the images, as DescribeImages answers, has this digest or tag."""
-    return any(named == image["imageDigest"] or named in image.get("imageTags", []) for image in images)
+    return any(is_named(image, {named}) for image in images)
 
 
 class History:
@@ -149,8 +188,9 @@ class History:
         except is_boto3_error_code("ResourceNotFoundException"):
             return []
 
-    def versions(self) -> list[str]:
-        return [version["Version"] for version in self.pages("list_versions_by_function", "Versions")]
+    def versions(self) -> dict[str, dict[str, Any]]:
+        """Return the configurations of the versions by their numbers, the unpublished one's included."""
+        return {version["Version"]: version for version in self.pages("list_versions_by_function", "Versions")}
 
     def named_versions(self, moved: dict[str, str]) -> set[str]:
         """Return the versions that aliases name, those that get a share of the invocations included.
@@ -201,16 +241,26 @@ def ensure(module: AnsibleAWSModule, history: History) -> None:
     new_image = reference(module.params["new_image_uri"] or "")
     # What runs the new image, whether it is there already or the tasks before would have made it.
     renewed = {new_version, LATEST} if new_version else set()
-    versions = {*history.versions(), *renewed}
+    found = history.versions()
+    versions = {*found, *renewed}
     moved = {alias: new_version} if new_version else {}
-    retired = retired_versions(versions, history.named_versions(moved), module.params["kept_versions"])
+    named = history.named_versions(moved)
+    holding = [
+        version
+        for version in sorted(found.keys() - renewed - {LATEST}, key=int)
+        if has_environment(found[version], module.params["retired_environment"])
+    ]
+    by_environment = [version for version in holding if version not in named]
+    by_number = retired_versions(versions, named, module.params["kept_versions"])
+    retired = sorted({*by_number, *by_environment}, key=int)
     images: list[dict[str, Any]] = []
     stored = history.images()
     to_come = 1 if new_image and not has_image(stored, new_image) else 0
     # What is in use need not be asked where all images are kept anyway.
-    if len(stored) + to_come > module.params["kept_images"]:
+    if by_environment or len(stored) + to_come > module.params["kept_images"]:
         used = history.used_images(versions - renewed - set(retired)) | {new_image}
-        images = retired_images(stored, used, module.params["kept_images"] - to_come)
+        unwanted = history.used_images(by_environment)
+        images = retired_images(stored, used, module.params["kept_images"] - to_come, unwanted)
     digests = [image["imageDigest"] for image in images]
     if not module.check_mode:
         for version in retired:
@@ -219,7 +269,14 @@ def ensure(module: AnsibleAWSModule, history: History) -> None:
     before = {"versions": retired, "images": {image["imageDigest"]: image.get("imageTags", []) for image in images}}
     changed = bool(retired or digests)
     diff = {"before": before if changed else {}, "after": {}}
-    module.exit_json(changed=changed, diff=diff, versions=retired, images=digests)
+    module.exit_json(
+        changed=changed,
+        diff=diff,
+        versions=retired,
+        images=digests,
+        by_environment=by_environment,
+        left_by_environment=[version for version in holding if version in named],
+    )
 
 
 def main() -> None:
@@ -229,6 +286,7 @@ def main() -> None:
             "kept_versions": {"type": "int", "required": True},
             "repository": {"type": "str", "required": True},
             "kept_images": {"type": "int", "required": True},
+            "retired_environment": {"type": "dict", "default": {}},
             "new_image_uri": {"type": "str"},
             "new_version": {"type": "str"},
             "alias": {"type": "str"},
