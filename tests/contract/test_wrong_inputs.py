@@ -157,6 +157,25 @@ CASES = {
     "the tag of a secret's version": of(
         "label_export", "label_export_tags is", label_export_tags={"written-version": 1}
     ),
+    # A value without quotes that begins with { or [
+    "a mapping for the region": of(
+        "label_export", "label_export_region is a mapping, and a text is expected", label_export_region={"region": None}
+    ),
+    "a list for the name": of(
+        "label_export", "label_export_name is a list, and a text is expected", label_export_name=["name"]
+    ),
+    "a mapping for a queue": Case(
+        "label_export",
+        {"export_queue_name": {"name": None}},
+        "export_queue_name is a mapping, and a text is expected",
+        "group_vars/label_export/export_queue.yml",
+    ),
+    "a mapping for a timeout": Case(
+        "label_export",
+        {"export_function_timeout": {"seconds": 60}},
+        "export_function_timeout is a mapping, and a number is expected",
+        "group_vars/label_export/export_function.yml",
+    ),
     # label_bucket
     "a bucket that S3 refuses": of("label_bucket", "label_bucket_name is 'My_Bucket'", label_bucket_name="My_Bucket"),
     "a bucket with dots": of("label_bucket", "label_bucket_name is 'my.bucket'", label_bucket_name="my.bucket"),
@@ -613,8 +632,18 @@ def test_a_wrong_input_is_refused_with_what_and_where(case: str, preflights: Run
     assert CASES[case].file in refusal.message
 
 
+WRONG_IN_A_DEPLOY = (
+    "a misspelt timeout",
+    "a mapping for the region",
+    "a list for the name",
+    "a mapping for a queue",
+    "a mapping for a timeout",
+    "an access log for 31 days",
+)
+
+
 def test_the_deploy_refuses_in_its_first_and_its_last_role_before_it_asks_aws(tmp_path: Path) -> None:
-    cases = {name: CASES[name] for name in ("a misspelt timeout", "an access log for 31 days")}
+    cases = {name: CASES[name] for name in WRONG_IN_A_DEPLOY}
     # So many that they would fit neither into an environment nor into a variable of a process's.
     projects = [str(uuid.UUID(int=number)) for number in range(5_000)]
     fine = Case("", {"export_function_projects": projects}, "", "")
