@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS ?= true
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
 PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
-.PHONY: help install locks local demo down clean lint audit sbom unit integration newcomer other-node fresh-roots containerd-store molecule bench test
+.PHONY: help install locks local demo down clean lint audit audit-deployed sbom unit integration newcomer other-node fresh-roots containerd-store molecule bench test
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ lint: install ## Check style, types and good practice
 
 audit: install ## Have auditors of security look at everything
 	@scripts/audit
+
+audit-deployed: install ## Have Prowler look at what `make demo` has left running
+	@scripts/audit-deployed
 
 sbom: install ## Write bills of materials of control node and images to .local/sbom
 	@scripts/sbom
