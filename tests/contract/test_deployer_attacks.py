@@ -85,6 +85,8 @@ class Environment:
         self.role = f"{self.name}-{REGION}"
         self.role_arn = f"arn:aws:iam::{ACCOUNT}:role/{self.role}"
         self.policy_arn = f"arn:aws:iam::{ACCOUNT}:policy/{self.role}"
+        self.catalog_role = f"{self.name}-catalog-{REGION}"
+        self.schedules_role = f"{self.name}-schedules-{REGION}"
         self.boundary_arn = f"arn:aws:iam::{ACCOUNT}:policy/boundary-of-{self.role}"
 
     def create_role(self, caller: Caller) -> None:
@@ -235,6 +237,38 @@ ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
         "update_assume_role_policy",
         {"RoleName": PROD.role, "PolicyDocument": TRUST_IN_LAMBDA},
     ),
+    "the trust of an administrator's role": (
+        "update_assume_role_policy",
+        {"RoleName": "administrator", "PolicyDocument": TRUST_IN_LAMBDA},
+    ),
+    "its own policy attached to the role": (
+        "attach_role_policy",
+        {"RoleName": DEV.role, "PolicyArn": f"arn:aws:iam::{ACCOUNT}:policy/deployer-of-dev-dev-deployer-identity"},
+    ),
+    "a key of another user": ("create_access_key", {"UserName": "deployer-of-prod"}),
+    "a password of its own": ("create_login_profile", {"UserName": "deployer-of-dev", "Password": "Aa1!" * 5}),
+    "a boundary of its own": (
+        "put_user_permissions_boundary",
+        {"UserName": "deployer-of-dev", "PermissionsBoundary": ADMINISTRATOR},
+    ),
+    "a group": ("add_user_to_group", {"UserName": "deployer-of-dev", "GroupName": "administrators"}),
+    "a role of a service": ("create_service_linked_role", {"AWSServiceName": "lambda.amazonaws.com"}),
+    **{
+        f"{what}, for the role of the {kind}": (operation, {"RoleName": role, **arguments})
+        for kind, role in (("catalog", DEV.catalog_role), ("schedules", DEV.schedules_role))
+        for what, operation, arguments in (
+            ("a role without the boundary", "create_role", {"AssumeRolePolicyDocument": TRUST_IN_LAMBDA}),
+            (
+                "a boundary that bounds nothing",
+                "create_role",
+                {"AssumeRolePolicyDocument": TRUST_IN_LAMBDA, "PermissionsBoundary": ADMINISTRATOR},
+            ),
+            ("removing the boundary", "delete_role_permissions_boundary", {}),
+            ("replacing the boundary", "put_role_permissions_boundary", {"PermissionsBoundary": ADMINISTRATOR}),
+            ("another policy", "attach_role_policy", {"PolicyArn": ADMINISTRATOR}),
+            ("a policy inside it", "put_role_policy", {"PolicyName": "all", "PolicyDocument": EVERYTHING}),
+        )
+    },
 }
 
 
@@ -263,6 +297,21 @@ def test_an_administrators_role_cannot_be_passed_to_the_function(account: Accoun
     refused(functions.update_function_configuration, FunctionName=DEV.name, Role=made["Role"]["Arn"])
     functions.update_function_configuration(FunctionName=DEV.name, Role=DEV.role_arn)
     refused(DEV.create_function, caller=deployer, name="label-export-dev-second", role_arn=DEV.role_arn)
+    # Nor one of another environment, nor to a function that is its own or the catalog's, nor to a schedule.
+    refused(functions.update_function_configuration, FunctionName=DEV.name, Role=PROD.role_arn)
+    refused(DEV.create_function, caller=deployer, name=f"{DEV.name}-catalog", role_arn=made["Role"]["Arn"])
+    schedule = {
+        "Name": f"{DEV.name}-catalog-census",
+        "ScheduleExpression": "rate(1 day)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+    }
+    target = {"Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{DEV.name}"}
+    schedules = deployer.client("scheduler")
+    for role in (made["Role"]["Arn"], DEV.role_arn, PROD.role_arn):
+        refused(schedules.create_schedule, **schedule, Target={**target, "RoleArn": role})
+    own = DEV.role_arn.replace(DEV.role, DEV.schedules_role)
+    schedules.create_schedule(**schedule, Target={**target, "RoleArn": own})
+    refused(functions.update_function_configuration, FunctionName=DEV.name, Role=own)
 
 
 def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
