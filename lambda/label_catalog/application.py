@@ -15,7 +15,7 @@ from label_export.core.edit_times import parse_edit_time
 from label_export.core.errors import ExportError, PermanentError, UnknownEventError
 from label_export.core.messages import is_hash
 
-from label_catalog.adapters.aws.clients import THREADS, client
+from label_catalog.adapters.aws.clients import THREADS, client, s3_client
 from label_catalog.adapters.aws.failures import translated
 from label_catalog.adapters.aws.s3 import LabelBucket, StateDocuments
 from label_catalog.adapters.aws.snapshots import SnapshotBucket
@@ -61,7 +61,7 @@ class Application:
         self._now = now
         if bundle := environment.get("AWS_CA_BUNDLE"):  # the SDK's and our own requests to Encord
             os.environ.setdefault("REQUESTS_CA_BUNDLE", _with_public_authorities(bundle))
-        self._s3, self._sqs = client("s3"), client("sqs")
+        self._s3, self._sqs = s3_client(settings.bucket_owner), client("sqs")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog")
         self._encord = EncordFeeds(
             self._private_key,

@@ -44,6 +44,7 @@ class Settings:
     """All settings, checked. Empty sets allow everything. Times are in seconds, sizes in bytes."""
 
     bucket: str
+    bucket_owner: str | None
     export_queue_url: str
     backfill_queue_url: str
     queue_url: str
@@ -86,6 +87,7 @@ class Settings:
         arn_name, text_name = "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN", "LABEL_EXPORT_PRIVATE_KEY"
         return cls(
             bucket=read.bucket("LABEL_EXPORT_BUCKET"),
+            bucket_owner=read.optional_account("LABEL_EXPORT_BUCKET_OWNER"),
             export_queue_url=read.queue_url("LABEL_EXPORT_QUEUE_URL"),
             backfill_queue_url=read.queue_url("LABEL_CATALOG_BACKFILL_QUEUE_URL"),
             queue_url=read.queue_url("LABEL_CATALOG_QUEUE_URL"),

@@ -40,6 +40,7 @@ class Settings:
     """All settings, checked. Sets are empty where everything is allowed; sizes are in bytes."""
 
     bucket: str
+    bucket_owner: str | None
     queue_url: str
     key_template: KeyTemplate
     private_key_source: KeySource
@@ -80,6 +81,7 @@ class Settings:
         arn_name, text_name = "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN", "LABEL_EXPORT_PRIVATE_KEY"
         settings = cls(
             bucket=read.bucket("LABEL_EXPORT_BUCKET"),
+            bucket_owner=read.optional_account("LABEL_EXPORT_BUCKET_OWNER"),
             queue_url=read.queue_url("LABEL_EXPORT_QUEUE_URL"),
             key_template=read.checked("LABEL_EXPORT_KEY_TEMPLATE", KeyTemplate, DEFAULT_TEMPLATE),
             private_key_source=source,

@@ -47,7 +47,7 @@ class Exports:
         self._spool = Spool(settings.memory_limit, settings.spool_limit)
         self._account = EncordAccount(transport, settings.encord_domain, key, self._spool)
         self._encord_pace = Pace()
-        self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn)
+        self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, settings.bucket_owner)
         # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
         self._items, self._looks = self._pools()
 
@@ -115,7 +115,8 @@ class Uncached:
 
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
         """Return if the bucket takes an object for `row`, without writing one."""
-        layout = Layout(self._settings.bucket, self._settings.gzip, self._settings.kms_key_arn)
+        settings = self._settings
+        layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, settings.bucket_owner)
         store = S3Store(self._aws, layout, self._retry, self._observe)
         store.prove_writable(self._settings.key_template.render(project_hash, row), project_hash, row)
 

@@ -39,6 +39,8 @@ NAMES = [
     "deployer-identity",
     "deployer-monitoring",
 ]
+# The policies of the roles that the functions and the schedules have.
+ROLES = ["execution-role", "catalog-execution-role", "schedules-role"]
 DEPLOYERS = [name for name in NAMES if name.startswith("deployer-")]
 
 
@@ -83,7 +85,7 @@ def test_they_can_all_be_attached_to_one_user() -> None:
     assert len(DEPLOYERS) <= ATTACHED_POLICIES
 
 
-@pytest.mark.parametrize("name", [*NAMES, "execution-role", "catalog-execution-role", "schedules-role"])
+@pytest.mark.parametrize("name", [*NAMES, *ROLES])
 def test_a_policy_fits_into_a_managed_one(name: str, rendered: dict[str, dict[str, Document]]) -> None:
     sizes = {environment: len(re.sub(r"\s", "", json.dumps(found[name]))) for environment, found in rendered.items()}
     assert {environment: size for environment, size in sizes.items() if size > MANAGED_POLICY_CHARACTERS} == {}
@@ -160,10 +162,10 @@ def test_a_role_that_is_given_is_only_read_and_passed(rendered: dict[str, dict[s
 def test_keys_are_used_through_aws_services_alone(rendered: dict[str, dict[str, Document]]) -> None:
     found = [
         statement
-        for statement in statements(rendered["every_setting"], *NAMES, "execution-role")
+        for statement in statements(rendered["every_setting"], *NAMES, *ROLES)
         if any(action.startswith("kms:") for action in as_list(statement["Action"]))
     ]
-    assert len(found) == len({"boundary", "deployer-data", "execution-role"})
+    assert len(found) == len({"boundary", "deployer-data", *ROLES})
     assert [s["Sid"] for s in found if not s.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService")] == []
 
 

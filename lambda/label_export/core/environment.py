@@ -23,6 +23,7 @@ DEFAULT_KEY_FILE = "/var/task/encord_private_key"
 # Which inventory variable sets a variable that both functions have: the deployment's names, for messages alone.
 SHARED_VARIABLES = {
     "LABEL_EXPORT_BUCKET": "label_bucket_name",
+    "LABEL_EXPORT_BUCKET_OWNER": "label_export_account_id",
     "LABEL_EXPORT_QUEUE_URL": "export_queue_name",
     "LABEL_EXPORT_KEY_TEMPLATE": "export_function_key_template",
     "LABEL_EXPORT_PRIVATE_KEY_SOURCE": "encord_secrets_private_key_source",
@@ -39,6 +40,7 @@ SHARED_VARIABLES = {
     "LABEL_EXPORT_ENVIRONMENT": "label_export_environment",
 }
 
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _QUEUE_URL = re.compile(r"https?://[^\s/]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+")
@@ -82,6 +84,10 @@ class EnvironmentReader:
     def bucket(self, variable: str) -> str:
         """Return a bucket's name."""
         return self.matching(variable, _BUCKET, "a bucket's name")
+
+    def optional_account(self, variable: str) -> str | None:
+        """Return an account's identifier, None where the variable is not set."""
+        return self.optional(variable, _ACCOUNT, "an account's 12 digits")
 
     def queue_url(self, variable: str) -> str:
         """Return an SQS queue's URL."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from label_catalog.adapters.aws.clients import s3_client
 from label_catalog.core.comparison import Verdict, is_current, judge, same_edit_time
 from label_catalog.core.model import ListedRow, StoredObject, Window
 from label_catalog.core.places import Places, listing_prefix
@@ -154,6 +156,26 @@ def test_work_of_another_version_is_no_work() -> None:
     assert work.is_stalled(NOW - timedelta(days=1))  # saved by a clock that was a day ahead
 
 
+@pytest.mark.parametrize(
+    ("operation", "names"),
+    [
+        ("head_object", {"Key": "a"}),
+        ("put_object", {"Key": "a"}),
+        ("delete_object", {"Key": "a"}),
+        ("list_objects_v2", {}),
+    ],
+)
+def test_every_call_to_s3_names_the_account_that_has_the_bucket(
+    operation: str, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 then refuses a bucket of this name in another account."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "eu-west-1")
+    url = s3_client("123456789012").generate_presigned_url(operation, {"Bucket": "labels", **names})
+    assert parse_qs(urlsplit(url).query)["x-amz-expected-bucket-owner"] == ["123456789012"]
+    assert "owner" not in s3_client(None).generate_presigned_url(operation, {"Bucket": "labels", **names})
+
+
 def test_wrong_settings_are_named_with_their_inventory_variable() -> None:
     right = {
         "LABEL_EXPORT_BUCKET": "labels",
@@ -169,6 +191,7 @@ def test_wrong_settings_are_named_with_their_inventory_variable() -> None:
         "LABEL_CATALOG_DELETED_LABELS": ("burn", "catalog_function_deleted_labels"),
         "LABEL_CATALOG_OVERLAP_SECONDS": ("-1", "catalog_function_overlap"),
         "LABEL_EXPORT_KEY_TEMPLATE": ("{nothing}", "export_function_key_template"),
+        "LABEL_EXPORT_BUCKET_OWNER": ("me", "label_export_account_id"),
         "LABEL_EXPORT_PROJECTS": ('["a b"]', "export_function_projects"),
         "LABEL_EXPORT_PRIVATE_KEY_SOURCE": ("moon", "encord_secrets_private_key_source"),
     }

@@ -37,6 +37,7 @@ def test_every_setting_can_be_set() -> None:
             "LABEL_EXPORT_EVENT_TYPES": '["task_sumbitted_event"]',
             "LABEL_EXPORT_WORKFLOW_STAGES": '["Complete", "Zweite Prüfung"]',
             "LABEL_EXPORT_COMPRESSION": "gzip",
+            "LABEL_EXPORT_BUCKET_OWNER": "123456789012",
             "LABEL_EXPORT_KMS_KEY_ARN": "arn:aws:kms:eu-west-1:000000000000:key/0b1d",
             "LABEL_EXPORT_CONCURRENCY": "10",
             "LABEL_EXPORT_MEMORY_LIMIT_BYTES": "1048576",
@@ -47,6 +48,7 @@ def test_every_setting_can_be_set() -> None:
         }
     )
     assert settings.encord_domain == "https://api.us.encord.com"
+    assert settings.bucket_owner == "123456789012"
     assert settings.event_types == {"task_submitted_event"}
     assert settings.workflow_stages == {"Complete", "Zweite Prüfung"}
     assert (settings.projects, settings.gzip, settings.concurrency) == ({"p-1"}, True, 10)
@@ -82,6 +84,7 @@ def test_every_setting_can_be_set() -> None:
         ("LABEL_EXPORT_LATE_RECEIVE", "1"),
         ("LABEL_EXPORT_WORKFLOW_STAGES", '[""]'),
         ("LABEL_EXPORT_COMPRESSION", "canary"),
+        ("LABEL_EXPORT_BUCKET_OWNER", "12345"),
         ("LABEL_EXPORT_KMS_KEY_ARN", "canary"),
         ("LABEL_EXPORT_CONCURRENCY", "0"),
         ("LABEL_EXPORT_CONCURRENCY", "1.5"),

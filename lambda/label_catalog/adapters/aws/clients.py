@@ -21,3 +21,17 @@ def client(service: str) -> Any:
         parameter_validation=False,
     )
     return boto3.client(service, config=config)
+
+
+def s3_client(owner: str | None) -> Any:
+    """Return a client of S3 each of whose calls S3 refuses when another account than `owner` has the bucket.
+
+    None asks for no account.
+    """
+    s3 = client("s3")
+    if owner:
+        # For every call, so that a new one cannot forget it: all calls on a bucket or an object know this parameter.
+        s3.meta.events.register(
+            "provide-client-params.s3", lambda params, **_: {**params, "ExpectedBucketOwner": owner}
+        )
+    return s3

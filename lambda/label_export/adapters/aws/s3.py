@@ -36,11 +36,20 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How objects are kept: in which bucket, compressed or not, under which KMS key (None: as the bucket says)."""
+    """How objects are kept: in which bucket, compressed or not, under which KMS key (None: as the bucket says).
+
+    S3 refuses every call when another account than `owner` has the bucket; None asks for no account.
+    """
 
     bucket: str
     gzip: bool = False
     kms_key_arn: str | None = None
+    owner: str | None = None
+
+    @property
+    def place(self) -> dict[str, str]:
+        """What every call to S3 names."""
+        return {"Bucket": self.bucket, **({"ExpectedBucketOwner": self.owner} if self.owner else {})}
 
 
 class S3Store:
@@ -202,7 +211,7 @@ class S3Store:
     def _ask(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any]:
         began = time.monotonic()
         try:
-            return self._aws.ask("s3", operation, {"Bucket": self._layout.bucket, **parameters}, timeout)
+            return self._aws.ask("s3", operation, {**self._layout.place, **parameters}, timeout)
         finally:
             self._observe("S3Milliseconds", (time.monotonic() - began) * 1000)
 

@@ -384,6 +384,19 @@ def test_a_project_that_is_not_exported_any_more_goes_to_the_dead_letter_queue(d
     assert deployment.encord.calls == []
 
 
+@pytest.mark.parametrize("single_limit", [64 << 20, 100])
+def test_every_call_to_s3_names_the_account_that_has_the_bucket(
+    single_limit: int, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one part and in several: S3 then refuses a bucket of this name in another account."""
+    monkeypatch.setattr("label_export.adapters.aws.s3.SINGLE_LIMIT", single_limit)
+    deployment.set(LABEL_EXPORT_BUCKET_OWNER="123456789012")
+    assert deployment.export(deployment.row()) == []
+    calls = [call for call in deployment.aws.calls if call.path.startswith("/labels-bucket")]
+    assert {call.operation for call in calls} >= {"HeadObject"}
+    assert {call.headers.get("x-amz-expected-bucket-owner") for call in calls} == {"123456789012"}
+
+
 def test_gzip_and_kms(deployment: Deployment) -> None:
     arn = "arn:aws:kms:eu-west-1:000000000000:key/5c1ee93b"
     deployment.set(LABEL_EXPORT_COMPRESSION="gzip", LABEL_EXPORT_KMS_KEY_ARN=arn)
