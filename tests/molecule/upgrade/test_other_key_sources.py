@@ -22,6 +22,7 @@ from role_documents import role, statements
 IMAGE = "handler_image : Image | Ensure the registry has the image"
 SIGNING_SECRETS = f"{NAME}/webhook-signing-secrets"
 BY_HAND = f"{NAME}-by-hand"
+SOURCE = "LABEL_EXPORT_PRIVATE_KEY_SOURCE"
 
 
 def deploy(*arguments: str, **settings: str) -> Playbook:
@@ -122,3 +123,29 @@ def test_a_secret_made_by_hand_is_what_the_role_may_read_and_a_label_is_exported
     assert variables(deployment)["LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN"] == by_hand
     assert readable_secrets(stack) == [by_hand, prefix + SIGNING_SECRETS]
     complete()
+
+
+def test_the_version_that_holds_the_key_goes_with_its_image_and_a_new_key_is_asked_for(
+    stack: LocalStack, deployment: Deployment
+) -> None:
+    """That of the first test, which no alias names any more; the source is the default again."""
+
+    def holding() -> list[str]:
+        versions = deployment.functions.list_versions_by_function(FunctionName=NAME)["Versions"]
+        sources = {item["Version"]: item["Environment"]["Variables"][SOURCE] for item in versions}
+        return [version for version, source in sources.items() if source == "file"]
+
+    (version,) = holding()
+    image = deployment.functions.get_function(FunctionName=NAME, Qualifier=version)["Code"]["ImageUri"]
+    ecr, digest = stack.aws("ecr"), image.partition("@")[2]
+    (tag,) = ecr.describe_images(repositoryName=NAME, imageIds=[{"imageDigest": digest}])["imageDetails"][0][
+        "imageTags"
+    ]
+    run = run_playbook("deploy", "--tags", "retired_versions")
+    assert run.returncode == 0, run.output
+    assert (holding(), tag in tags(stack)) == ([], False)
+    said = " ".join(run.output.split())
+    assert f"{NAME}: removed {version}, left none" in said
+    assert "create a new key for the service account in Encord" in said
+    assert run_playbook("deploy", "--tags", "retired_versions").changed == []
+    docker(stack, "image", "rm", "--force", f"{stack.facts['registry']}/{NAME}:{tag}")
