@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import yaml
 from catalog_system import BUCKET, CatalogSystem
 from handler_servers import Answer, Fault, StoredObject
 from index_files import GENERATION, write_generation
@@ -555,3 +556,13 @@ def test_unknown_snapshots_are_named(indexed: CatalogSystem) -> None:
     for step in ("diff", "verify"):
         with pytest.raises(PermanentError, match="there is no snapshot"):
             ask(indexed, step, name="never", since="never")
+
+
+def test_the_bucket_roles_own_rule_ends_no_current_object() -> None:
+    """Copies are written once and so have no old versions: a rule for old versions alone never touches them."""
+    role = yaml.safe_load((Path(__file__).parents[3] / "roles/label_bucket/vars/main.yml").read_text())
+    rules = role["__label_bucket_lifecycle_rules"]
+    assert rules
+    assert {name for rule in rules for name in rule} <= {
+        *("ID", "Status", "Filter", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"),
+    }
