@@ -70,6 +70,22 @@ def test_the_bucket(stack: LocalStack, given: dict[str, Any]) -> None:
     assert has_tags(s3.get_bucket_tagging(**bucket)["TagSet"])
 
 
+def test_readers_of_a_project(stack: LocalStack) -> None:
+    project = "00000000-1111-2222-3333-444444444444"
+    iam = stack.aws("iam")
+    found = [policy for policy in iam.list_policies(Scope="Local")["Policies"] if project in policy["PolicyName"]]
+    (policy,) = [one for one in found if "alternative" in one["PolicyName"]]
+    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+    by_sid = {statement["Sid"]: statement for statement in version["Document"]["Statement"]}
+    assert f"arn:aws:s3:::{NAME}-labels/encord/{project}/index/*" in by_sid["ReadDataSets"]["Resource"]
+    assert has_tags(iam.list_policy_tags(PolicyArn=policy["Arn"])["Tags"])
+    statements = json.loads(stack.aws("s3").get_bucket_policy(Bucket=f"{NAME}-labels")["Policy"])["Statement"]
+    readers = {one["Sid"]: one["Principal"] for one in statements if one["Sid"].startswith("LabelReaders")}
+    digits = project.replace("-", "")
+    principal = {"AWS": "arn:aws:iam::210987654321:root"}
+    assert readers == {f"LabelReadersGet{digits}": principal, f"LabelReadersList{digits}": principal}
+
+
 def test_the_queues(stack: LocalStack, given: dict[str, Any]) -> None:
     (work, work_tags), (failures, failure_tags) = queue(stack, f"{NAME}-work"), queue(stack, f"{NAME}-failures")
     assert work["VisibilityTimeout"] == "400"

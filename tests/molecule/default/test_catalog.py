@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,20 @@ def test_a_census_by_playbook_counts_every_label(deployment: Deployment, rows: l
     assert report["encord"]["rows"] > 0
     status = run_playbook("status")
     assert report["line"].partition(", as of")[0] in " ".join(status.output.split())
+
+
+def test_the_report_by_playbook_is_in_the_bucket_and_on_this_machine(
+    deployment: Deployment, stack: LocalStack, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    project = rows[0]["project_hash"]
+    run = run_playbook("report", "-e", f"label_report_project={project} label_report_directory={tmp_path}")
+    assert run.returncode == 0, run.output
+    key = f"encord/{project}/reports/report.html"
+    found = stack.aws("s3").get_object(Bucket=deployment.bucket, Key=key)
+    page = found["Body"].read()
+    assert found["ContentType"] == "text/html; charset=utf-8"
+    assert (tmp_path / f"{project}.html").read_bytes() == page
+    assert b"labels that belong into the bucket" in page  # the census of the test before
 
 
 def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing(
