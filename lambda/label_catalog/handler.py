@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from label_export.core.errors import ExportError, SettingsError
-from label_export.core.settings_object import BUCKET_VARIABLE, settings_key, with_settings
+from label_export.core.settings_object import BUCKET_VARIABLE, OWNER_VARIABLE, settings_key, with_settings
 
-from label_catalog.adapters.aws.clients import client
+from label_catalog.adapters.aws.clients import s3_client
 from label_catalog.adapters.aws.s3 import read_object
 from label_catalog.application import Application, LambdaContext
 from label_catalog.settings import Settings
@@ -28,7 +28,8 @@ def _complete(environment: Mapping[str, str]) -> Mapping[str, str]:
     if key is None:
         return environment
     try:
-        content = read_object(client("s3"), environment.get(BUCKET_VARIABLE, ""), key)
+        s3 = s3_client(environment.get(OWNER_VARIABLE))
+        content = read_object(s3, environment.get(BUCKET_VARIABLE, ""), key)
     except ExportError as error:
         raise SettingsError(f"The settings object {key} cannot be read: {error} ({error.reason})") from None
     return with_settings(environment, key, content)

@@ -15,6 +15,7 @@ from label_export.core.errors import SettingsError
 
 VARIABLE = "LABEL_EXPORT_SETTINGS_OBJECT"
 BUCKET_VARIABLE = "LABEL_EXPORT_BUCKET"
+OWNER_VARIABLE = "LABEL_EXPORT_BUCKET_OWNER"
 
 _KEY = re.compile(r"[A-Za-z0-9._/-]+/([0-9a-f]{64})\.json")
 _WHERE = "deploy again; playbooks/deploy.yml writes it"

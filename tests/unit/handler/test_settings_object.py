@@ -28,10 +28,11 @@ def keep(deployment: Deployment, values: dict[str, str]) -> str:
 def test_five_thousand_projects_are_read_once_and_decide(deployment: Deployment) -> None:
     key = keep(deployment, {"LABEL_EXPORT_PROJECTS": json.dumps(PROJECTS)})
     assert len(json.dumps(PROJECTS)) > 190_000, "an environment holds 4 KB"
-    deployment.set(LABEL_EXPORT_SETTINGS_OBJECT=key)
+    deployment.set(LABEL_EXPORT_SETTINGS_OBJECT=key, LABEL_EXPORT_BUCKET_OWNER="123456789012")
     for project, status in ((PROJECT, 202), (PROJECTS[-1], 202), (OTHER, 403)):
         assert deployment.post(webhook(label_hash="l-1", project_hash=project))["statusCode"] == status
-    assert deployment.aws.count("GetObject") == 1
+    (asked,) = [call for call in deployment.aws.calls if call.operation == "GetObject"]
+    assert asked.headers["x-amz-expected-bucket-owner"] == "123456789012"
     label = deployment.row()
     assert deployment.export(label) == []
     assert deployment.stored(label) is not None

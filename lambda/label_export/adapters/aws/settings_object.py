@@ -9,7 +9,7 @@ from typing import Any
 from label_export.adapters.aws.client import AwsClient
 from label_export.adapters.transport import Transport
 from label_export.core.errors import ExportError, SettingsError
-from label_export.core.settings_object import BUCKET_VARIABLE
+from label_export.core.settings_object import BUCKET_VARIABLE, OWNER_VARIABLE
 from label_export.retry import Retry
 
 SECONDS = 8.0  # Lambda gives an initialisation ten
@@ -23,6 +23,8 @@ def read_settings_object(environment: Mapping[str, str], key: str) -> bytes:
     ends = time.monotonic() + SECONDS
     aws = AwsClient(Transport(connections_per_host=1, environment=environment), environment)
     parameters = {"Bucket": environment.get(BUCKET_VARIABLE, ""), "Key": key}
+    if owner := environment.get(OWNER_VARIABLE):
+        parameters["ExpectedBucketOwner"] = owner
 
     def once(timeout: float) -> bytes:
         answer: dict[str, Any] = aws.call("s3", "get_object", parameters, timeout)
