@@ -566,3 +566,17 @@ def test_the_bucket_roles_own_rule_ends_no_current_object() -> None:
     assert {name for rule in rules for name in rule} <= {
         *("ID", "Status", "Filter", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"),
     }
+
+
+def test_a_generation_that_the_index_built_is_frozen(indexed: CatalogSystem, tmp_path: Path) -> None:
+    indexed.set(LABEL_CATALOG_INDEX="true")
+    indexed.catalog({"action": "index", "step": "rebuild", "project_hash": indexed.project})
+    indexed.work_all()
+    made = snapshot(indexed, "real", "stage is null or stage <> 'nowhere'", formats=["coco"], allow_incomplete=True)
+    assert made["generation"] != GENERATION
+    assert read_back(bytes_of(indexed), tmp_path, "real") == []
+    read = COCO(str(written(indexed, "real", tmp_path, "formats/coco/annotations.json")))
+    titles = {one["title"] for one in read.loadImgs(read.getImgIds())}
+    assert titles >= {"nothing to see.jpg", "crossing.jpg", "step 1.png", "morning drive.mp4"}
+    skeletons = [one for one in read.loadCats(read.getCatIds()) if one["supercategory"] == "skeleton"]
+    assert [one["keypoints"] for one in skeletons] == [["head", "hand", "foot"]]
