@@ -170,10 +170,10 @@ NO_THEN_ON = "n\n" * 12 + "c\n"
 WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     "nothing left out": (DEPLOY, ["playbooks/status.yml"], ""),
     "skip-tags": (DEPLOY, ["deploy.yml", "--skip-tags", "always"], ""),
-    "start at a task of a role": (DEPLOY, ["deploy.yml", "--start-at-task", "Ensure the bucket is as wanted"], ""),
+    "start at a task of a role": (DEPLOY, ["deploy.yml", "--start-at-task", "Ensure the state of the bucket"], ""),
     "start at the check's own task": (
         DEPLOY,
-        ["deploy.yml", "--start-at-task", "Caller | Ensure the credentials belong to the account that is meant"],
+        ["deploy.yml", "--start-at-task", "Caller | Ensure the credentials belong to the configured account"],
         "",
     ),
     "step": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_ON),
@@ -182,7 +182,7 @@ WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     "removal with skip-tags": (DESTROY, ["playbooks/destroy.yml", "--skip-tags", "always"], ""),
     "removal, started at a task": (
         DESTROY,
-        ["playbooks/destroy.yml", "--start-at-task", "Ensure the queues are as wanted"],
+        ["playbooks/destroy.yml", "--start-at-task", "Ensure the state of the queues"],
         "",
     ),
     "removal of one role": (DESTROY, ["playbooks/destroy.yml", "--tags", "export_queue"], ""),

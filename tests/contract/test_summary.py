@@ -43,7 +43,7 @@ def test_a_run_ends_with_its_changes_and_its_notes(tmp_path: Path) -> None:
         [
             said("queue : Present | Create the queue", "canary", changed_when=True),
             said("alarms : Present | Create each alarm", "canary", changed_when=True, loop=[str(n) for n in range(50)]),
-            said("door : Present | Say what to do next", ["Webhook URL: https://a", "1. Paste it."]),
+            said("door : Present | Report what to do next", ["Webhook URL: https://a", "1. Paste it."]),
             {
                 "name": "Try it",
                 "block": [{"name": "Fail", "ansible.builtin.fail": {"msg": "no"}}],
@@ -94,5 +94,5 @@ def test_what_is_hidden_says_how_it_is_shown(tmp_path: Path) -> None:
 
 
 def test_nothing_is_added_to_an_output_that_a_program_reads(tmp_path: Path) -> None:
-    task = said("door : Present | Say what to do next", "a", changed_when=True)
+    task = said("door : Present | Report what to do next", "a", changed_when=True)
     assert json.loads(play(tmp_path, [task], ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"))["plays"]

@@ -653,7 +653,7 @@ def test_the_deploy_refuses_in_its_first_and_its_last_role_before_it_asks_aws(tm
         assert case.said in refusal.message
     # The one with nothing wrong is what gets as far as AWS, so that the others would have been seen there.
     (unanswered,) = run.refused["nothing_wrong"]
-    assert unanswered.task == "label_export : Caller | Ensure the credentials belong to the account that is meant"
+    assert unanswered.task == "label_export : Caller | Ensure the credentials belong to the configured account"
     assert run.calls_to_aws == 1
     assert {count["changed"] for count in run.counts.values()} == {0}
 

@@ -14,19 +14,19 @@ from typing import Any
 
 Client = Callable[[str], Any]
 
-BUCKET = "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and reached over TLS alone"
-QUEUE = "export_queue : Present | Ensure the queue hands failures to the dead-letter queue"
-DEAD_LETTERS = "export_queue : Present | Ensure the dead-letter queue keeps what failed"
-PRIVATE_KEY = "encord_secrets : Present | Ensure the Encord private key is kept as a secret"
-SIGNING_SECRETS = "encord_secrets : Present | Ensure the webhook signing secrets are kept as a secret"
-POLICY = "execution_role : Present | Ensure the policy allows what the function needs and nothing else"
-ROLE = "execution_role : Present | Ensure Lambda, and nobody else, can take the role"
+BUCKET = "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and TLS-only"
+QUEUE = "export_queue : Present | Ensure the queue moves failed messages to the dead-letter queue"
+DEAD_LETTERS = "export_queue : Present | Ensure the dead-letter queue"
+PRIVATE_KEY = "encord_secrets : Present | Store the Encord private key as a secret"
+SIGNING_SECRETS = "encord_secrets : Present | Store the webhook signing secrets as a secret"
+POLICY = "execution_role : Present | Ensure the policy allows exactly what the function needs"
+ROLE = "execution_role : Present | Ensure only Lambda can assume the role"
 POLICY_INSIDE = "execution_role : Present | Ensure the role has no policy inside it"
-REPOSITORY = "image_repository : Present | Ensure the repository scans images and never lets a tag move"
-LOG_GROUP = "export_function : Present | Ensure the log group forgets in time"
+REPOSITORY = "image_repository : Present | Ensure the repository scans images and has immutable tags"
+LOG_GROUP = "export_function : Present | Ensure the log group has a retention"
 FUNCTION = "export_function : Present | Ensure the function runs the image"
 ALIAS = "export_function : Present | Ensure the alias names the newest version"
-MAPPING = "export_function : Present | Ensure the function takes its work from the queue"
+MAPPING = "export_function : Present | Ensure the queue delivers to the function"
 CATALOG_QUEUE = "catalog_queue : Present | Ensure the catalog's queue hands failures to its dead-letter queue"
 LANE = "catalog_queue : Present | Ensure the backfill queue hands failures to the exporter's dead-letter queue"
 CATALOG_POLICIES = "catalog_execution_role : Present | Ensure each policy allows what its role needs and nothing else"
@@ -40,12 +40,12 @@ READERS = "label_readers : Present | Ensure each policy allows reading one proje
 # As in the scenario's inventory.
 READERS_PROJECT = "00000000-1111-2222-3333-444444444444"
 SCHEDULES = "catalog_function : Present | Ensure the catalog runs on its schedules"
-ACCESS_LOG = "front_door : HTTP API | Ensure the access log forgets in time"
-API = "front_door : HTTP API | Ensure webhooks reach the function"
-TOPIC = "monitoring : Present | Ensure alarms have somewhere to go"
+ACCESS_LOG = "front_door : HTTP API | Ensure the access log has a retention"
+API = "front_door : HTTP API | Ensure the API routes webhooks to the function"
+TOPIC = "monitoring : Present | Ensure the topic for alarms"
 ALARMS = "monitoring : Present | Ensure each way to fail raises an alarm"
-DASHBOARD = "monitoring : Present | Ensure the numbers are on one page"
-PERMISSION = "front_door : HTTP API | Ensure the API, and nothing else, may invoke the function"
+DASHBOARD = "monitoring : Present | Ensure the dashboard"
+PERMISSION = "front_door : HTTP API | Ensure only the API may invoke the function"
 
 
 @dataclass

@@ -91,11 +91,11 @@ def test_a_boundary_is_set_changed_and_removed_and_keys_are_allowed_only_while_t
     assert role(stack) == {**before, "boundary": boundaries[1]}, "without keys their statement is gone"
 
     removed = deploy(execution_role_permissions_boundary="")
-    assert removed.changed == ["execution_role : Present | Ensure no boundary is left that is not wanted"]
-    assert "can get every right in the account" in " ".join(removed.output.split())
+    assert removed.changed == ["execution_role : Present | Remove a permissions boundary that is not configured"]
+    assert "can get every permission in account" in " ".join(removed.output.split())
     assert role(stack)["boundary"] is None
 
-    assert deploy().changed == ["execution_role : Present | Ensure Lambda, and nobody else, can take the role"]
+    assert deploy().changed == ["execution_role : Present | Ensure only Lambda can assume the role"]
     assert role(stack) == before
 
 

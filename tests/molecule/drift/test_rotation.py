@@ -70,7 +70,7 @@ def sender(stack: LocalStack, deployment: Deployment, label_rows: list[dict[str,
 def test_both_secrets_are_valid_until_the_old_one_is_taken_away(sender: Sender, old: str) -> None:
     new = secrets.token_hex()
     assert sender.send(new) == REFUSED
-    assert rotate(old, new) == ["encord_secrets : Present | Ensure the webhook signing secrets are kept as a secret"]
+    assert rotate(old, new) == ["encord_secrets : Present | Store the webhook signing secrets as a secret"]
     assert sender.send(old) == ACCEPTED, "before the function knows the new one"
     sender.becomes(new, ACCEPTED)
     assert sender.send(old) == ACCEPTED

@@ -163,7 +163,7 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
     ]
     after = in_use()
     assert (after, published(deployment)) == (published(deployment)[-1], [*versions, after])
-    assert f"Ask for a self check of version {after}" in upgrade.output
+    assert f"Run the self check of version {after}" in upgrade.output
     complete()
 
     # Half of the calls are somebody's trial of the version before.
@@ -187,15 +187,15 @@ def test_a_version_that_does_not_work_is_not_used(
     assert deploy.returncode != 0
     tried = published(deployment)[-1]
     said = words(deploy)
-    assert f"Version {tried} of {NAME} is not put to use: its self check failed." in said
+    assert f"Version {tried} of {NAME} is not used: its self check failed." in said
     assert "encord: the connection to Encord failed" in said
-    assert f"The alias live still names version {before}, which goes on serving" in said
+    assert f"The alias live still names version {before}, which stays in use" in said
     assert image_of(deployment, tried) == image_of(deployment, before), "only their settings differ"
     assert in_use() == before
     complete()
     again = run_playbook("deploy", *broken)
     assert (again.returncode != 0, published(deployment)[-1], in_use()) == (True, tried, before), "it is asked again"
-    assert f"Ask for a self check of version {tried}" in again.output
+    assert f"Run the self check of version {tried}" in again.output
 
 
 def test_a_version_that_is_not_there_is_refused_with_those_that_are(
@@ -259,4 +259,4 @@ def test_a_deploy_puts_the_newest_state_to_use_again(deployment: Deployment, in_
     assert in_use() == published(deployment)[-1]
     again = passed(run_playbook("deploy", "--check", *FUNCTION))
     assert again.changed == []
-    assert "Ask for a self check" not in again.output
+    assert "Run the self check" not in again.output

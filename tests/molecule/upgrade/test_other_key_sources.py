@@ -102,7 +102,7 @@ def test_a_key_in_the_image_is_nowhere_else_and_the_deploy_says_that_it_is_weake
     assert "The private key is a file in the image, where everyone who may pull the image sees it" in said
     assert [secret for secret in given_secrets(stack) if secret in run.output] == []
     assert int(live(deployment)["Configuration"]["Version"]) > int(version), "it was asked, and is in use"
-    assert f"Ask for a self check of version {live(deployment)['Configuration']['Version']}" in run.output
+    assert f"Run the self check of version {live(deployment)['Configuration']['Version']}" in run.output
 
     found = variables(deployment)
     assert found["LABEL_EXPORT_PRIVATE_KEY_SOURCE"] == "file"

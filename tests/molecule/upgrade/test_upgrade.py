@@ -20,7 +20,7 @@ IMAGE = "handler_image : Image | Ensure the registry has the image"
 # The catalog shares the exporter's core, so its image changes too.
 CATALOG = "catalog_function : Present | Ensure the catalog function runs the image"
 CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
-RETIRED = "retired_versions : Ensure old versions are gone, and images that none of the others needs"
+RETIRED = "retired_versions : Remove old versions, and images that no kept version needs"
 # So few that the upgrade has something to remove: of four versions one, of two images that nothing runs one.
 KEPT_VERSIONS, KEPT_IMAGES, SURPLUS_IMAGES = 3, 2, 2
 OLDEST = "1"
