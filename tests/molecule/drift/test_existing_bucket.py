@@ -110,7 +110,7 @@ def test_the_bucket_of_another_environment_is_refused(stack: LocalStack, deploym
     assert run.returncode != 0
     said = " ".join(run.output.split()).replace("\\", "")
     assert f"The bucket {deployment.bucket} belongs to another environment" in said
-    assert f'environment: "{ENVIRONMENT}", wanted are environment: "another"' in said
+    assert f'environment: "{ENVIRONMENT}", expected are environment: "another"' in said
     assert "The bucket is named by label_bucket_name in" in said
     assert run.changed == []
     assert everything_of(stack, deployment.bucket) == before

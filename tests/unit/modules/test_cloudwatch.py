@@ -186,4 +186,4 @@ def test_drift_of_a_dashboard_is_healed() -> None:
 
 
 def test_what_is_no_dashboard_is_refused() -> None:
-    assert "no ARN of a dashboard" in run("cloudwatch_dashboard", FakeCloudWatch(), arn=TOPIC, body="{}")["msg"]
+    assert "not the ARN of a dashboard" in run("cloudwatch_dashboard", FakeCloudWatch(), arn=TOPIC, body="{}")["msg"]

@@ -173,7 +173,7 @@ def test_another_key_is_refused() -> None:
     fake = FakeEcr()
     done("ecr_repository", fake, **EVERYTHING)
     result = run("ecr_repository", fake, name="images")
-    assert result["msg"].startswith(f"The repository images is encrypted with {KEY}, wanted is AES-256.")
+    assert result["msg"].startswith(f"The repository images is encrypted with {KEY}, but it should be AES-256.")
 
 
 def test_only_force_deletes_images() -> None:

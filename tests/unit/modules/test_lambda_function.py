@@ -526,7 +526,7 @@ def test_a_function_whose_change_failed_gets_its_image_once_more() -> None:
     fake.heals = False
     fake.state["latest"]["Configuration"].update(failed)
     result = run("lambda_function", fake, **MINIMAL)
-    assert "changing it failed" in result["msg"]
+    assert "Lambda could not change the function" in result["msg"]
     assert "the image cannot be pulled (ImageDeleted)" in result["msg"]
     assert len(fake.state["versions"]) == 2, "what failed is not published"
 

@@ -404,10 +404,10 @@ def test_a_key_that_its_bucket_does_not_name_by_an_arn_is_kept_too(encryption: V
 @pytest.mark.parametrize(
     ("theirs", "found"),
     [
-        ({"environment": "prod"}, 'environment: "prod", wanted are environment: "dev"'),
+        ({"environment": "prod"}, 'environment: "prod", expected are environment: "dev"'),
         (
             {"application": "other", "environment": "prod"},
-            'application: "other", environment: "prod", wanted are application: "export", environment: "dev"',
+            'application: "other", environment: "prod", expected are application: "export", environment: "dev"',
         ),
     ],
 )
@@ -507,7 +507,7 @@ def test_a_bucket_in_another_region_is_refused() -> None:
     fake = FakeS3()
     done("s3_bucket", fake, name="bucket")
     fake.region = "us-west-2"
-    assert "is in us-west-2, wanted is eu-west-1" in run("s3_bucket", fake, name="bucket")["msg"]
+    assert "is in us-west-2, but the deploy is for eu-west-1" in run("s3_bucket", fake, name="bucket")["msg"]
 
 
 @pytest.mark.parametrize(

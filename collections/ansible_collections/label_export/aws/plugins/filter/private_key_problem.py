@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 name: private_key_problem
 short_description: Say what is wrong with an Encord private key
 description:
-  - Returns a sentence that says why a text is no private key that Encord can know, or an empty text when it is one.
-  - Encord keys are Ed25519 in OpenSSH's format. The sentence never holds any of the key's text.
+  - Returns a sentence that says why a text is not a private key that Encord accepts, or an empty text if it is one.
+  - Encord keys are Ed25519 in OpenSSH's format. The sentence never contains any of the key's text.
 author: The label-export contributors
 options:
   _input:
@@ -45,19 +45,19 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"  # pragma: allowlist secret - what a key begins with, and no key
 END = "-----END OPENSSH PRIVATE KEY-----"
-# As the function reads it, so that both take the same texts.
+# As in the function, so that both accept the same texts.
 OPENSSH_KEY = re.compile(f"{BEGIN}(.*?){END}", re.DOTALL)
 ENCRYPTED = (
     "It is encrypted with a passphrase, and encord_secrets_private_key_passphrase_secret_arn names no secret that "
     "holds it. Name one, or write the key without a passphrase to another file: "
     "cp <the file> <another file> && ssh-keygen -p -N '' -f <another file>"
 )
-# The name of the type behind its length, as OpenSSH's format begins a public key.
+# In OpenSSH's format a public key begins with the length and the name of its type.
 ED25519_PUBLIC_KEY = b"\0\0\0\x0bssh-ed25519"
 
 
 def private_key_problem(text: str, has_passphrase: bool = True) -> str:
-    """Return why ``text`` is no Encord private key, as a sentence without any of its text; empty when it is one.
+    """Return why ``text`` is not an Encord private key, as a sentence without any of its text; empty if it is one.
 
     ``has_passphrase`` says whether the function gets a passphrase for it.
     """
@@ -69,7 +69,7 @@ def private_key_problem(text: str, has_passphrase: bool = True) -> str:
 
 
 def other_problem(text: str) -> str:
-    """Return what a text is that has no key in OpenSSH's format in it."""
+    """Return what a text without a key in OpenSSH's format is."""
     start = text.lstrip("\ufeff \t\r\n")
     if not start:
         return "It is empty."
@@ -85,7 +85,7 @@ def other_problem(text: str) -> str:
 
 
 def is_base64_of_key(text: str) -> bool:
-    """Return whether a text is a whole key in base64, as some stores of secrets want it."""
+    """Return whether a text is a whole key in base64, as some secret stores need it."""
     return text.startswith(base64.b64encode(BEGIN.encode()).decode()[:32])
 
 
@@ -95,9 +95,9 @@ def body_problem(body: str, has_passphrase: bool) -> str:
     canonical = "\n".join([BEGIN, *lines, END, ""]).encode()
     try:
         is_ed25519 = isinstance(load_ssh_private_key(canonical, password=None), Ed25519PrivateKey)
-    # Each of these errors may hold the key's text, so nothing of them is passed on.
+    # Each of these errors may contain the key's text, so they are not chained or shown.
     except TypeError:
-        # Encrypted: the function opens it with its passphrase. Its public half, with its type, is in the clear.
+        # Encrypted: the function decrypts it with its passphrase. The public key and its type are not encrypted.
         is_ed25519 = ED25519_PUBLIC_KEY in base64.b64decode(body)
         if is_ed25519 and not has_passphrase:
             return ENCRYPTED

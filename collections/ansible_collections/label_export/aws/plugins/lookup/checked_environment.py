@@ -1,18 +1,18 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lookup: the environment variables that reach AWS, only for the environment that is meant."""
+"""Lookup: the environment variables that reach AWS, if they lead to the configured account."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 name: checked_environment
-short_description: Return a play's environment once it is known to be the one that is meant
+short_description: Return a play's environment variables after checking account, environment and removal
 description:
-  - Returns the given environment variables if the environment is named, if its removal is confirmed where it is to be
-    removed, and if the credentials that they lead to belong to the given account. Fails otherwise, with what to do.
-  - As a play's C(environment), it holds for each module of each collection. Ansible works it out for each task, so that
-    neither C(--tags), C(--skip-tags), C(--start-at-task), C(--step) nor C(--limit) leaves it out.
+  - Returns the given environment variables if the environment is named, if its removal is confirmed in a play that
+    removes it, and if the credentials that they lead to belong to the given account. Fails otherwise, with what to do.
+  - As a play's C(environment), it applies to each module of each collection. Ansible evaluates it for each task, so
+    that neither C(--tags), C(--skip-tags), C(--start-at-task), C(--step) nor C(--limit) leaves it out.
 author: The label-export contributors
 options:
   _terms:
@@ -29,11 +29,11 @@ options:
     type: str
     required: true
   account_id:
-    description: The account that the credentials have to belong to, 12 digits.
+    description: The account that the credentials must belong to, 12 digits.
     type: str
     required: true
   state:
-    description: Whether the environment is to be present or absent.
+    description: Whether the play creates (C(present)) or removes (C(absent)) the environment.
     type: str
     default: present
   confirmed:
@@ -86,7 +86,7 @@ class LookupModule(LookupBase):
     """Checks the environment, then the account."""
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
-        """Return the term, for one AWS. Raises AnsibleLookupError when it is not what is meant."""
+        """Return the term with one AWS's variables. Raises AnsibleLookupError if a check fails."""
         self.set_options(var_options=variables, direct=kwargs)
         given = {name: str(value) for name, value in terms[0].items()}
         variables_of_tasks = one_aws(given, os.environ)
@@ -113,7 +113,7 @@ class LookupModule(LookupBase):
 
 
 def unmeant(options: dict[str, Any]) -> str:
-    """Return why the environment is not one that somebody means; empty when it is."""
+    """Return why the environment is not valid; empty if it is."""
     environment, settings_file = options["environment"], options["settings_file"]
     named = ENVIRONMENT.fullmatch(environment) and NAME.fullmatch(options["name"])
     if not (named and ACCOUNT.fullmatch(options["account_id"])):

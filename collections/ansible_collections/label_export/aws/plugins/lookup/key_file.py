@@ -91,7 +91,7 @@ class LookupModule(LookupBase):
     def _decrypted(self, content: bytes, path: Path) -> bytes:
         try:
             return bytes(self._loader._vault.decrypt(content))
-        except AnsibleError:  # its text may hold what it could not decrypt
+        except AnsibleError:  # its text may contain what it could not decrypt
             known = bool(getattr(self._loader._vault, "secrets", None))
         advice = (
             "none of the given passwords decrypts it. Check --vault-password-file, or the password that you typed."
@@ -128,7 +128,7 @@ def read(path: Path, name: str, directory: Path) -> bytes:
 
 
 def missing(path: Path, name: str, directory: Path) -> str:
-    """Return what to say of a file that does not exist."""
+    """Return the sentence about a file that does not exist."""
     if path.is_symlink():
         return f"{path} is a link to {os.readlink(path)}, which does not exist."
     if name != name.strip():
@@ -161,7 +161,7 @@ def decoded(content: bytes, path: Path) -> str:
 
 
 def user() -> str:
-    """Return the name of the user of this process, or its number where it has none."""
+    """Return the name of the user of this process, or its number if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -10,13 +10,13 @@ name: tree_digest
 short_description: A digest of everything in files and directories
 description:
   - Returns the SHA-256 over the relative path and the content of every file, in a fixed order, so that it is the same
-    on every machine that holds the same files. Modes, times, links and the order of a listing do not count.
+    on every machine with the same files. Modes, times, links and the order of a listing do not count.
   - Below a directory, only files of the kinds that a package has count (C(.py), C(.html), C(.json), C(.sql), C(.css),
-    C(.js)). So byte code, hidden files and what editors and systems leave do not. A link counts as what it leads to.
+    C(.js)). So byte code, hidden files and what editors and systems leave do not. A link counts as its target.
 author: The label-export contributors
 options:
   _terms:
-    description: Files and directories. A directory counts with all below it.
+    description: Files and directories. A directory counts with everything below it.
     required: true
 """
 
@@ -52,7 +52,7 @@ def files_below(path: Path) -> list[tuple[str, Path]]:
         return [(path.name, path)]
     found = []
     for folder, folders, files in os.walk(path, followlinks=True):
-        # The way to a folder, so that a link to one above it is not followed for ever.
+        # The path of a directory, so that a link to a directory above it is not followed endlessly.
         above = {parent.resolve() for parent in [Path(folder), *Path(folder).parents]}
         folders[:] = [each for each in folders if each[0] != "." and Path(folder, each).resolve() not in above]
         for name in files:

@@ -1,18 +1,18 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lookup: names that look like a role's input and are none, with the one that may be meant."""
+"""Lookup: names that look like a role's input but are not one, with the closest input."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 name: unknown_inputs
-short_description: Find variables that look like a role's input and are none
+short_description: Find variables that look like a role's input but are not one
 description:
   - Returns a sentence for each given name that begins with a role's name and an underscore, and is neither an input nor
-    an output of a role. Ansible itself accepts such a name without a word.
-  - Inputs are the options in C(meta/argument_specs.yml). Outputs are what C(vars/main.yml) holds, and what the role's
-    tasks register or set as facts.
+    an output of a role. Ansible itself accepts such a name without a warning.
+  - Inputs are the options in C(meta/argument_specs.yml). Outputs are the variables in C(vars/main.yml), and those
+    that the role's tasks register or set as facts.
 author: The label-export contributors
 options:
   _terms:
@@ -48,7 +48,7 @@ import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-# In C where PyYAML has it: ten times faster.
+# PyYAML's loader in C, if there is one: ten times faster.
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

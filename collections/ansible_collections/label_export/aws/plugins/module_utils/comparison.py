@@ -1,4 +1,4 @@
-"""Pure comparison of a resource as it is with the resource as it is wanted.
+"""Pure comparison of a resource's current settings with the wanted ones.
 
 No API is called here, so that the rules can be tested by table.
 """
@@ -21,7 +21,7 @@ def changed_values(current: Mapping[str, Any] | None, wanted: Mapping[str, Any])
 
 
 def difference(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return ``{"before": ..., "after": ...}`` for Ansible's diff mode, holding only what changes.
+    """Return ``{"before": ..., "after": ...}`` for Ansible's diff mode, with only what changes.
 
     A resource that does not exist shows an empty "before"; one to be deleted is described by ``wanted`` being empty.
     """
@@ -33,7 +33,7 @@ def difference(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> 
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags without those that AWS owns (``aws:``), which nobody can set or remove."""
+    """Return the tags without those that AWS owns (``aws:``), which users cannot set or remove."""
     return {key: value for key, value in tags.items() if not key.startswith("aws:")}
 
 
@@ -55,13 +55,13 @@ def canonical_statement(value: Any) -> Any:
 
 
 def statements(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a policy's statements in canonical form; a policy may hold a single one without a list."""
+    """Return a policy's statements in canonical form; a policy may have a single statement instead of a list."""
     found = policy.get("Statement", [])
     return [canonical_statement(statement) for statement in (found if isinstance(found, list) else [found])]
 
 
 def json_document(text: str | Mapping[str, Any] | None) -> Any:
-    """Parse a JSON document that an API keeps as text, so that spacing and key order do not count as a difference."""
+    """Parse a JSON document that an API stores as text, so that spacing and key order are no difference."""
     if not text:
         return None
     return json.loads(text) if isinstance(text, str) else dict(text)

@@ -8,12 +8,12 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-with suppress(ImportError):  # AnsibleAWSModule says what is missing.
+with suppress(ImportError):  # AnsibleAWSModule reports what is missing.
     import botocore.exceptions
 
-# What services answer when the caller's policies do not allow an action; their text names action and resource.
+# Error codes of services if the caller's policies do not allow an action. Their messages name action and resource.
 DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "AuthorizationError", "UnauthorizedOperation")
-# How Lambda reports that it may not do something itself, such as reading an image: with the same code.
+# Lambda uses the same code if Lambda itself lacks a permission, such as reading an image.
 LAMBDAS_OWN = "Lambda does not have permission"
 WHERE_TO_ALLOW = (
     "The credentials lack a permission. Each that is needed is in the documents that playbooks/policies.yml writes for "
@@ -22,7 +22,7 @@ WHERE_TO_ALLOW = (
 
 
 class ExplainedError(Exception):
-    """An error whose text says by itself what is wrong and what to do; ``values`` are returned beside it."""
+    """An error whose text says what is wrong and what to do. The module returns ``values`` with it."""
 
     def __init__(self, text: str, **values: Any) -> None:
         super().__init__(text)

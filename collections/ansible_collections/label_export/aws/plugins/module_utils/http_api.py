@@ -13,12 +13,12 @@ OPEN = "NONE"
 
 
 def log_group(arn: str) -> str:
-    """Return a log group's ARN without the ``:*`` that CloudWatch Logs ends it with and API Gateway cuts off."""
+    """Return a log group's ARN without the ``:*`` at its end, which CloudWatch Logs adds and API Gateway removes."""
     return arn.removesuffix(":*")
 
 
 def log_fields(text: str | None) -> Any:
-    """Return the fields of an access log's format; the text itself when it is none of ours, which are JSON."""
+    """Return the fields of an access log's JSON format; the text itself if it is not JSON."""
     try:
         return json.loads(text or "{}")
     except ValueError:
@@ -41,7 +41,7 @@ def current_stage(stage: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 class HttpApiReader:
-    """The API as it is, with its integration, its routes and its stage."""
+    """The API's current state, with its integration, its routes and its stage."""
 
     def __init__(self, client: Any, name: str, arn_start: str) -> None:
         """Name the API; nothing is read yet.
@@ -106,7 +106,7 @@ class HttpApiReader:
         return own_tags(self.api.get("Tags", {}))
 
     def leads_here(self, route: dict[str, Any]) -> bool:
-        """Tell whether a route hands every request to the integration, without asking who sent it."""
+        """Return whether a route passes every request to the integration without authorization."""
         is_open = route.get("AuthorizationType", OPEN) == OPEN
         return bool(self.integration) and is_open and route.get("Target") == self.target
 

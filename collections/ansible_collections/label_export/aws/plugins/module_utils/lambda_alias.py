@@ -1,4 +1,4 @@
-"""What a Lambda function's alias is set to."""
+"""The settings of a Lambda function's alias."""
 
 from __future__ import annotations
 

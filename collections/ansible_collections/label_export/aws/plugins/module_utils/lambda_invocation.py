@@ -13,9 +13,9 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
 
-# How Lambda refuses to invoke a version that is inactive, or that it is preparing (API reference, Invoke).
+# Lambda's error codes for a version that is inactive or is being activated (API reference, Invoke).
 NOT_READY = ["ResourceNotReadyException", "ResourceConflictException"]
-PAUSE = 2  # seconds between two looks
+PAUSE = 2  # seconds between two requests
 
 
 class Version:
@@ -47,7 +47,7 @@ class Version:
             return output
 
     def wait(self) -> None:
-        """Wait a moment, and on while Lambda prepares the version."""
+        """Wait until Lambda has activated the version."""
         while True:
             if time.monotonic() > self.ends:
                 raise ExplainedError(

@@ -1,4 +1,4 @@
-"""The event source mappings of a function or alias, as a listing tells them."""
+"""The event source mappings of a function or alias, from a listing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 
-# What stands for filters that a listing does not tell.
+# Placeholder for filters that a listing does not return.
 ENCRYPTED = "encrypted"
 
 
@@ -21,7 +21,7 @@ def list_mappings(client: Any, function_name: str, **named: str) -> list[dict[st
         mappings = [mapping for page in pages for mapping in page["EventSourceMappings"]]
     except is_boto3_error_code("ResourceNotFoundException"):
         return []
-    # Asked by name, the API also answers with the mappings of the function's other aliases.
+    # A listing by function name also returns the mappings of the function's other aliases.
     target = function_name.split(":")
     return [
         mapping
@@ -33,7 +33,7 @@ def list_mappings(client: Any, function_name: str, **named: str) -> list[dict[st
 def filter_criteria(mapping: dict[str, Any]) -> dict[str, Any]:
     """Return the filters, {} for none. Lambda deletes the queue's messages that none of them lets through.
 
-    Of filters that are encrypted with a key of somebody's a listing tells the key alone (API reference of Lambda,
+    Of filters that are encrypted with a customer's key, a listing returns only the key (API reference of Lambda,
     ListEventSourceMappings, FilterCriteria): then ``{"Filters": "encrypted"}``.
     """
     filters = (mapping.get("FilterCriteria") or {}).get("Filters") or (ENCRYPTED if mapping.get("KMSKeyArn") else None)

@@ -11,7 +11,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 
 Statement = dict[str, Any]
 
-# What AddPermission takes besides action and principal, by the name that it has here.
+# AddPermission's parameters other than action and principal, by their option names here.
 CONDITIONS = {
     "source_arn": "SourceArn",
     "source_account": "SourceAccount",
@@ -19,18 +19,18 @@ CONDITIONS = {
     "invoked_via_function_url": "InvokedViaFunctionUrl",
 }
 
-# What AddPermission writes into a statement beside its effect, and the operators of its conditions.
+# The parts of a statement that AddPermission writes, except its effect, and the operators of its conditions.
 ADDED = {"Sid", "Principal", "Action", "Resource", "Condition"}
 ADDED_OPERATORS = {"ArnLike", "ArnEquals", "StringEquals", "StringLike", "Bool"}
 
 
 def short_principal(principal: str) -> str:
-    """Return an account's number for its root's ARN: AWS takes either and gives back the ARN."""
+    """Return an account's number for its root's ARN: AWS accepts both and returns the ARN."""
     return re.sub(r"^arn:[^:]+:iam::([0-9]{12}):root$", r"\1", principal)
 
 
 def wanted_statement(params: dict[str, Any]) -> Statement:
-    """Translate a module's options into a comparable statement; conditions that are left out are not there."""
+    """Translate a module's options into a comparable statement, without conditions that are not set."""
     return {
         "action": params["action"],
         "principal": short_principal(params["principal"]),
@@ -74,7 +74,7 @@ def comparable(statement: dict[str, Any]) -> Statement:
         "source_account": conditions.pop("aws:sourceaccount", ""),
         "function_url_auth_type": conditions.pop("lambda:functionurlauthtype", ""),
         "invoked_via_function_url": via_url,
-        # AddPermission sets no other condition, so whatever is left was set in another way.
+        # AddPermission sets no other condition, so any other condition was set in another way.
         "other_conditions": {**conditions, **other},
     }
 
@@ -111,5 +111,5 @@ def add(client: Any, named: dict[str, str], statement_id: str, statement: Statem
 
 
 def remove(client: Any, named: dict[str, str], statement_id: str) -> None:
-    """Remove a statement that is there."""
+    """Remove an existing statement."""
     client.remove_permission(aws_retry=True, StatementId=statement_id, **named)

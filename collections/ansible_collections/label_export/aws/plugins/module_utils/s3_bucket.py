@@ -13,7 +13,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import statements
 
-# What S3 answers when a bucket has no such setting.
+# S3's error codes if a bucket has no such setting.
 NOTHING_SET = [
     "NoSuchBucketPolicy",
     "NoSuchLifecycleConfiguration",
@@ -25,7 +25,7 @@ NOTHING_SET = [
 
 
 def without(document: dict[str, Any], *known: str) -> dict[str, Any]:
-    """Return what a document holds beside the known names; the response's metadata is not part of it."""
+    """Return a document's values except those with known names and the response's metadata."""
     return {key: value for key, value in document.items() if key not in (*known, "ResponseMetadata")}
 
 
@@ -67,7 +67,7 @@ class BucketReader:
         return self.read("get_bucket_versioning").get("Status")
 
     def encryption(self) -> dict[str, Any]:
-        """Return ``algorithm``, ``kms_key_arn``, ``bucket_key`` and what else the rule holds."""
+        """Return ``algorithm``, ``kms_key_arn``, ``bucket_key`` and the rule's other values."""
         encryption = self.read("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
         rule = encryption.get("Rules", [{}])[0]
         default = rule.get("ApplyServerSideEncryptionByDefault", {})
@@ -87,7 +87,7 @@ class BucketReader:
         return {**document, "Statement": found}
 
     def lifecycle(self) -> dict[str, Any]:
-        """Return ``Rules``, by their IDs, and what else the lifecycle holds; {} for none."""
+        """Return ``Rules``, by their IDs, and the lifecycle's other values; {} for none."""
         answer = without(self.read("get_bucket_lifecycle_configuration"))
         if not answer.get("Rules"):
             return {}
@@ -95,7 +95,7 @@ class BucketReader:
         return {**answer, "Rules": rules}
 
     def access_log(self) -> dict[str, Any]:
-        """Return ``bucket``, ``prefix`` and what else says how the access log is written; {} for none."""
+        """Return ``bucket``, ``prefix`` and the access log's other values; {} for none."""
         logging = self.read("get_bucket_logging").get("LoggingEnabled")
         if not logging:
             return {}

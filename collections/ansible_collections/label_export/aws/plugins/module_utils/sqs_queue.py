@@ -7,13 +7,13 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.label_export.aws.plugins.module_utils.comparison import comparable_policy, json_document
 
-# Attributes that the API keeps as JSON text.
+# Attributes that the API returns as JSON text.
 DOCUMENTS = ["Policy", "RedrivePolicy", "RedriveAllowPolicy"]
 NOT_FOUND = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]
 
 
 def comparable(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return attributes as the API gives them with their JSON documents as objects, in canonical form."""
+    """Return the API's attributes with their JSON documents as objects, in canonical form."""
     result = dict(attributes)
     for name in DOCUMENTS:
         result[name] = json_document(result.get(name)) or {}

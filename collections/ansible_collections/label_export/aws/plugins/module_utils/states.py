@@ -1,4 +1,4 @@
-"""The end that the modules for one resource have in common."""
+"""The last step of all modules for one resource."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Ensure = Callable[[AnsibleAWSModule, Any], None]
 
 
 def ensure_state(module: AnsibleAWSModule, name: str, resource: Any, present: Ensure, absent: Ensure) -> None:
-    """Bring ``resource`` to the module's option ``state``; report what AWS refuses.
+    """Bring ``resource`` to the module's option ``state``; report an error of AWS.
 
     Args:
         module: The module, which ``present`` and ``absent`` end with its result.

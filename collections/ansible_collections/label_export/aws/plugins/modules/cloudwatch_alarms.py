@@ -9,14 +9,15 @@ DOCUMENTATION = r"""
 module: cloudwatch_alarms
 short_description: Ensure all metric alarms of one name prefix
 description:
-  - Makes, changes and deletes metric alarms, so that those whose names begin with a prefix are exactly the ones listed.
-  - Unlike M(amazon.aws.cloudwatch_metric_alarm) it knows tags, heals alarms whose actions were switched off, does not
-    mind the order of dimensions or actions, shows what changes, and leaves no alarm behind that is no longer listed.
+  - Creates, changes and deletes metric alarms, so that those whose names begin with a prefix are exactly the ones
+    listed.
+  - Unlike M(amazon.aws.cloudwatch_metric_alarm) it manages tags, corrects alarms whose actions were switched off,
+    ignores the order of dimensions and actions, shows what changes, and deletes alarms that are no longer listed.
 author: The label-export contributors
 options:
   name_prefix:
     description:
-      - What the alarms' names begin with. It is put before each listed name.
+      - The prefix of the alarms' names. It is added to each listed name.
       - A metric alarm whose name begins with it and that is not listed is deleted.
     type: str
     required: true
@@ -43,11 +44,11 @@ options:
         type: str
         required: true
       dimensions:
-        description: The metric's dimensions, all of them.
+        description: All dimensions of the metric.
         type: dict
         default: {}
       statistic:
-        description: How the values of a period become one.
+        description: The statistic over the values of a period.
         type: str
         choices: [Average, Maximum, Minimum, SampleCount, Sum]
         default: Sum
@@ -56,14 +57,14 @@ options:
         type: int
         default: 300
       evaluation_periods:
-        description: The periods that are looked at.
+        description: The number of periods to evaluate.
         type: int
         default: 1
       datapoints_to_alarm:
         description: How many of these periods raise the alarm. All of them when left out.
         type: int
       threshold:
-        description: What the value is compared with.
+        description: The value to compare with.
         type: float
         required: true
       comparison_operator:
@@ -76,17 +77,17 @@ options:
           - LessThanThreshold
         default: GreaterThanOrEqualToThreshold
       treat_missing_data:
-        description: What a period without values counts as.
+        description: How a period without values counts.
         type: str
         choices: [breaching, ignore, missing, notBreaching]
         default: notBreaching
   alarm_actions:
-    description: ARNs of what is told when an alarm is raised, such as SNS topics.
+    description: ARNs that are notified when an alarm is raised, such as SNS topics.
     type: list
     elements: str
     default: []
   ok_actions:
-    description: ARNs of what is told when an alarm ends.
+    description: ARNs that are notified when an alarm ends.
     type: list
     elements: str
     default: []
@@ -109,7 +110,7 @@ EXAMPLES = r"""
     name_prefix: label-export-dev/
     alarms:
       - name: dead-letters
-        description: Labels failed five times. Look at the log, mend the cause, then redrive.
+        description: Labels failed five times. Read the log, fix the cause, then redrive.
         namespace: AWS/SQS
         metric_name: ApproximateNumberOfMessagesVisible
         dimensions:
@@ -145,7 +146,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 Settings = dict[str, Any]
-# DeleteAlarms takes so many names at once.
+# DeleteAlarms accepts this number of names at once.
 DELETED_AT_ONCE = 100
 
 
@@ -161,7 +162,7 @@ def wanted_settings(alarm: dict[str, Any], params: dict[str, Any]) -> Settings:
         "MetricName": alarm["metric_name"],
         "Dimensions": {name: str(value) for name, value in alarm["dimensions"].items()},
         "Statistic": alarm["statistic"],
-        # Neither a percentile nor a filter by unit, which somebody may have set instead.
+        # Neither a percentile nor a filter by unit, which may have been set elsewhere.
         "ExtendedStatistic": "",
         "Unit": "",
         "Period": alarm["period"],
@@ -190,7 +191,7 @@ def current_settings(alarm: dict[str, Any], tags: dict[str, str]) -> Settings:
         "Unit": alarm.get("Unit") or "",
         "Period": alarm.get("Period"),
         "EvaluationPeriods": alarm.get("EvaluationPeriods"),
-        # Told only where it was set; it is all periods otherwise.
+        # Returned only if it was set. Otherwise it is the number of periods.
         "DatapointsToAlarm": alarm.get("DatapointsToAlarm") or alarm.get("EvaluationPeriods"),
         "Threshold": alarm.get("Threshold"),
         "ComparisonOperator": alarm.get("ComparisonOperator"),
@@ -204,7 +205,7 @@ def current_settings(alarm: dict[str, Any], tags: dict[str, str]) -> Settings:
 
 
 def as_request(settings: Settings) -> dict[str, Any]:
-    """Bring settings into the form that PutMetricAlarm takes, without the tags."""
+    """Bring settings into PutMetricAlarm's form, without the tags."""
     dimensions = [{"Name": name, "Value": value} for name, value in settings["Dimensions"].items()]
     given = {key: value for key, value in settings.items() if key != "Tags" and value != ""}
     return {**given, "Dimensions": dimensions}
@@ -228,7 +229,7 @@ def find(client: Any, prefix: str, wanted: dict[str, Settings]) -> tuple[dict[st
 
 
 def differences(current: dict[str, Settings], wanted: dict[str, Settings]) -> dict[str, dict[str, Settings]]:
-    """Return what changes for Ansible's diff mode, by alarm: all of one that comes or goes, else what changes of it."""
+    """Return what changes by alarm: all settings of a new or removed one, otherwise those that change."""
     before: dict[str, Settings] = {}
     after: dict[str, Settings] = {}
     for name in sorted(current.keys() | wanted.keys()):
@@ -242,7 +243,7 @@ def differences(current: dict[str, Settings], wanted: dict[str, Settings]) -> di
 
 
 def put(client: Any, name: str, arn: str, current: Settings | None, wanted: Settings) -> None:
-    """Make or change an alarm. A request holds all settings; it holds tags only where it makes the alarm."""
+    """Create or change an alarm. A request has all settings, and tags only if it creates the alarm."""
     if current is None:
         tags = {"Tags": ansible_dict_to_boto3_tag_list(wanted["Tags"])} if wanted["Tags"] else {}
         client.put_metric_alarm(aws_retry=True, AlarmName=name, **as_request(wanted), **tags)

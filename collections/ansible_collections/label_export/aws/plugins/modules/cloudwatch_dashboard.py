@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: cloudwatch_dashboard
 short_description: Ensure a CloudWatch dashboard
 description:
-  - Makes, changes or deletes a dashboard. No module of amazon.aws or community.aws does.
+  - Creates, changes or deletes a dashboard. No module of amazon.aws or community.aws does.
 author: The label-export contributors
 options:
   arn:
@@ -100,7 +100,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     current = find(client, arn, wanted["tags"] is not None)
     changes = changed_values(current, wanted)
     if changes and not module.check_mode:
-        # Like an alarm's, the tags in this request count only where it makes the dashboard.
+        # As for an alarm, the tags in this request count only if it creates the dashboard.
         tags = {"Tags": ansible_dict_to_boto3_tag_list(wanted["tags"])} if current is None and wanted["tags"] else {}
         if "body" in changes:
             client.put_dashboard(
@@ -135,7 +135,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if not name_in(module.params["arn"]):
-        module.fail_json(msg=f"'{module.params['arn']}' is no ARN of a dashboard")
+        module.fail_json(msg=f"'{module.params['arn']}' is not the ARN of a dashboard")
     client = module.client("cloudwatch", retry_decorator=AWSRetry.jittered_backoff())
     ensure_state(module, f"The dashboard {name_in(module.params['arn'])}", client, ensure_present, ensure_absent)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: deployment_info
-short_description: Tell what is deployed, as AWS knows it
+short_description: Read what is deployed from AWS
 description:
-  - Reads the settings that count of function, alias, versions, mapping, queues, bucket, secrets, logs, API and alarms,
-    by their names, in one go. What is not there is told as empty; nothing is changed.
-  - The modules of M(amazon.aws) and M(community.aws) would take about twenty tasks for it, and know neither a version's
+  - Reads the important settings of function, alias, versions, mapping, queues, bucket, secrets, logs, API and alarms,
+    by their names, at once. A missing resource is returned as empty. Nothing is changed.
+  - The modules of M(amazon.aws) and M(community.aws) need about twenty tasks for it, and read neither a version's
     image nor an HTTP API.
 author: The label-export contributors
 options:
@@ -54,11 +54,11 @@ options:
     type: str
     default: ""
   function_url:
-    description: Whether the alias is expected to have a Function URL, and it is looked at.
+    description: Whether to read the alias's Function URL.
     type: bool
     default: false
   alarm_prefix:
-    description: What the names of our alarms begin with.
+    description: The prefix of the alarms' names.
     type: str
     required: true
   metric_dimensions:
@@ -66,7 +66,7 @@ options:
     type: dict
     default: {}
   versions:
-    description: For how many of the newest versions the image is looked up. That in use and the one before always are.
+    description: Number of newest versions whose image is looked up. The version in use and the one before always are.
     type: int
     default: 10
   named_versions:
@@ -107,7 +107,7 @@ version:
   returned: always
   type: str
 other_versions:
-  description: The share of the calls, 0 to 1, that the alias hands to each other version. Empty for none.
+  description: The share of the calls, 0 to 1, that the alias routes to each other version. Empty for none.
   returned: always
   type: dict
 image:
@@ -134,11 +134,11 @@ function:
 mapping:
   description: >-
     The event source mapping between queue and alias: C(state), C(batch_size), C(response_types), C(maximum_concurrency)
-    and C(filter_criteria). One that is being deleted is none.
+    and C(filter_criteria). A mapping that is being deleted does not count.
   returned: always
   type: dict
 queue:
-  description: The queue's attributes, and C(messages) and C(oldest_seconds), null where CloudWatch does not know.
+  description: The queue's attributes, and C(messages) and C(oldest_seconds), null if CloudWatch has no value.
   returned: always
   type: dict
 dead_letter_queue:
@@ -154,7 +154,7 @@ secrets:
   returned: always
   type: dict
 log_groups:
-  description: The days that each log group keeps, null for ever. Those that do not exist are left out.
+  description: The retention of each log group in days, null for unlimited. Log groups that do not exist are left out.
   returned: always
   type: dict
 api:
@@ -164,7 +164,7 @@ api:
   returned: always
   type: dict
 function_url:
-  description: C(url) and C(auth_type) of the alias's Function URL. Empty where it has none or none was asked for.
+  description: C(url) and C(auth_type) of the alias's Function URL. Empty if it has none, or if O(function_url=false).
   returned: always
   type: dict
 permissions:
@@ -175,12 +175,12 @@ permissions:
   type: list
   elements: dict
 alarms:
-  description: Our alarms, each with C(name), C(state) and C(reason).
+  description: The alarms with the prefix, each with C(name), C(state) and C(reason).
   returned: always
   type: list
   elements: dict
 last_export:
-  description: When a label was last exported, by metric or log. Empty when neither knows.
+  description: When a label was last exported, from metric or log. Empty if neither has it.
   returned: always
   type: str
 last_webhook:
@@ -212,10 +212,10 @@ from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import 
 NO_BUCKET = ["NoSuchBucket", "404"]
 NOT_FOUND = ["ResourceNotFoundException"]
 METRICS = "LabelExport"
-METRIC_DAYS = 14  # for which CloudWatch keeps one datapoint a minute, less one
-# Seconds back from now: each look takes what lies between one and the one before.
+METRIC_DAYS = 14  # CloudWatch keeps one datapoint a minute for 15 days
+# Seconds back from now: each search covers the time between two of them.
 LOG_WINDOWS = [600, 3600, 6 * 3600, 24 * 3600]
-LOG_PAGES = 50  # at one look
+LOG_PAGES = 50  # in one search
 VERIFY = '"verify-'  # what the event uids of playbooks/verify.yml begin with, in a line of the log
 SHOWN = (
     "Version", "CodeSha256", "MemorySize", "Timeout", "Role", "State", "LastModified", "Architectures", "TracingConfig",
@@ -224,7 +224,7 @@ SHOWN = (
 
 
 class Account:
-    """The account, read through clients that are made when they are needed."""
+    """The account, read through clients that are created when they are needed."""
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self.module = module
@@ -252,7 +252,7 @@ class Account:
         return find_alias(self.client("lambda"), named) or {}
 
     def versions(self, in_use: str) -> list[dict[str, Any]]:
-        """Return the published versions, newest first: those that one could go back to with their images."""
+        """Return the published versions, newest first: those that a rollback could use with their images."""
         try:
             pages = self.client("lambda").get_paginator("list_versions_by_function")
             listed = [
@@ -275,7 +275,7 @@ class Account:
         return [{**item, "image_found": item["image"] and item["image"] in found} for item in versions]
 
     def image_of(self, version: str) -> str:
-        """Return the image of a version by its digest, as far as Lambda tells it."""
+        """Return the image of a version by its digest, if Lambda returns it."""
         code = self.function(version).get("Code", {})
         named, resolved = code.get("ImageUri", ""), code.get("ResolvedImageUri", "")
         return str(resolved if "@" in resolved and "@" not in named else named)
@@ -347,7 +347,7 @@ class Account:
         }
 
     def newest(self, namespace: str, metric: str, dimensions: dict[str, str], statistic: str, seconds: int) -> Any:
-        """Return time and value of a metric's newest datapoint, None where there is none."""
+        """Return time and value of a metric's newest datapoint, None if there is none."""
         now = time.time()
         query = {
             "Id": "newest",

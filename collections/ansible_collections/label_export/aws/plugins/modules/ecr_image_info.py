@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: ecr_image_info
-short_description: Tell what a tag in an ECR repository points to
+short_description: Return what a tag in an ECR repository points to
 description:
   - Returns the digest and the manifest's media type of one tag. No upstream module does.
   - A repository or tag that does not exist is not an error.
@@ -69,7 +69,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.failures import E
 
 
 def find(client: Any, repository: str, tag: str) -> list[dict[str, Any]]:
-    """Return the API's description of the image in a list; an empty list when repository or tag is not there."""
+    """Return the API's description of the image in a list; an empty list if repository or tag does not exist."""
     try:
         answer = client.batch_get_image(aws_retry=True, repositoryName=repository, imageIds=[{"imageTag": tag}])
     except is_boto3_error_code("RepositoryNotFoundException"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: ecr_login_info
-short_description: Get a fresh login to the account's ECR registry
+short_description: Get a login to the account's ECR registry
 description:
   - Returns user name and password for C(docker login); they are valid for twelve hours.
   - The password is a secret. Register it under C(no_log).

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: ecr_repository
 short_description: Ensure a private ECR repository and all its settings
 description:
-  - Makes, changes or deletes a private ECR repository.
-  - Unlike M(community.aws.ecs_ecr) it manages tags, works in check mode on an account that has no such repository yet,
+  - Creates, changes or deletes a private ECR repository.
+  - Unlike M(community.aws.ecs_ecr) it manages tags, works in check mode before the repository exists,
     and compares policies by meaning.
 author: The label-export contributors
 options:
@@ -39,12 +39,12 @@ options:
   kms_key_arn:
     description:
       - The KMS key that encrypts the images; without it ECR encrypts with AES-256.
-      - AWS cannot change it later. A repository that has another one is refused, never replaced.
+      - AWS cannot change it later. A repository with another key is refused, never replaced.
     type: str
   policy:
     description:
-      - The repository's resource policy, all of it. Not managed when left out.
-      - Lambda pulls images through it. Where it does not let Lambda, Lambda adds a statement itself if it can.
+      - The repository's whole resource policy. Not managed when left out.
+      - It must allow Lambda to pull images. Otherwise Lambda adds a statement itself if it may.
     type: json
   lifecycle_policy:
     description: The lifecycle policy. An empty document removes it. Not managed when left out.
@@ -140,7 +140,7 @@ def find(client: Any, name: str, with_policy: bool) -> tuple[str | None, dict[st
 
 
 def create(client: Any, name: str, wanted: dict[str, Any]) -> str:
-    """Make the repository with everything that CreateRepository takes; return its ARN."""
+    """Create the repository with everything that CreateRepository accepts; return its ARN."""
     request = {
         "repositoryName": name,
         "imageTagMutability": wanted["image_tag_mutability"],
@@ -184,8 +184,8 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     arn, current = find(client, name, wanted["policy"] is not None)
     if current and current["kms_key_arn"] != wanted["kms_key_arn"]:
         module.fail_json(
-            msg=f"The repository {name} is encrypted with {current['kms_key_arn'] or 'AES-256'}, wanted is "
-            f"{wanted['kms_key_arn'] or 'AES-256'}. AWS cannot change this: give the key that it has, or another name."
+            msg=f"The repository {name} is encrypted with {current['kms_key_arn'] or 'AES-256'}, but it should "
+            f"be {wanted['kms_key_arn'] or 'AES-256'}. AWS cannot change this: set the key that it has or another name."
         )
     changed = current is None or bool(changed_values(current, wanted))
     diff = difference(current, wanted)

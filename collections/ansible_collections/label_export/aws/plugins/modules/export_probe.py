@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: export_probe
 short_description: Send a webhook about a label that does not exist, and follow it to its end
 description:
-  - Sends a webhook as Encord would, signed, through the public endpoint, and looks in the function's log for what
-    became of it. The label has a random hash, so Encord is asked for it and knows none, and nothing is stored.
+  - Sends a webhook as Encord would, signed, through the public endpoint, and reads the function's log to see
+    what happened to it. The label has a random hash, so Encord has no such label, and nothing is stored.
   - A webhook with a wrong signature is sent first, and must be refused.
-  - The function knows a probe by its event's uid, and lets its message go whatever becomes of it, so none ends as a
-    dead letter.
+  - The function knows a probe by its event's uid, and deletes its message whatever the result is, so it never becomes
+    a dead letter.
 author: The label-export contributors
 options:
   url:
@@ -55,11 +55,11 @@ options:
     type: str
     required: true
   ca_bundle:
-    description: Certificates to trust beside the usual ones.
+    description: Certificates to trust in addition to the default ones.
     type: path
     default: ""
   timeout:
-    description: Seconds to wait for the probe's end.
+    description: Seconds to wait until the webhook is handled.
     type: int
     default: 60
 attributes:
@@ -86,7 +86,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: What was looked at, each with C(name), C(ok), C(found) and C(next), what to do where it is not ok.
+  description: The checks, each with C(name), C(ok), C(found) and C(next), which says what to do if it is not ok.
   returned: always
   type: list
   elements: dict
@@ -116,19 +116,19 @@ from ansible_collections.label_export.aws.plugins.module_utils.log_events import
 
 # lambda/label_export/core/messages.py knows probes by it, and by the label that probe_label makes of the uid.
 PROBE_PREFIX = "verify-"
-# Of a type that leads to nothing: the function checks the signature, and answers that it accepted no label.
+# A type without an export: the function verifies the signature, and answers that it accepted no label.
 HARMLESS_EVENT = "label_export_probe_event"
 # Signs what must be refused. The function knows it (lambda/label_export/entrypoints/webhook_authentication.py), and
 # does not count it for the alarm `refused`.
 NEVER_VALID = "label-export-verify: this key is public and never valid"
 LOOK_BACK = 600  # seconds that this machine's clock may be ahead of the log's
-PAUSE = 0.5  # seconds between two looks into the log
-LOG_PAGES = 50  # of the log at one look
+PAUSE = 0.5  # seconds between two searches of the log
+LOG_PAGES = 50  # of the log in one search
 ANSWER_WITHIN = 40  # seconds: an HTTP API gives up after 30
 # The events (field `event`) that the function logs when a message has ended.
 FILTERED = "label_filtered"
 ENDS = ("probe_ended", "nothing_to_export", FILTERED, "label_exported", "label_unchanged", "label_failed")
-# How Encord says that it has no such label; the second only where no project of ours is known to ask for.
+# Encord's answers for a label that does not exist; the second only if the probe's project is random.
 GONE = ("row_deleted",)
 NO_PROJECT = ("no_access",)
 
@@ -153,7 +153,7 @@ def signed(body: bytes, secret: str, now: float) -> dict[str, str]:
 
 
 def judged(end: dict[str, Any] | None, random_project: bool, timeout: int) -> tuple[bool, str, str]:
-    """Return whether the probe ended as it should, what was found, and what to do where it did not."""
+    """Return whether the probe ended as expected, what was found, and what to do if it did not."""
     if end is None:
         return (
             False,
@@ -172,7 +172,7 @@ def said(answer: str) -> str:
 
 
 class Probe:
-    """One probe: what is sent, and what was seen of it."""
+    """One probe: what is sent, and what was found about it."""
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self.module = module
@@ -209,7 +209,7 @@ class Probe:
         return str(answer.status)
 
     def knock(self) -> bool:
-        """Send what must be refused and what must be let in; return whether the probe is on its way."""
+        """Send a webhook that must be refused and one that must be accepted; return whether the latter was."""
         secrets, urls = self.params["signing_secrets"], self.params["token_urls"]
         plain = {"Content-Type": "application/json"}
         body = webhook(self.uid, self.params["event_type"], self.project, self.label)
@@ -239,7 +239,7 @@ class Probe:
         return self.note(f"{named} is accepted", answer == "202", said(answer), stale)
 
     def send(self) -> None:
-        """Put the probe's message into the queue, in the form of lambda/label_export/core/messages.py."""
+        """Send the probe's message to the queue, in the form of lambda/label_export/core/messages.py."""
         sqs = self.client("sqs")
         url = sqs.get_queue_url(aws_retry=True, QueueName=self.params["queue"])["QueueUrl"]
         message = {"version": 1, "project_hash": self.project, "label_hash": self.label}
@@ -247,7 +247,7 @@ class Probe:
         sqs.send_message(aws_retry=True, QueueUrl=url, MessageBody=json.dumps(message))
 
     def end(self, logs: Any) -> dict[str, Any] | None:
-        """Return the log's line about the probe's end, None while there is none."""
+        """Return the log's line about the probe's end, None if there is none yet."""
         events = filtered_events(
             logs,
             LOG_PAGES,
@@ -275,7 +275,7 @@ class Probe:
         return round(seconds, 1) if end else 0.0
 
     def look_at_bucket(self) -> None:
-        """Make sure that nothing was stored, where the key is known without the label row."""
+        """Check that nothing was stored, if the key is known without the label row."""
         key = self.params["key_template"].replace("{project_hash}", self.project).replace("{label_hash}", self.label)
         if "{" in key:
             return

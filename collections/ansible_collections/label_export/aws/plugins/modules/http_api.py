@@ -9,12 +9,12 @@ DOCUMENTATION = r"""
 module: http_api
 short_description: Ensure an API Gateway HTTP API in front of one function
 description:
-  - Makes, changes or deletes an HTTP API that hands requests to one Lambda function (payload format 2.0), with its
+  - Creates, changes or deletes an HTTP API that passes requests to one Lambda function (payload format 2.0), with its
     integration, routes and automatically deployed C($default) stage.
-  - The API answers at its own endpoint, allows no other origins (CORS), and has no throttling for single routes; what
-    others have set of these is taken back.
-  - No upstream module knows API Gateway's HTTP APIs.
-  - The API is found by its name, since AWS chooses its identifier. Two APIs of that name are refused.
+  - The API answers at its own endpoint, allows no other origins (CORS), and has no throttling for single routes; such
+    settings from elsewhere are removed.
+  - No upstream module manages API Gateway's HTTP APIs.
+  - The API is found by its name, because AWS chooses its identifier. Two APIs with that name are refused.
 author: The label-export contributors
 options:
   name:
@@ -43,19 +43,19 @@ options:
     type: int
     default: 30
   throttling_rate_limit:
-    description: Requests a second that are let through.
+    description: Requests per second that the API accepts.
     type: float
     default: 50
   throttling_burst_limit:
-    description: Requests at once that are let through.
+    description: Requests that the API accepts at once.
     type: int
     default: 100
   access_log_group_arn:
-    description: The log group for the access log; no access log without it.
+    description: The log group for the access log. Without it there is no access log.
     type: str
     default: ""
   access_log_fields:
-    description: The access log's fields and the API Gateway variables they are filled from.
+    description: The access log's fields and the API Gateway variables for their values.
     type: dict
     default: {}
   tags:

@@ -80,7 +80,7 @@ def main() -> None:
             for role, names in removed.items():
                 for name in names:
                     client.delete_role_policy(aws_retry=True, RoleName=role, PolicyName=name)
-        diff = difference(removed, dict.fromkeys(removed, []))
+        diff = difference(removed, {role: [] for role in removed})
         module.exit_json(changed=bool(removed), removed=removed, diff=diff)
 
 

@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: iam_simulation_info
 short_description: Return which actions of policy documents a user or role may not do
 description:
-  - Has IAM simulate every action of some policy documents, on every resource that they name, for a user or role with
-    all its policies, its permissions boundary and the organization's policies. No module of amazon.aws does.
-  - A wildcard in a resource or in a condition's value is replaced by a letter. Values of a condition are given to the
-    simulation, the first one where there are several.
-  - IAM does not know the policies of a session, and this module does not give it those of resources such as buckets.
+  - Simulates, with IAM, every action of some policy documents, on every resource that they name, for a user or role
+    with all its policies, its permissions boundary and the organization's policies. No module of amazon.aws does.
+  - A wildcard in a resource or in a condition's value is replaced by a letter. The simulation gets
+    the value of a condition, the first one if there are several.
+  - The simulation does not include session policies, nor policies of resources such as buckets.
 author: The label-export contributors
 options:
   documents:
@@ -77,12 +77,12 @@ from ansible_collections.label_export.aws.plugins.module_utils.failures import D
 POSITIVE = ("StringEquals", "StringLike", "ArnEquals", "ArnLike", "Bool")
 # Conditions that hold where the request has no value.
 HOLD_WITHOUT = ("StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike")
-# What IAM answers where it does not simulate: the right is missing, or the user or role is.
+# IAM's error codes if it does not simulate: the permission, or the user or role, is missing.
 UNANSWERED = [*DENIED, "NoSuchEntity", "InvalidInput"]
 
 
 class UnknownPrincipalError(Exception):
-    """Credentials whose rights IAM cannot simulate. The text says why."""
+    """Credentials whose permissions IAM cannot simulate. The text says why."""
 
 
 def as_list(value: Any) -> list[Any]:
@@ -90,7 +90,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def without_wildcards(text: str) -> str:
-    """Return a name that a pattern matches. ``*`` alone stays: IAM takes it for an action without a resource."""
+    """Return a name that a pattern matches. ``*`` alone stays: IAM needs it for an action without a resource."""
     return text if text == "*" else text.replace("*", "x").replace("?", "x")
 
 
@@ -116,7 +116,7 @@ def context_of(statement: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def principal_of(iam: Any, caller_arn: str) -> str:
-    """Return the ARN of the user or role behind a caller's ARN, as STS gives it. Raises UnknownPrincipalError."""
+    """Return the ARN of the user or role for a caller's ARN from STS. Raises UnknownPrincipalError."""
     kind, *names = caller_arn.split(":", 5)[5].split("/")
     if kind == "user":
         return caller_arn
@@ -126,7 +126,7 @@ def principal_of(iam: Any, caller_arn: str) -> str:
 
 
 def decisions(iam: Any, principal: str, statement: dict[str, Any], context: Any) -> Iterator[tuple[str, str, str]]:
-    """Give action, resource and IAM's decision for each pair that a statement names."""
+    """Yield action, resource and IAM's decision for each pair that a statement names."""
     request = {
         "PolicySourceArn": principal,
         "ActionNames": as_list(statement["Action"]),

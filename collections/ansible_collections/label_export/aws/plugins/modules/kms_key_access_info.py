@@ -7,12 +7,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: kms_key_access_info
-short_description: Tell what a KMS key's policy lets an AWS service do
+short_description: Return which actions a KMS key's policy does not allow to an AWS service
 description:
-  - Reads the policy of a key and tells which of some actions it does not allow to an AWS service.
+  - Reads the policy of a key and returns which of some actions it does not allow to an AWS service.
   - M(amazon.aws.kms_key_info) needs permission to read the key's aliases, grants and tags as well, and fails without
     any one of them.
-  - Conditions are not judged. A statement that allows under a condition counts as one that allows, and one that denies
+  - Conditions are not evaluated. A statement that allows under a condition counts as allowing, and one that denies
     under a condition does not count.
 author: The label-export contributors
 options:

@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 module: label_requeue
 short_description: Queue the labels that a function's log says were not queued, or not exported
 description:
-  - Reads the lines of a time span that have one of the given values in field C(event), and queues one message for each
-    label and data unit that they name. A message is a hint to look, so any number of runs leaves the same objects.
+  - Reads the lines of a time span that have one of the given values in field C(event), and queues one message for
+    each label and data unit that they name. A message only makes the function read the label, so repeated runs leave
+    the same objects.
   - Lines of C(playbooks/verify.yml), whose labels do not exist, are left out.
 author: The label-export contributors
 options:
@@ -23,7 +24,7 @@ options:
     type: str
     required: true
   hours:
-    description: How many hours of the log are read, up to now.
+    description: Number of hours of the log to read, up to now.
     type: float
     default: 24
   events:
@@ -85,7 +86,7 @@ MESSAGE_VERSION = 1  # of lambda/label_export/core/messages.py
 PROBE_PREFIX = "verify-"  # event uids of export_probe
 
 Line = dict[str, Any]
-# What a message asks for: the project, "label_hash" or "data_hash", and that hash.
+# The content of a message: the project, "label_hash" or "data_hash", and that hash.
 Target = tuple[str, str, str]
 
 
@@ -101,7 +102,7 @@ def is_wanted(line: object, params: dict[str, Any]) -> bool:
 
 
 def targets(line: Line) -> Iterator[Target]:
-    """Yield what a line names: under the plural names of a webhook, or else the label or data unit of a message."""
+    """Yield the hashes in a line: the lists of a webhook, or the label or data unit of a message."""
     for name in ("label_hash", "data_hash"):
         many = line.get(f"{name}es")
         for item in many if isinstance(many, list) else []:
@@ -120,7 +121,7 @@ def message(target: Target, event_uid: str) -> str:
 
 
 def read(logs: Any, params: dict[str, Any], now: float) -> Iterator[Line]:
-    """Yield the lines to read. CloudWatch looks for the event's name as text, and the line's fields decide."""
+    """Yield the lines to read. CloudWatch searches the event's name as text; the line's fields decide."""
     pages = logs.get_paginator("filter_log_events")
     for event in params["events"]:
         for page in pages.paginate(
@@ -138,7 +139,7 @@ def read(logs: Any, params: dict[str, Any], now: float) -> Iterator[Line]:
 
 
 def send(sqs: Any, queue: str, bodies: list[str]) -> int:
-    """Queue up to ten messages; return how many SQS took."""
+    """Queue up to ten messages; return how many SQS accepted."""
     url = sqs.get_queue_url(aws_retry=True, QueueName=queue)["QueueUrl"]
     entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
     answer = sqs.send_message_batch(aws_retry=True, QueueUrl=url, Entries=entries)
@@ -183,7 +184,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.params["hours"] <= 0:
-        module.fail_json(msg=f"hours is {module.params['hours']}: give how many hours of the log are read, above 0")
+        module.fail_json(msg=f"hours is {module.params['hours']}: it must be above 0, the hours of the log to read")
     with reported(module, f"The labels in {module.params['log_group']} could not be queued"):
         decorator = AWSRetry.jittered_backoff()
         requeue(

@@ -10,7 +10,7 @@ module: lambda_account_info
 short_description: Return how many executions Lambda allows an account, and how many functions can reserve
 description:
   - Reads Lambda's quotas of the account and region. No module of amazon.aws or community.aws does.
-  - A new account may have a quota of 10 executions instead of 1000, of which none can be reserved.
+  - A new account may have a quota of 10 executions instead of 1000, and can reserve none of them.
 author: The label-export contributors
 options:
   functions:
@@ -56,8 +56,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import DENIED, reported
 
-# Lambda keeps as many executions for functions without a reservation (developer guide, reserved concurrency). A quota
-# below it can be reserved by nobody.
+# Lambda keeps this number of executions for functions without a reservation (developer guide, reserved concurrency).
+# With a quota below it nothing can be reserved.
 KEPT_UNRESERVED = 100
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lambda_alias
-short_description: Ensure an alias hands every call to one version of a function
+short_description: Ensure an alias routes every call to one version of a function
 description:
-  - Makes an alias, or moves it to another version, and takes away whatever share of the calls it hands to others.
-  - Unlike M(amazon.aws.lambda_alias) it sees and ends such shares, which outlive a change of the version there, and
-    has a diff. A function's aliases go with the function.
+  - Creates an alias, or moves it to another version, and removes routing of a share of the calls to other versions.
+  - Unlike M(amazon.aws.lambda_alias) it finds and removes such shares, which that module leaves, and has a diff.
+    A function's aliases are deleted with the function.
 author: The label-export contributors
 options:
   function_name:
@@ -58,7 +58,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.lambda_alias impo
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
-    """Translate the module's options into the API's settings, None where not managed."""
+    """Translate the module's options into the API's settings, None if not managed."""
     return {
         "FunctionVersion": params["function_version"],
         "Description": params["description"],
@@ -73,7 +73,7 @@ def ensure(module: AnsibleAWSModule, client: Any) -> None:
     managed = {key: value for key, value in wanted.items() if value is not None}
     changed = bool(changed_values(current, wanted))
     if changed and not module.check_mode:
-        # Version and shares go together: AWS takes no share for the version that the alias itself names.
+        # Both in one request: AWS accepts no share for the version that the alias itself names.
         if current is None:
             client.create_alias(aws_retry=True, **named, **managed)
         else:

@@ -9,17 +9,17 @@ DOCUMENTATION = r"""
 module: lambda_event_source_mapping
 short_description: Ensure a queue is mapped to a function
 description:
-  - Makes, changes or deletes the event source mapping between one SQS queue and one function, version or alias.
-  - Unlike M(amazon.aws.lambda_event) it heals every setting, knows the scaling configuration, and in check mode says
-    what would change.
-  - Filters, which make Lambda delete messages, and provisioned pollers, which rule O(maximum_concurrency) out, are
-    taken away.
-  - Outside check mode it waits for up to two minutes until a mapping that AWS still makes or changes is at rest, and
-    warns when it is not by then; messages wait in the queue meanwhile.
+  - Creates, changes or deletes the event source mapping between one SQS queue and one function, version or alias.
+  - Unlike M(amazon.aws.lambda_event) it corrects every setting, manages the scaling configuration, and predicts
+    changes in check mode.
+  - Filters, which make Lambda delete messages, and provisioned pollers, which exclude O(maximum_concurrency), are
+    removed.
+  - Outside check mode it waits up to two minutes until AWS has created or changed a mapping, and warns if that takes
+    longer. Messages wait in the queue meanwhile.
 author: The label-export contributors
 options:
   function_name:
-    description: The function's name, with C(:alias) behind it to map to an alias.
+    description: The function's name, followed by C(:alias) to map to an alias.
     type: str
     required: true
   event_source_arn:
@@ -32,11 +32,11 @@ options:
     choices: [present, absent]
     default: present
   enabled:
-    description: Whether messages are taken from the queue.
+    description: Whether the mapping is enabled.
     type: bool
     default: true
   batch_size:
-    description: Messages that one invocation gets at the most.
+    description: Maximum number of messages for one invocation.
     type: int
     default: 10
   maximum_batching_window:
@@ -44,7 +44,7 @@ options:
     type: int
     default: 0
   maximum_concurrency:
-    description: Invocations at a time, 2 to 1,000. 0 for no limit of its own.
+    description: Concurrent invocations, 2 to 1,000. 0 for no limit.
     type: int
     default: 0
   report_batch_item_failures:
@@ -86,8 +86,8 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 from ansible_collections.label_export.aws.plugins.module_utils.lambda_mapping import filter_criteria, list_mappings
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
-# A mapping that is still being made or changed refuses every change with the first of these; while the one before it is
-# still being deleted, a new one is refused with the second.
+# Lambda refuses changes of a mapping that is being created or changed with the first of these. It refuses a new
+# mapping with the second while the one before is being deleted.
 IN_TRANSITION = ["ResourceInUseException", "ResourceConflictException"]
 AT_REST = ("Enabled", "Disabled")
 LOOKS = 60
@@ -103,7 +103,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
         "MaximumBatchingWindowInSeconds": params["maximum_batching_window"],
         "ScalingConfig": {"MaximumConcurrency": concurrency} if concurrency else {},
         "FunctionResponseTypes": ["ReportBatchItemFailures"] if params["report_batch_item_failures"] else [],
-        # Emptied in one request with the rest: AWS takes no ScalingConfig beside a ProvisionedPollerConfig.
+        # Emptied in the same request: AWS accepts no ScalingConfig together with a ProvisionedPollerConfig.
         "FilterCriteria": {},
         "KMSKeyArn": "",
         "ProvisionedPollerConfig": {},
@@ -131,7 +131,7 @@ def find(client: Any, params: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def wait_until_at_rest(module: AnsibleAWSModule, client: Any) -> None:
-    """Return once AWS has made or changed the mapping, or with a warning when it takes too long."""
+    """Wait until AWS has created or changed the mapping; warn if it takes too long."""
     state = ""
     for _ in range(LOOKS):
         mapping = find(client, module.params)
@@ -178,7 +178,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
                 EventSourceArn=params["event_source_arn"],
                 **{key: value for key, value in wanted.items() if value not in ({}, [], "", None)},
             )
-    # One that a run before this, or somebody else, made or changed is waited for as well.
+    # Also wait for a mapping that an earlier run, or another tool, created or changed.
     if mapping and not module.check_mode and (changes or mapping["State"] not in AT_REST):
         wait_until_at_rest(module, client)
     module.exit_json(changed=bool(changes), diff=difference(current, wanted), uuid=mapping["UUID"] if mapping else "")

@@ -7,17 +7,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lambda_function
-short_description: Ensure a Lambda function made from a container image, and a published version of it
+short_description: Ensure a Lambda function that runs a container image, and a published version of it
 description:
-  - Makes, changes or deletes a function whose code is a container image, and publishes a version when the code or a
+  - Creates, changes or deletes a function whose code is a container image, and publishes a version when the code or a
     setting differs from the newest published version.
   - Unlike M(amazon.aws.lambda) it changes nothing when nothing differs, waits for a running update before it starts
-    one and until its own is through, and manages ephemeral storage, logging and reserved concurrency.
-  - What overrides the image's entry point, command or working directory is taken away.
-  - A role that was just made cannot be assumed for some seconds. The module fails then; retry the task on the text
+    one and until its own has ended, and manages ephemeral storage, logging and reserved concurrency.
+  - Overrides of the image's entry point, command or working directory are removed.
+  - Lambda cannot assume a role that was created a few seconds ago. The module fails then; retry the task on the text
     C(cannot be assumed by Lambda).
   - AWS lets a function that it could not create (C(State) is C(Failed)) only be deleted. The module deletes it and
-    creates it again while it has no published version. With versions, it fails and leaves the function alone.
+    creates it again while it has no published version. If it has published versions, the module fails and does not
+    change it.
 author: The label-export contributors
 options:
   name:
@@ -30,7 +31,7 @@ options:
     choices: [present, absent]
     default: present
   image_uri:
-    description: The image, best by digest C(registry/repository@sha256:...). Required when O(state=present).
+    description: The image, preferably by digest C(registry/repository@sha256:...). Required when O(state=present).
     type: str
   role:
     description: The ARN of the execution role. Required when O(state=present).
@@ -70,7 +71,7 @@ options:
     default: {}
   secret_environment:
     description:
-      - Further environment variables whose values are kept out of every output.
+      - Further environment variables whose values appear in no output.
       - A variable that is in O(environment) as well counts as one of these.
     type: dict
     default: {}
@@ -106,7 +107,7 @@ options:
     type: int
     default: -1
   alias:
-    description: An alias whose version is told in RV(alias_version). It is not changed.
+    description: An alias whose version is returned in RV(alias_version). It is not changed.
     type: str
   tags:
     description: The function's tags. Others are removed. Not managed when left out.
@@ -154,7 +155,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-with suppress(ImportError):  # AnsibleAWSModule says what is missing.
+with suppress(ImportError):  # AnsibleAWSModule reports what is missing.
     from botocore.exceptions import WaiterError
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
@@ -169,14 +170,14 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 ROLE_ID_TAG = "execution-role-id"
-# Settings that make Lambda encrypt the environment again and take a new grant on its key for the role.
+# Settings that make Lambda encrypt the environment again and create a new grant on its key for the role.
 REGRANTED = ("Role", "KMSKeyArn", "Environment")
 # Everything but these two is a setting that UpdateFunctionConfiguration takes.
 CODE_SETTINGS = ("ImageUri", "Architectures")
 HIDDEN = "(hidden)"
 PATIENCE = {"Delay": 1, "MaxAttempts": 300}
 GONE_WITHIN = 60  # seconds that a deleted function may still be found
-# What GetFunction says of a function that takes no changes now, and the waiter for the end of it.
+# GetFunction's status of a function that accepts no changes now, and the waiter for its end.
 IN_TRANSITION = (
     ("State", "Pending", "function_active_v2"),
     ("LastUpdateStatus", "InProgress", "function_updated_v2"),
@@ -184,7 +185,7 @@ IN_TRANSITION = (
 
 
 def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
-    """Translate the module's options into the API's settings, None where not managed."""
+    """Translate the module's options into the API's settings, None if not managed."""
     logging = {"LogFormat": params["log_format"], "LogGroup": params["log_group"]} if params["log_group"] else None
     return {
         "ImageUri": params["image_uri"],
@@ -240,14 +241,14 @@ def current_settings(function: dict[str, Any], wanted_image: str | None = None) 
 
 
 def same_version(latest: dict[str, Any], published: dict[str, Any]) -> bool:
-    """Tell whether a published version is what the function is now; both are GetFunction's answers."""
+    """Return whether a published version has the function's settings and code; both are GetFunction's answers."""
     return current_settings(latest) == current_settings(published) and latest["Configuration"].get(
         "CodeSha256"
     ) == published["Configuration"].get("CodeSha256")
 
 
 def shown(settings: dict[str, Any], visible: Collection[str]) -> dict[str, Any]:
-    """Return settings fit for an output: values of variables that are not among ``visible`` are hidden."""
+    """Return settings for an output: values of variables that are not among ``visible`` are hidden."""
     if "Environment" not in settings:
         return settings
     variables = settings["Environment"]["Variables"]
@@ -256,29 +257,29 @@ def shown(settings: dict[str, Any], visible: Collection[str]) -> dict[str, Any]:
 
 
 def failure_of(function: dict[str, Any]) -> str:
-    """Return what Lambda says of a function that it could not make or change; "" of one that is well."""
+    """Return Lambda's reason why it could not create or change the function; "" if it could."""
     configuration = function["Configuration"]
     for status in ("State", "LastUpdateStatus"):
         if configuration.get(status) == "Failed":
             code = configuration.get(f"{status}ReasonCode", "no code")
-            reason = configuration.get(f"{status}Reason", "it gives no reason")
-            return f"Lambda says that {'making' if status == 'State' else 'changing'} it failed: {reason} ({code})"
+            reason = configuration.get(f"{status}Reason", "no reason given")
+            return f"Lambda could not {'create' if status == 'State' else 'change'} the function: {reason} ({code})"
     return ""
 
 
 def is_failed_creation(function: dict[str, Any]) -> bool:
-    """Return whether Lambda could not create the function, which AWS then lets be deleted only."""
+    """Return whether Lambda could not create the function. AWS then only lets it be deleted."""
     return bool(function["Configuration"].get("State") == "Failed")
 
 
 def has_new_role(function: dict[str, Any], role_id: str) -> bool:
-    """Return whether the function's role was deleted and created again since ``role_id`` was kept in its tag."""
+    """Return whether the function's role was deleted and created again since its identifier was stored in the tag."""
     kept = function.get("Tags", {}).get(ROLE_ID_TAG, "")
     return bool(role_id and kept and kept != role_id)
 
 
 def wanted_tags(params: dict[str, Any], current: dict[str, str]) -> dict[str, str] | None:
-    """Return the wanted tags, None where not managed; without a given role's identifier, the kept one stays."""
+    """Return the wanted tags, None if not managed; without ``role_id``, the stored one stays."""
     role_id = params["role_id"] or current.get(ROLE_ID_TAG, "")
     kept = {ROLE_ID_TAG: role_id} if role_id else {}
     if params["tags"] is None:
@@ -287,7 +288,7 @@ def wanted_tags(params: dict[str, Any], current: dict[str, str]) -> dict[str, st
 
 
 def code_to_repeat(function: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the image of a function whose last change failed, which then may not run what it says; else nothing."""
+    """Return the image of a function whose last change failed, to update it again; otherwise nothing."""
     return {"ImageUri": wanted["ImageUri"]} if failure_of(function) else {}
 
 
@@ -334,7 +335,7 @@ class Function:
         return str(answer["FunctionVersion"])
 
     def wait(self, waiter: str, **qualifier: str) -> None:
-        """Wait for the end of what was begun; fail with Lambda's own reason where it failed."""
+        """Wait until the change has ended; fail with Lambda's reason if it failed."""
         try:
             self.client.get_waiter(waiter).wait(FunctionName=self.name, WaiterConfig=PATIENCE, **qualifier)
         except WaiterError as error:
@@ -343,7 +344,7 @@ class Function:
             self.module.fail_json_aws(error, msg=reason or f"The function {self.name} did not become ready")
 
     def settle(self, function: dict[str, Any]) -> dict[str, Any] | None:
-        """Wait for the end of what another run has begun; return GetFunction's answer then, failed or not."""
+        """Wait until another run's change has ended; return GetFunction's answer then, also if the change failed."""
         for status, value, waiter in IN_TRANSITION:
             if function["Configuration"].get(status) != value:
                 continue
@@ -373,7 +374,7 @@ class Function:
         )
 
     def publish(self) -> str:
-        """Publish a version and return its number once it can be invoked; what failed is not published."""
+        """Publish a version and return its number once it is active; fail if the function's last change failed."""
         found = self.get()
         if found and (reason := failure_of(found)):
             self.module.fail_json(msg=reason)
@@ -445,7 +446,7 @@ def usable(module: AnsibleAWSModule, function: Function) -> tuple[dict[str, Any]
         if published:
             module.fail_json(
                 msg=f"{failure_of(found)}. AWS lets such a function only be deleted, and {function.name} has published "
-                "versions, which may still serve. Delete it in the console or with the CLI, and run this again."
+                "versions, which may still be in use. Delete it in the console or with the CLI, and run this again."
             )
         if not module.check_mode:
             function.delete_failed()
@@ -475,7 +476,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     diff = difference(before, after)
     newest = int(published["Configuration"]["Version"]) if published else 0
     if to_publish and newest:
-        # In check mode a guess that AWS confirms: the numbers go up by one.
+        # A prediction in check mode: AWS increases the number by one.
         diff["before"]["Version"], diff["after"]["Version"] = str(newest), str(newest + 1)
     if concurrency_changed:
         diff["after"]["ReservedConcurrentExecutions"] = concurrency

@@ -7,14 +7,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lambda_function_url
-short_description: Ensure a function's URL that everyone may call
+short_description: Ensure a Function URL that everyone may call
 description:
-  - Makes, heals or deletes the URL of a function or alias, without authentication (C(NONE)), together with the two
+  - Creates, corrects or deletes the URL of a function or alias, without authentication (C(NONE)), together with the two
     statements of its resource policy that such a URL needs, C(lambda:InvokeFunctionUrl) and C(lambda:InvokeFunction).
-    With one of them alone every call is answered 403.
-  - The function has to authenticate its callers itself. AWS Security Hub counts a function that everyone may invoke as
+    With only one of them every call is answered 403.
+  - The function must authenticate its callers itself. AWS Security Hub counts a function that everyone may invoke as
     critical (Lambda.1).
-  - No upstream module knows Function URLs.
+  - No upstream module manages Function URLs.
 author: The label-export contributors
 options:
   function_name:
@@ -71,7 +71,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.lambda_statement 
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
 EVERYONE = "*"
-# By their identifiers: the URL may be called, and what is called by the URL may be invoked.
+# By their identifiers: permission to call the URL, and to invoke the function through the URL.
 STATEMENTS = {
     "function-url": wanted_statement(
         {"action": "lambda:InvokeFunctionUrl", "principal": EVERYONE, "function_url_auth_type": "NONE"}
@@ -96,14 +96,14 @@ class FunctionUrl:
         self.settings: dict[str, Any] = {}
 
     def load(self) -> None:
-        """Read the URL and those of its two statements that there are."""
+        """Read the URL and its existing statements."""
         self.url, settings = find_url(self.client, self.named)
         self.exists, self.settings = settings is not None, settings or {}
         found = list_statements(self.client, self.named)
         self.statements = {key: value for key, value in found.items() if key in STATEMENTS}
 
     def current(self) -> dict[str, Any] | None:
-        """Return the settings in the form of WANTED, as far as there are any; None when nothing is there."""
+        """Return the existing settings in the form of WANTED; None if there are none."""
         statements = {"statements": self.statements} if self.statements else {}
         return {**self.settings, **statements} or None
 
@@ -121,7 +121,7 @@ class FunctionUrl:
         if not self.exists:
             self.url = self.client.create_function_url_config(aws_retry=True, **request, **self.named)["FunctionUrl"]
         elif self.settings != URL_SETTINGS:
-            # An empty Cors takes away what there is.
+            # An empty Cors removes the existing one.
             self.client.update_function_url_config(aws_retry=True, Cors={}, **request, **self.named)
 
     def delete(self) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lambda_invocation
-short_description: Invoke a version of a Lambda function that only looks, and wait for an inactive one
+short_description: Invoke a version of a Lambda function that only reads, and wait for an inactive one
 description:
   - Invokes a version or alias synchronously and returns its answer. The function is expected to change nothing.
-  - A version that was not invoked for some weeks is inactive. An invocation then fails, and Lambda prepares the version
-    again. The module waits for that and invokes once more. M(amazon.aws.lambda_execute) waits for the unpublished
+  - A version that was not invoked for some weeks is inactive. An invocation then fails, and Lambda activates the
+    version again. The module waits for that and retries. M(amazon.aws.lambda_execute) waits for the unpublished
     version to be active, which nothing invokes and nothing activates.
 author: The label-export contributors
 options:

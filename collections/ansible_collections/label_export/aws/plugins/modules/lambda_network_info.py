@@ -7,12 +7,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lambda_network_info
-short_description: Find what of Lambda functions is in a VPC
+short_description: Return versions of functions in a VPC, and their network interfaces
 description:
   - Returns the versions of functions that have a VPC configuration, and the network interfaces that Lambda created for
     these functions.
-  - Lambda deletes the interfaces some minutes after the last version that uses them, with the rights of the function's
-    role. Until then their subnets and security groups cannot be deleted.
+  - Lambda deletes the interfaces some minutes after the last version that uses them, with the permissions of the
+    function's role. Until then their subnets and security groups cannot be deleted.
 author: The label-export contributors
 options:
   function_names:
@@ -66,7 +66,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
-# What Lambda describes its interfaces with, before the function's name and after it.
+# Lambda's description of its interfaces, before the function's name and after it.
 DESCRIPTION = "AWS Lambda VPC ENI-"
 SUFFIX = r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -85,7 +85,7 @@ def network_interfaces(client: Any, function_name: str) -> list[str]:
     """Return the interfaces that Lambda created for exactly this function."""
     filters = [{"Name": "description", "Values": [f"{DESCRIPTION}{function_name}-*"]}]
     pages = client.get_paginator("describe_network_interfaces").paginate(Filters=filters)
-    # The wildcard also finds those of functions whose names only begin alike.
+    # The wildcard also finds interfaces of functions with a longer name.
     ours = re.compile(re.escape(DESCRIPTION + function_name) + SUFFIX)
     return [
         item["NetworkInterfaceId"]

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: lambda_permission
 short_description: Ensure one statement of a function's resource policy
 description:
-  - Adds, replaces or removes one statement that lets an AWS service invoke a function, version or alias.
-  - Unlike M(amazon.aws.lambda_policy) it says in check mode what would change, and knows the conditions of Function
+  - Adds, replaces or removes one statement that allows an AWS service to invoke a function, version or alias.
+  - Unlike M(amazon.aws.lambda_policy) it predicts changes in check mode, and manages the conditions of Function
     URLs.
 author: The label-export contributors
 options:
@@ -31,11 +31,11 @@ options:
     choices: [present, absent]
     default: present
   action:
-    description: What is allowed.
+    description: The allowed action.
     type: str
     default: lambda:InvokeFunction
   principal:
-    description: The service that is let in, such as C(apigateway.amazonaws.com). Required when O(state=present).
+    description: The service that may invoke, such as C(apigateway.amazonaws.com). Required when O(state=present).
     type: str
   source_arn:
     description: The ARN of the resource on whose behalf the service calls.
@@ -44,11 +44,11 @@ options:
     description: The account on whose behalf the service calls.
     type: str
   function_url_auth_type:
-    description: The authentication of the Function URL for which the statement holds.
+    description: The authentication type of the Function URL in the statement's condition.
     type: str
     choices: [NONE, AWS_IAM]
   invoked_via_function_url:
-    description: Whether the statement holds for calls through a Function URL alone.
+    description: Whether the statement applies only to calls through a Function URL.
     type: bool
     default: false
 attributes:

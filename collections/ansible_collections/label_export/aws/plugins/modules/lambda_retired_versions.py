@@ -7,15 +7,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lambda_retired_versions
-short_description: Ensure old versions of a function are gone, and images that none of the others needs
+short_description: Remove old versions of a function, and images that no kept version needs
 description:
   - Removes published versions of a function but for the newest ones and those that an alias names, and newer ones with
     an environment that is not wanted any more. Then removes images
     of the function's ECR repository but for the newest ones and those that a version which is left, or the unpublished
     one, runs.
-  - A lifecycle policy of ECR cannot do the second, since it does not know which images are in use. A function whose
-    image is gone becomes inactive.
-  - In check mode, what the tasks before would have made can be told, so that it counts as if it were there.
+  - A lifecycle policy of ECR cannot remove such images, because it does not know which images are in use. A function
+    whose image is gone becomes inactive.
+  - In check mode, O(new_image_uri) and O(new_version) name what earlier tasks would create. They count as if they
+    existed.
   - No upstream module removes versions or images.
 author: The label-export contributors
 options:
@@ -24,15 +25,15 @@ options:
     type: str
     required: true
   kept_versions:
-    description: How many of the newest versions are kept.
+    description: Number of newest versions to keep.
     type: int
     required: true
   repository:
-    description: The ECR repository whose images are the function's alone.
+    description: The ECR repository, whose images only this function uses.
     type: str
     required: true
   kept_images:
-    description: How many of the images that were pushed last are kept.
+    description: Number of images to keep that were pushed last.
     type: int
     required: true
   retired_environment:
@@ -43,16 +44,16 @@ options:
     default: {}
   new_image_uri:
     description:
-      - The image that was made sure of before. One that is named by a tag which the repository does not have is the
-        image that was pushed last.
+      - The image that earlier tasks pushed. If its tag is not in the repository, it counts as the image that was pushed
+        last.
     type: str
   new_version:
     description:
-      - The function's newest version, which like the unpublished one runs O(new_image_uri). It counts though it may not
-        be there yet. Needs O(new_image_uri) and O(alias).
+      - The function's newest version, which like the unpublished one runs O(new_image_uri). It counts although it may
+        not exist yet. Needs O(new_image_uri) and O(alias).
     type: str
   alias:
-    description: The alias that names O(new_version) and no other, though it may not do so yet.
+    description: The alias that names only O(new_version), although it may not do so yet.
     type: str
 attributes:
   check_mode:
@@ -125,7 +126,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError, reported
 
 LATEST = "$LATEST"
-# What BatchDeleteImage takes at once.
+# BatchDeleteImage's limit.
 BATCH = 100
 
 
@@ -167,7 +168,7 @@ def retired_images(
 
 
 def has_image(images: Iterable[dict[str, Any]], named: str) -> bool:
-    """Tell whether one of the images, as DescribeImages answers, has this digest or tag."""
+    """Return whether one of the images, in DescribeImages' form, has this digest or tag."""
     return any(is_named(image, {named}) for image in images)
 
 
@@ -195,7 +196,7 @@ class History:
     def named_versions(self, moved: dict[str, str]) -> set[str]:
         """Return the versions that aliases name, those that get a share of the invocations included.
 
-        ``moved`` tells of an alias which version it names instead, and gives all invocations to.
+        ``moved`` has, for an alias, the version that it names instead and routes all invocations to.
         """
         aliases = [alias for alias in self.pages("list_aliases", "Aliases") if alias["Name"] not in moved]
         shares = [alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {}) for alias in aliases]
@@ -239,7 +240,7 @@ class History:
 def ensure(module: AnsibleAWSModule, history: History) -> None:
     new_version, alias = module.params["new_version"], module.params["alias"]
     new_image = reference(module.params["new_image_uri"] or "")
-    # What runs the new image, whether it is there already or the tasks before would have made it.
+    # Versions that run the new image, whether they exist or earlier tasks would create them.
     renewed = {new_version, LATEST} if new_version else set()
     found = history.versions()
     versions = {*found, *renewed}
@@ -256,7 +257,7 @@ def ensure(module: AnsibleAWSModule, history: History) -> None:
     images: list[dict[str, Any]] = []
     stored = history.images()
     to_come = 1 if new_image and not has_image(stored, new_image) else 0
-    # What is in use need not be asked where all images are kept anyway.
+    # If all images are kept anyway, the images in use need not be read.
     if by_environment or len(stored) + to_come > module.params["kept_images"]:
         used = history.used_images(versions - renewed - set(retired)) | {new_image}
         unwanted = history.used_images(by_environment)

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: log_group
 short_description: Ensure a CloudWatch Logs log group, its retention and its key
 description:
-  - Makes, changes or deletes a log group.
+  - Creates, changes or deletes a log group.
   - Unlike M(amazon.aws.cloudwatchlogs_log_group) it changes nothing in check mode, where that module sets the
-    retention, and it heals the KMS key of a group that exists.
+    retention, and it corrects the KMS key of an existing group.
 author: The label-export contributors
 options:
   name:
@@ -133,7 +133,8 @@ def find(client: Any, name: str, namespace: str | None) -> tuple[str, dict[str, 
     found = find_group(client, name)
     if found is None:
         return "", None
-    # The API ends the ARN with :* where it means the group's streams, and wants it without where it means the group.
+    # The API returns the ARN with :* at its end, which means the group's streams. Tagging needs the group's ARN
+    # without it.
     arn = found["arn"].removesuffix(":*")
     return arn, {
         "retention": found.get("retentionInDays"),

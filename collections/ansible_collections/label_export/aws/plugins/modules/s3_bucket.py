@@ -9,15 +9,16 @@ DOCUMENTATION = r"""
 module: s3_bucket
 short_description: Ensure a private S3 bucket and its settings
 description:
-  - Makes a bucket that is private, owner-enforced, versioned and encrypted, or brings one that exists to that state.
-  - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it leaves statements
-    of the bucket's policy and rules of its lifecycle alone that are not among the wanted ones.
-  - S3 takes the policy, the lifecycle, the encryption and the access log as whole documents. What such a document holds
-    beside the module's settings is put back with every change.
-  - With O(managed_by_tag) and O(identity_tags) it distinguishes a bucket of its own from one of another owner. It
+  - Creates a bucket that is private, owner-enforced, versioned and encrypted, or brings an existing bucket to that
+    state.
+  - Unlike M(amazon.aws.s3_bucket) and M(community.aws.s3_lifecycle) it has a check mode, and it keeps other
+    statements of the bucket's policy and other rules of its lifecycle.
+  - S3 replaces policy, lifecycle, encryption and access log as whole documents. The module keeps the other values of
+    such a document with every change.
+  - With O(managed_by_tag) and O(identity_tags) it distinguishes a bucket that it created from one of another owner. It
     refuses a bucket of another environment, and one whose owner would lose an access log or a KMS key.
-  - It also refuses a bucket that S3 would let be changed only in part, since its policy makes it public or its ACL
-    grants something to others. Public access to a bucket of its own is blocked first.
+  - It also refuses a bucket for which S3 would accept only some of the changes, because its policy makes it public or
+    its ACL grants access to others. Public access to a bucket that it created is blocked first.
   - It refuses a bucket before it changes anything.
 author: The label-export contributors
 options:
@@ -52,16 +53,16 @@ options:
     description: Statements whose Sids begin with this text are removed, unless they are among O(policy_statements).
     type: str
   lifecycle_rules:
-    description: Rules of the lifecycle as the API takes them, each with an ID. Rules with other IDs stay.
+    description: Rules of the lifecycle in the API's form, each with an ID. Rules with other IDs stay.
     type: list
     elements: dict
     default: []
   access_log_bucket:
-    description: The bucket that gets the access log; none without it.
+    description: The bucket for the access log. Without it there is none.
     type: str
     default: ""
   access_log_prefix:
-    description: What the keys of the access log begin with.
+    description: The prefix of the access log's keys.
     type: str
     default: ""
   tags:
@@ -70,15 +71,16 @@ options:
     default: {}
   managed_by_tag:
     description:
-      - Key of the one of O(tags) that says who manages the bucket. A bucket that has it and O(identity_tags) as wanted
-        is brought to the wanted state, whatever was changed on it.
-      - One that has it, but another value of one of O(identity_tags), belongs to another environment and is refused.
-      - Any other that exists belongs to another owner. It is refused while it has an access log, or a KMS key for new
-        objects, other than the wanted one.
+      - Key of the tag in O(tags) that says who manages the bucket. A bucket with this tag and O(identity_tags) is
+        brought to the wanted state, whatever was changed on it.
+      - A bucket with this tag, but another value of one of O(identity_tags), belongs to another environment and is
+        refused.
+      - Any other existing bucket belongs to another owner. It is refused while it has an access log, or a KMS key for
+        new objects, other than the wanted one.
       - Without this option every bucket is brought to the wanted state.
     type: str
   identity_tags:
-    description: Keys of those of O(tags) whose values together say which environment has the bucket.
+    description: Keys of the tags in O(tags) whose values together identify the environment.
     type: list
     elements: str
     default: []
@@ -151,7 +153,7 @@ ALL_BLOCKED = {
     "RestrictPublicBuckets": True,
 }
 
-# As long as an invocation of a deleted function may last that was in the middle of a batch.
+# As long as a running invocation of a deleted function may last.
 STILL_WRITTEN_SECONDS = 120
 LOOK_AGAIN_SECONDS = 2
 
@@ -164,7 +166,7 @@ def merged(current: list[dict[str, Any]], wanted: list[dict[str, Any]], key: str
 
 
 def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    """Translate the module's options into comparable settings, keeping what others have set on the bucket."""
+    """Translate the module's options into comparable settings, with what others have set on the bucket."""
     key = params["kms_key_arn"]
     log_bucket = params["access_log_bucket"]
     policy, lifecycle = current.get("policy", {}), current.get("lifecycle", {})
@@ -182,7 +184,7 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
             "kms_key_arn": key,
             "bucket_key": bool(key),
         },
-        # The version of a policy that exists stays: with another one, variables in its statements mean something else.
+        # The version of an existing policy stays: with another one, variables in its statements mean something else.
         "policy": {"Version": "2012-10-17", **policy, "Statement": found} if found else {},
         "lifecycle": {**lifecycle, "Rules": rules} if rules else {},
         "access_log": (
@@ -195,7 +197,7 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
 
 
 def is_key(current: str, wanted: str) -> bool:
-    """Tell whether a key as a bucket names it may be the one of the ARN ``wanted``.
+    """Return whether the key that a bucket names may be the one with the ARN ``wanted``.
 
     S3 keeps the name that it was given: an ARN, an identifier, an alias, or none for AWS's own key. The last two say
     nothing about the ARN, so whoever gives one has seen to it.
@@ -206,7 +208,7 @@ def is_key(current: str, wanted: str) -> bool:
 
 
 def owners_settings(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, str]:
-    """Return what would be taken away from a bucket's owner: the module's options with the values that keep it."""
+    """Return the owner's settings that would be replaced: the module's options with the values that keep them."""
     kept: dict[str, str] = {}
     log = current["access_log"]
     if log and log != wanted["access_log"]:
@@ -235,7 +237,7 @@ def refuse_the_wrong_owner(params: dict[str, Any], current: dict[str, Any], want
     others = {key: tags[key] for key in identity if tags.get(key, identity[key]) != identity[key]}
     if tags.get(manager) == ours[manager] and others:
         raise ExplainedError(
-            f"The bucket {name} belongs to another environment: its tags are {as_line(others)}, wanted are "
+            f"The bucket {name} belongs to another environment: its tags are {as_line(others)}, expected are "
             f"{as_line({key: identity[key] for key in others})}. Nothing was changed. Name another bucket, or, to hand "
             "this one over, remove these tags from it.",
             refused="another environment",
@@ -251,7 +253,7 @@ def refuse_the_wrong_owner(params: dict[str, Any], current: dict[str, Any], want
 
 
 def refuse_what_s3_refuses(bucket: Bucket, current: dict[str, Any], changes: dict[str, Any], so_far: str) -> None:
-    """Raise ExplainedError for a bucket that S3 would let be changed only in part.
+    """Raise ExplainedError for a bucket for which S3 would accept only some of the changes.
 
     S3 takes neither a policy with a public statement while public policies are blocked, nor the bucket owner's
     ownership of all objects while the bucket's ACL grants something to others. ``so_far`` says what was changed.
@@ -284,7 +286,7 @@ def as_line(values: dict[str, str]) -> str:
 
 
 def add_expected_owner(owner: str, params: dict[str, Any], model: Any, **_event: Any) -> None:
-    """Name the account that must own the bucket in a request, where the operation takes it."""
+    """Name the account that must own the bucket in a request, if the operation has that parameter."""
     if model.input_shape is not None and "ExpectedBucketOwner" in model.input_shape.members:
         params["ExpectedBucketOwner"] = owner
 
@@ -299,7 +301,7 @@ class Bucket(BucketReader):
 
     @staticmethod
     def patient_client(module: AnsibleAWSModule, *codes: str) -> Any:
-        """Return a client that also retries while S3 works on the bucket's last change, such as its deletion."""
+        """Return a client that also retries while S3 processes the bucket's last change, such as its deletion."""
         retry = AWSRetry.jittered_backoff(catch_extra_error_codes=["OperationAborted", *codes])
         client = module.client("s3", retry_decorator=retry)
         if owner := module.params["expected_owner"]:
@@ -307,7 +309,7 @@ class Bucket(BucketReader):
         return client
 
     def exists(self) -> bool:
-        """Tell whether there is such a bucket. Raises ExplainedError for one elsewhere or of somebody else."""
+        """Return whether the bucket exists. Raises ExplainedError if it is in another region or account."""
         try:
             answer = self.client.head_bucket(aws_retry=True, Bucket=self.name)
         except is_boto3_error_code(["404", "NoSuchBucket"]):
@@ -322,7 +324,8 @@ class Bucket(BucketReader):
         region = answer.get("BucketRegion") or self.region
         if region != self.region:
             raise ExplainedError(
-                f"The bucket {self.name} is in {region}, wanted is {self.region}. Choose another name, or that region."
+                f"The bucket {self.name} is in {region}, but the deploy is for {self.region}. Choose another name, or "
+                "that region."
             )
         return True
 
@@ -336,7 +339,7 @@ class Bucket(BucketReader):
         except is_boto3_error_code("BucketAlreadyOwnedByYou"):
             pass
         self.client.get_waiter("bucket_exists").wait(Bucket=self.name)
-        # Not every part of S3 knows a new bucket at once, whatever the waiter has seen.
+        # Not every part of S3 knows a new bucket at once, even after the waiter has ended.
         self.client = self.patient_client(self.module, "NoSuchBucket")
 
     def write(self, operation: str, **arguments: Any) -> None:
@@ -394,13 +397,13 @@ class Bucket(BucketReader):
         ]
 
     def empty(self) -> None:
-        """Delete every version of every object, and every upload that was begun. Raises ExplainedError."""
+        """Delete every version of every object, and every unfinished upload. Raises ExplainedError."""
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name)
         for page in pages:
             items = page.get("Versions", []) + page.get("DeleteMarkers", [])
             objects = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
             if objects:
-                # The answer is no error, whatever became of each single object.
+                # The request succeeds even if single objects failed.
                 answer = self.client.delete_objects(
                     aws_retry=True, Bucket=self.name, Delete={"Objects": objects, "Quiet": True}
                 )
@@ -444,7 +447,7 @@ def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
         refuse_the_wrong_owner(module.params, current, wanted)
         so_far = "Nothing was changed."
         if is_managed(module.params, current) and "public_access_block" in changes and not module.check_mode:
-            # This environment's own bucket is closed before anything else is looked at.
+            # This environment's own bucket is made private before anything else is checked.
             bucket.set_public_access_block(changes.pop("public_access_block"))
             so_far = "Public access is blocked again; nothing else was changed."
         refuse_what_s3_refuses(bucket, current, changes, so_far)

@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: secret
 short_description: Ensure a secret, without undoing what was changed elsewhere
 description:
-  - Makes, changes or deletes a secret of AWS Secrets Manager.
-  - The module records in the tag C(written-version) which version of the value it wrote. Where the current version is
-    another one, somebody else has changed the value since (a rotation, a person in the console), and it stays as it is
-    unless O(overwrite=true). The identifier of a version is random, and tells nothing about the value.
-  - M(community.aws.secretsmanager_secret) either puts its own value back on every run or never changes one.
+  - Creates, changes or deletes a secret of AWS Secrets Manager.
+  - The module records in the tag C(written-version) which version of the value it wrote. If the current version is
+    another one, the value was changed elsewhere (by a rotation, or in the console), and it stays as it is
+    unless O(overwrite=true). The identifier of a version is random, and reveals nothing about the value.
+  - M(community.aws.secretsmanager_secret) either restores its own value on every run or never changes one.
 author: The label-export contributors
 options:
   name:
@@ -26,7 +26,7 @@ options:
     choices: [present, absent]
     default: present
   value:
-    description: The secret's text. Documents in JSON are compared by meaning. Required when O(state=present).
+    description: The secret's text. JSON documents are compared by meaning. Required when O(state=present).
     type: str
   overwrite:
     description: Whether a value that was changed elsewhere is replaced too.
@@ -37,15 +37,15 @@ options:
     type: str
     default: ""
   kms_key_arn:
-    description: The KMS key that encrypts the secret; without it AWS's own.
+    description: The KMS key that encrypts the secret. Without it AWS's own key.
     type: str
     default: ""
   recovery_window_days:
-    description: Days for which a deleted secret can be had back, 7 to 30; 0 deletes it at once.
+    description: Days for which a deleted secret can be restored, 7 to 30. 0 deletes it at once.
     type: int
     default: 7
   tags:
-    description: The secret's tags. Others are removed, but for the module's own. Not managed when left out.
+    description: The secret's tags. Others are removed, except the module's own. Not managed when left out.
     type: dict
   policy_statements:
     description:
@@ -54,7 +54,7 @@ options:
     type: dict
 attributes:
   check_mode:
-    description: Nothing is changed. Of a secret that is to be had back, only that is told.
+    description: Nothing is changed. For a deleted secret that would be restored, the result says only that.
     support: full
   diff_mode:
     description: Shows each changed setting, never the value.
@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_elsewhere:
-  description: Whether the value is another one than wanted, and left, since somebody else changed it.
+  description: Whether the value differs from the wanted one, and stays because it was changed elsewhere.
   returned: when state is present
   type: bool
 """
@@ -124,7 +124,7 @@ PRESENT = "present"
 
 
 def same_text(one: str | None, other: str) -> bool:
-    """Tell whether two texts are the same secret: the same characters, or the same JSON document."""
+    """Return whether two texts are the same secret: the same characters, or the same JSON document."""
     if one is None:
         return False
     try:
@@ -147,7 +147,7 @@ class Secret:
 
     @property
     def record(self) -> str:
-        """Which version of the value the module wrote last; empty for none."""
+        """The version of the value that the module wrote last; empty for none."""
         return self.tags.get(RECORD, "")
 
     @property
@@ -170,7 +170,7 @@ class Secret:
         try:
             answer = self.client.get_secret_value(aws_retry=True, SecretId=self.name)
         except is_boto3_error_code("ResourceNotFoundException"):
-            return  # It was made without a value.
+            return  # It was created without a value.
         except is_boto3_error_code("AccessDeniedException"):
             if not self.policy:
                 raise
@@ -311,7 +311,7 @@ def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
         if changed_elsewhere:
             wanted["value"] = current["value"]
         elif current["value"] == HIDDEN and secret.version and secret.record != secret.version:
-            # The value is the wanted one, whoever wrote it: from here on it is ours.
+            # The value is the wanted one, whoever wrote it. From now on the module may replace it.
             current["written_version"], wanted["written_version"] = secret.record, secret.version
     changes = changed_values(current, wanted)
     diff = difference(current, wanted)

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: sns_topic
 short_description: Ensure an SNS topic, its key, policy, e-mail subscriptions and tags
 description:
-  - Makes, changes or deletes a standard SNS topic.
-  - Unlike M(community.aws.sns_topic) it knows encryption, works in check mode before the topic exists, shows what
-    changes, and lists no topics but its own.
+  - Creates, changes or deletes a standard SNS topic.
+  - Unlike M(community.aws.sns_topic) it manages encryption, works in check mode before the topic exists, shows
+    what changes, and reads only its own topic.
   - Subscriptions of other protocols than e-mail are left as they are.
 author: The label-export contributors
 options:
@@ -36,7 +36,7 @@ options:
     type: json
   emails:
     description:
-      - The addresses that get each message. Each gets one e-mail and has to confirm.
+      - The addresses that get each message. Each gets one e-mail and must confirm.
       - An address that is confirmed and no longer listed is unsubscribed. One that never confirmed is forgotten by SNS
         itself. Not managed when left out.
     type: list
@@ -68,7 +68,7 @@ arn:
   returned: always
   type: str
 unconfirmed_emails:
-  description: The listed addresses that have not confirmed yet; in check mode those that would have to.
+  description: The listed addresses that have not confirmed yet; in check mode those that would need to.
   returned: when state is present
   type: list
 """
@@ -101,7 +101,7 @@ Subscriptions = dict[str, str]
 
 
 def comparable_policy(policy: str | dict[str, Any] | None) -> dict[str, Any]:
-    """Return a policy document with its statements in canonical form; {} for none. An Id says nothing."""
+    """Return a policy document with its statements in canonical form; {} for none. Its Id has no meaning."""
     document = json_document(policy)
     return {"Version": document.get("Version"), "Statement": statements(document)} if document else {}
 
@@ -118,7 +118,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_confirmed(subscription_arn: str) -> bool:
-    """Return whether a subscription is more than asked for: until then, SNS puts a word in the place of its ARN."""
+    """Return whether a subscription is confirmed: before that, SNS returns a word instead of its ARN."""
     return subscription_arn.startswith("arn:")
 
 
@@ -134,7 +134,7 @@ def find(client: Any, arn: str, with_tags: bool) -> tuple[dict[str, Any] | None,
         found = [subscription for page in pages for subscription in page["Subscriptions"]]
     except is_boto3_error_code(NOT_FOUND):
         return None, {}
-    # One that was ended stays listed for a while.
+    # SNS lists a removed subscription for a while.
     emails = {
         subscription["Endpoint"]: subscription["SubscriptionArn"]
         for subscription in found

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: sqs_queue
 short_description: Ensure an SQS queue and all its settings
 description:
-  - Makes, changes or deletes a standard SQS queue.
-  - Unlike M(community.aws.sqs_queue) it heals every setting on an existing queue, encryption included, knows the
-    redrive-allow policy and SQS-managed encryption, and predicts URL and ARN in check mode.
+  - Creates, changes or deletes a standard SQS queue.
+  - Unlike M(community.aws.sqs_queue) it corrects every setting of an existing queue, including encryption, manages
+    the redrive-allow policy and SQS-managed encryption, and predicts URL and ARN in check mode.
 author: The label-export contributors
 options:
   name:
@@ -37,7 +37,7 @@ options:
     type: int
   redrive_policy:
     description:
-      - Where a message goes after too many receives. Both parts are given, or neither.
+      - The queue for messages after too many receives. Set both parts, or neither.
       - An empty dictionary removes the policy. Not managed when left out.
     type: dict
     suboptions:
@@ -48,7 +48,7 @@ options:
         description: Receives after which a message is moved.
         type: int
   redrive_allow_source_queue_arns:
-    description: The queues that may use this one as their dead-letter queue. An empty list lets none.
+    description: The queues that may use this one as their dead-letter queue. An empty list allows none.
     type: list
     elements: str
   kms_master_key_id:
@@ -107,7 +107,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.comparison import
 from ansible_collections.label_export.aws.plugins.module_utils.sqs_queue import DOCUMENTS, find_queue
 from ansible_collections.label_export.aws.plugins.module_utils.states import ensure_state
 
-# For a minute after a queue is deleted, SQS refuses to make one of its name.
+# For a minute after a queue is deleted, SQS refuses to create one with its name.
 DELETED_RECENTLY = ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"]
 # ... and for up to a minute the deleted one may still answer (API reference, DeleteQueue).
 DYING_SECONDS = 70
@@ -138,8 +138,8 @@ def wanted_attributes(params: dict[str, Any]) -> dict[str, Any]:
         )
     if params["policy"] is not None:
         attributes["Policy"] = comparable_policy(params["policy"])
-    # One of the two ways of encryption is always on. A key switches SQS's own encryption off; the other way around, the
-    # key is taken away as well, since SQS takes only one of the two.
+    # One of the two kinds of encryption is always on. A key switches SQS's own encryption off. Without a key, the
+    # existing key is removed, because SQS accepts only one of the two.
     if params["kms_master_key_id"]:
         attributes["KmsMasterKeyId"] = params["kms_master_key_id"]
     else:
@@ -167,7 +167,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
     changed = current is None or bool(changes or to_set or to_remove)
     if changed and not module.check_mode:
         if current is None:
-            # A document or key that is empty is the default, and CreateQueue refuses to be told so.
+            # An empty document or key is the default, but CreateQueue refuses it.
             attributes = {key: value for key, value in as_text(wanted).items() if value != ""}
             url = client.create_queue(
                 aws_retry=True, QueueName=params["name"], Attributes=attributes, tags=params["tags"] or {}
@@ -183,7 +183,7 @@ def ensure_present(module: AnsibleAWSModule, client: Any) -> None:
 
 
 def wait_until_gone(module: AnsibleAWSModule, client: Any) -> None:
-    """Wait until SQS no longer finds the queue, or until it must be gone.
+    """Wait until SQS no longer finds the queue, or until its deletion must be complete.
 
     Until then the dying queue answers as if it were kept, and a deploy that follows would find nothing to do.
     """

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: sqs_redrive
 short_description: Move messages from a dead-letter queue back to the queue that they came from
 description:
-  - Receives messages from one queue, sends each to another with its body and attributes, and deletes it only then. So a
-    run that is broken off loses none; it may send one twice.
-  - Unlike StartMessageMoveTask, which emulators of AWS lack, it says how many messages were moved.
+  - Receives messages from one queue, sends each to another with its body and attributes, and deletes it only after
+    that. So an interrupted run loses no message; it may send one twice.
+  - Unlike StartMessageMoveTask, which AWS emulators lack, it returns how many messages were moved.
 author: The label-export contributors
 options:
   source:
@@ -23,12 +23,12 @@ options:
     type: str
     required: true
   limit:
-    description: Messages to move at the most.
+    description: Maximum number of messages to move.
     type: int
     default: 10000
 attributes:
   check_mode:
-    description: Nothing is moved; RV(moved) is how many would be, as SQS counts them approximately.
+    description: Nothing is moved; RV(moved) is how many would be, by SQS's approximate count.
     support: full
   diff_mode:
     description: Shows the numbers of messages in both queues.
@@ -49,7 +49,7 @@ moved:
   returned: always
   type: int
 remaining:
-  description: How many the source still holds, as SQS counts them approximately, those being received included.
+  description: How many messages the source still has, by SQS's approximate count, including received ones.
   returned: always
   type: int
 """
@@ -61,7 +61,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
 
 BATCH = 10  # SQS's limit for one call
-# Seconds that a received message is hidden: enough to send and delete ten, and soon seen again by the next run.
+# Seconds that a received message is hidden: enough to send and delete ten, and short for the next run.
 HIDDEN_FOR = 60
 # Seconds to wait for a message: SQS then asks all its servers, so that an empty answer means an empty queue.
 WAIT = 1
@@ -69,7 +69,7 @@ COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 
 def entry(number: int, message: dict[str, Any]) -> dict[str, Any]:
-    """Return what SendMessageBatch takes for a received message: its body and attributes, nothing else of it."""
+    """Return SendMessageBatch's entry for a received message: only its body and attributes."""
     result: dict[str, Any] = {"Id": str(number), "MessageBody": message["Body"]}
     if message.get("MessageAttributes"):
         result["MessageAttributes"] = {
@@ -132,8 +132,8 @@ def redrive(module: AnsibleAWSModule, client: Any) -> None:
         after = total - moved
         module.exit_json(changed=moved > 0, moved=moved, remaining=after, diff=numbers(total, after))
     moved = 0
-    # What comes back while this runs (it failed again) is for the next run: no more than was there at the beginning, or
-    # ten where SQS, whose counts are approximate, says that there is none.
+    # Messages that fail again while this runs are for the next run: at most as many as there were at the start, or
+    # ten if SQS's approximate count is zero.
     limit = min(limit, max(found, BATCH))
     while moved < limit:
         messages = queues.receive(min(BATCH, limit - moved))
