@@ -23,7 +23,7 @@ from label_export.telemetry import Telemetry
 if TYPE_CHECKING:
     from label_export.wiring import Exports
 
-WEBHOOK_SECONDS = 20.0  # an HTTP API gives up after 30, and nobody knows how long Encord waits
+WEBHOOK_SECONDS = 20.0  # an HTTP API stops waiting after 30, and Encord's time-out is not known
 SELF_CHECK = "self_check"  # the event is {"action": "self_check"}
 _WEAKER_KEY_SOURCES = {
     "environment": "everyone who may read the function's configuration can read the key",
@@ -32,7 +32,7 @@ _WEAKER_KEY_SOURCES = {
 
 
 class LambdaContext(Protocol):
-    """What is used of the context object that Lambda passes."""
+    """The parts of Lambda's context object that are used."""
 
     aws_request_id: str
 
@@ -41,7 +41,7 @@ class LambdaContext(Protocol):
 
 
 class Application:
-    """The function: made once a process, called once an event."""
+    """The function: created once per process, called once per event."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         """`environment` gives the region, the role's credentials and the trusted certificates."""
@@ -59,7 +59,7 @@ class Application:
             self._telemetry("").log("WARNING", "weaker_key_source", source=settings.private_key_source, detail=detail)
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Answer one event: an HTTP request, a batch of the queue, or a deploy's question whether this version works.
+        """Answer one event: an HTTP request, a batch of the queue, or the self check of a deploy.
 
         Raises UnknownEventError for anything else.
         """
@@ -111,7 +111,7 @@ class Application:
     def _exports(self, retry: Retry) -> Exports:
         if self._kept_exports is None:
             if self._private_key:
-                self._private_key.read_ahead(retry)  # the answer is on its way while Python imports
+                self._private_key.read_ahead(retry)  # the request runs while Python imports
             from label_export.wiring import Exports  # noqa: PLC0415  (a webhook's cold start does without it)
 
             self._kept_exports = Exports(
@@ -132,7 +132,7 @@ class Application:
 
 
 def _webhook_retry(remaining: Callable[[], float]) -> Retry:
-    """Return tries that are bounded by time alone: a webhook that is not queued may not be sent a second time."""
+    """Return retries that only time limits: Encord may not send a webhook again that was not queued."""
     ends = time.monotonic() + WEBHOOK_SECONDS
     return Retry(lambda: min(remaining(), ends - time.monotonic()), attempts=None)
 

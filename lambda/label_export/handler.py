@@ -14,7 +14,7 @@ from label_export.settings import Settings
 
 @functools.cache
 def application() -> Application:
-    """Return the one application of this process; raises SettingsError where the environment is not right."""
+    """Return the one application of this process; raises SettingsError if a setting is wrong."""
     return Application(Settings.from_environment(_complete(os.environ)), os.environ)
 
 

@@ -1,4 +1,4 @@
-"""Tries again what may succeed, with jitter, inside the time that this invocation has left."""
+"""Retries with jitter, within the time that this invocation has left."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ T = TypeVar("T")
 ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds; doubles with each try
 LONGEST_PAUSE = 5.0
-LEAST = 0.05  # seconds that a try is worth beginning for
-RESERVE = 1.0  # seconds kept for handing back what is left and answering
+LEAST = 0.05  # seconds that must be left to start a try
+RESERVE = 1.0  # seconds reserved for returning the rest and the answer
 
 
 class Pace:
@@ -76,7 +76,7 @@ class Retry:
     ) -> None:
         """`remaining` returns the seconds that are left, `jitter` a number from 0 to 1.
 
-        `attempts` is the most tries, None for as many as there is time for. With `pace` each try waits until its turn.
+        `attempts` is the maximum number of tries, None for no limit but the time. With `pace` each try waits until its turn.
         """
         self._attempts = attempts
         self._remaining = remaining
@@ -85,7 +85,7 @@ class Retry:
         self._pace = pace
 
     def at_most(self, attempts: int) -> Retry:
-        """Return the same with fewer tries."""
+        """Return the same with at most `attempts` tries."""
         return Retry(self._remaining, attempts=attempts, sleep=self._sleep, jitter=self._jitter, pace=self._pace)
 
     def at_pace(self, pace: Pace) -> Retry:
@@ -102,8 +102,8 @@ class Retry:
     def __call__(self, operation: Callable[[float], T]) -> T:
         """Call `operation` with the seconds it may take until it succeeds.
 
-        Only RetryableError is tried again; the last one is raised when the tries are used up, or when the pause that is
-        due (the other side's Retry-After included) would not leave time for another.
+        Only RetryableError is retried. The last one is raised if the tries are used up, or if the next pause
+        (including the other side's Retry-After) would not leave time for another try.
         """
         attempt = 0
         while True:
@@ -112,7 +112,7 @@ class Retry:
                 return self._once(operation)
             except RetryableError as error:
                 ceiling = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-                # On top of what is asked for, or all who were told the same would come back at the same moment.
+                # Added to the requested pause: otherwise all clients with one Retry-After would retry at once.
                 pause = (error.retry_after or 0.0) + ceiling * self._jitter()
                 time_for_another = self._remaining() - RESERVE - LEAST > pause
                 if attempt == self._attempts or error.reason == "no_time" or not time_for_another:

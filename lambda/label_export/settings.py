@@ -1,4 +1,4 @@
-"""The function's settings: typed, from the environment; wrong ones are refused at start, with where to fix them."""
+"""The function's settings: typed, from the environment; wrong ones are refused at start, with where to set them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
 MAX_CONCURRENCY = 50
 MEBIBYTE = 1 << 20
 
-_BASE_MEMORY = 96 * MEBIBYTE  # what the process takes without any label row
-_GZIP_MEMORY = 16 * MEBIBYTE  # of one row that is compressed: parts on their way (adapters/aws/s3.py)
+_BASE_MEMORY = 96 * MEBIBYTE  # memory of the process without label rows
+_GZIP_MEMORY = 16 * MEBIBYTE  # for one compressed row: parts being sent (adapters/aws/s3.py)
 
 _KMS_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
-# Which inventory variable sets a variable of the environment: the deployment's names, for messages alone.
+# Which inventory variable sets a variable of the environment: names in the deployment, only for messages.
 INVENTORY_VARIABLES = {
     **SHARED_VARIABLES,
     "LABEL_EXPORT_SIGNING_SECRETS_ARN": "encord_secrets_signing_secret_name",
@@ -37,7 +37,7 @@ INVENTORY_VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked. Sets are empty where everything is allowed; sizes are in bytes."""
+    """All settings, checked. Empty sets allow everything; sizes are in bytes."""
 
     bucket: str
     bucket_owner: str | None

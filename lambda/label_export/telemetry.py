@@ -32,7 +32,7 @@ class Telemetry(LogWriter):
         self._values: dict[str | None, dict[str, list[float]]] = {}
 
     def measure(self, name: str, value: float) -> None:
-        """Note one value of a metric. The end of its name is its unit (log_writer.py), any other is a count."""
+        """Record one value of a metric. The end of its name is its unit (log_writer.py), otherwise a count."""
         self._note(None, name, value)
 
     def count(self, name: str, reason: str | None = None) -> None:
@@ -42,7 +42,7 @@ class Telemetry(LogWriter):
             self._note(reason, name, 1)
 
     def flush(self) -> None:
-        """Write what was measured, one line for each reason, more where a metric has more than a hundred values."""
+        """Write the metrics, one line for each reason, more if a metric has more than a hundred values."""
         with self._lock:
             values, self._values = self._values, {}
         for reason, metrics in values.items():
@@ -56,7 +56,7 @@ class Telemetry(LogWriter):
 
 
 def _lines(metrics: Mapping[str, list[float]]) -> Iterator[dict[str, float | list[float]]]:
-    """Give the values line by line: counts as sums, measured values apart, so that percentiles mean something."""
+    """Yield the values line by line: counts as sums, measured values individually, so that percentiles are right."""
     counts = {name: sum(seen) for name, seen in metrics.items() if unit(name) == "Count"}
     measured = {name: [round(value, 1) for value in seen] for name, seen in metrics.items() if name not in counts}
     longest = max(map(len, measured.values()), default=1)

@@ -1,6 +1,6 @@
-"""The queue's way, put together: what it keeps between invocations.
+"""Connects the parts that export labels, and keeps them between invocations.
 
-A module of its own so that a webhook's cold start does not wait for what only this way needs (cryptography, msgspec).
+A separate module, so that a webhook's cold start does not import what only exports need (cryptography, msgspec).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Exports:
-    """Makes an Exporter for each invocation from connections, keys and threads that are kept."""
+    """Creates an Exporter for each invocation from kept connections, keys and threads."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Exports:
         private_key: Secret[str] | None,
         on_stale: OnStale,
     ) -> None:
-        """`private_key` is its secret, where it is in one. `on_stale` hears of secrets that cannot be read again."""
+        """`private_key` is its secret, if it is in one. `on_stale` is called for secrets that cannot be read again."""
         self._settings = settings
         self._aws = aws
         key = current_key(settings, aws, private_key, on_stale)
@@ -48,11 +48,11 @@ class Exports:
         self._account = EncordAccount(transport, settings.encord_domain, key, self._spool)
         self._encord_pace = Pace()
         self._layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, settings.bucket_owner)
-        # Two pools, so that items that wait for their looks cannot fill the threads that the looks need.
+        # Two pools, so that items that wait for a read of the store cannot use up the threads for these reads.
         self._items, self._looks = self._pools()
 
     def exporter(self, retry: Retry, telemetry: Telemetry) -> Exporter:
-        """Return what exports labels, within one invocation."""
+        """Return the Exporter for one invocation."""
         return Exporter(
             source=EncordSource(self._account, retry.at_pace(self._encord_pace), telemetry.measure),
             store=S3Store(self._aws, self._layout, retry, telemetry.measure),
@@ -66,8 +66,8 @@ class Exports:
     def concurrently(self, work: Callable[[A], T], items: Sequence[A], seconds: float) -> list[T | None]:
         """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order.
 
-        None for those that have not ended after `seconds`. Such a one ends by itself later: it has no time left, and
-        what it may still write is written under its condition. The next batch does not wait for its thread.
+        None for those that have not ended after `seconds`. Such an item ends by itself later: it has no time left,
+        and its write is conditional. The next batch does not wait for its thread.
         """
         begun = [self._items.submit(work, item) for item in items]
         if wait(begun, timeout=seconds).not_done:
@@ -85,7 +85,7 @@ class Exports:
 
 
 class Uncached:
-    """What the self check asks, within one invocation. See Outside in entrypoints/self_check.py."""
+    """The services that the self check uses in one invocation. See Outside in entrypoints/self_check.py."""
 
     def __init__(
         self, settings: Settings, transport: Transport, aws: AwsClient, retry: Retry, telemetry: Telemetry
@@ -114,7 +114,7 @@ class Uncached:
         return EncordSource(account, self._retry, self._observe)
 
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
-        """Return if the bucket takes an object for `row`, without writing one."""
+        """Return if the bucket accepts an object for `row`, without writing one."""
         settings = self._settings
         layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, settings.bucket_owner)
         store = S3Store(self._aws, layout, self._retry, self._observe)
@@ -129,13 +129,13 @@ class Uncached:
 
 
 def _no_stale(_: ExportError) -> None:
-    """Nothing is stale where nothing is kept."""
+    """Nothing is stale if nothing is kept."""
 
 
 def current_key(settings: Settings, aws: AwsClient, private_key: Secret[str] | None, on_stale: OnStale) -> CurrentKey:
-    """Return the private key in use, from the source that is set.
+    """Return the private key in use, from the configured source.
 
-    `private_key` is its secret, where it is in one.
+    `private_key` is its secret, if it is in one.
     """
     text = _text_of(private_key)
     if settings.private_key_source == "environment":

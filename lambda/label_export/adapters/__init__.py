@@ -1,1 +1,1 @@
-"""Clients of what is outside of the function. Each sub-package knows one provider."""
+"""Clients of services outside the function. Each sub-package knows one provider."""

@@ -1,4 +1,4 @@
-"""HTTP over kept connections; every failure comes out as one of our errors, and no redirect is followed."""
+"""HTTP over kept connections. Every failure is raised as an error of core/errors.py, and redirects are not followed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from label_export.core.ports import Buffer
 USER_AGENT = f"encord-label-export/{__version__}"
 CONNECT_TIMEOUT = 5.0  # seconds
 _CHUNK = 1 << 20
-_PIECE = 1 << 16  # what is read at once, if it is there: TLS gives at most 16 KiB
-_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to be told gzip's format
+_PIECE = 1 << 16  # bytes that one read may return; a TLS record has at most 16 KiB
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's number for gzip's format
 _SMALL_BODY = 1 << 20
 
 Collect = Callable[[Iterator[bytes]], Buffer]
@@ -49,9 +49,9 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """The pause that the server asks for, in seconds; None when it asks for none that can be read.
+        """The pause that the server requests, in seconds; None if it requests none that can be parsed.
 
-        It is seconds or a date (RFC 9110, 10.2.3). A date counts from the answer's own Date: from the server's clock.
+        Seconds or a date (RFC 9110, 10.2.3). A date counts from the answer's Date, that is, the server's clock.
         """
         text = self.headers.get("Retry-After", "").strip()
         if re.fullmatch(r"[0-9]{1,9}", text):
@@ -100,17 +100,17 @@ class Transport:
         connect_timeout: float = CONNECT_TIMEOUT,
         collect: Collect | None = None,
     ) -> Response:
-        """Send one request and return the whole answer, whatever its status.
+        """Send one request and return the whole answer, with any status.
 
         Args:
             request: what to send.
             peer: the other side's name in errors.
-            timeout: seconds for all of it. While the answer's headers come they start again with each byte.
+            timeout: seconds for the whole request. While the answer's headers arrive, they restart with each byte.
             read_timeout: seconds without a byte, so also for the first byte of the answer.
             connect_timeout: seconds until there is a connection.
             collect: takes the chunks of the answer's body and returns the whole (default: at most 1 MiB in memory).
 
-        Raises RetryableError when the connection fails, closes early or the time is up.
+        Raises RetryableError if the connection fails or closes early, or the time is over.
         """
         deadline = self._clock() + timeout
         try:
@@ -118,7 +118,7 @@ class Transport:
                 request.method,
                 request.url,
                 headers={"User-Agent": USER_AGENT, **request.headers},
-                body=cast("bytes | None", request.body),  # urllib3 sends any buffer; its types do not say so
+                body=cast("bytes | None", request.body),  # urllib3 accepts any buffer, unlike its type hints
                 redirect=False,
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=min(connect_timeout, timeout), read=min(read_timeout, timeout)),
@@ -131,7 +131,7 @@ class Transport:
                 response.close()
                 raise
             response.release_conn()
-        except urllib3.exceptions.NewConnectionError as error:  # a kind of TimeoutError in urllib3, though it is none
+        except urllib3.exceptions.NewConnectionError as error:  # urllib3 derives it from TimeoutError
             raise _failed_connection(peer, error) from None
         except urllib3.exceptions.TimeoutError:
             raise RetryableError("timeout", f"{peer} did not answer in time") from None
@@ -140,7 +140,10 @@ class Transport:
         return Response(response.status, response.headers, whole)
 
     def _pieces(self, response: urllib3.BaseHTTPResponse, deadline: float, peer: str) -> Iterator[bytes]:
-        """Give what has come as it comes: who waits for more than that waits anew for each byte of a slow answer."""
+        """Yield bytes as they arrive.
+
+        Waiting for a full buffer would restart the socket time-out with every byte of a slow answer.
+        """
         while piece := response.read1(_PIECE, decode_content=False):
             if self._clock() > deadline:
                 raise RetryableError("timeout", f"{peer} did not finish its answer in time")
@@ -148,7 +151,7 @@ class Transport:
 
 
 def _decompressed(pieces: Iterator[bytes], peer: str) -> Iterator[bytes]:
-    """Undo gzip, at most 1 MiB at once. An answer that ends early is found by who reads what it holds."""
+    """Decompress gzip, at most 1 MiB at once. The parser of the content finds an answer that ends early."""
     decompressor = zlib.decompressobj(_GZIP)
     try:
         for piece in pieces:

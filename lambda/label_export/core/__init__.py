@@ -1,1 +1,1 @@
-"""The rules of an export, without SDK, environment, clock or logger. Imports nothing of the other packages."""
+"""The rules of an export, without SDK, environment, clock or logger. Imports no other package here."""

@@ -1,7 +1,7 @@
 """Encord's edit times, parsed as Encord's SDK parses them (encord/common/time_parser.py).
 
 Two formats are served (encord/common/constants.py): `2023-02-09 14:12:03` and `Thu, 09 Feb 2023 14:12:03 GMT` (or UTC).
-The SDK reads ISO 8601 as well, and then whatever dateutil can make of a text. A time without a zone is UTC.
+The SDK reads ISO 8601 as well, and then any text that dateutil can parse. A time without a zone is UTC.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from email.utils import parsedate_to_datetime
 
 _LONG_FORMAT = re.compile(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} (UTC|GMT|[+-]\d{4})")
 _LONGEST = 200  # characters; no time is longer
-# dateutil fills in what a text lacks from a default, in the SDK today. A text that lacks its date names no moment.
+# dateutil fills in missing parts from a default, in the SDK today's date. A text without a date names no moment.
 _DEFAULTS = (datetime(2000, 1, 1), datetime(2011, 11, 11))
 
 
 def parse_edit_time(text: object) -> datetime | None:
-    """Return the moment that `text` names, in UTC; None where there is none or it cannot be read.
+    """Return the moment that `text` names, in UTC; None if there is none or it cannot be parsed.
 
     None is not an error: ordering then falls back to what was served later (see export.py).
     """
@@ -34,12 +34,12 @@ def parse_edit_time(text: object) -> datetime | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return the same moment in UTC; one without a zone is taken as UTC. Raises OverflowError at the ends of time."""
+    """Return the same moment in UTC; a time without a zone counts as UTC. Raises OverflowError at the ends of time."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _parsed_by_dateutil(text: str) -> datetime | None:
-    # Imported for formats that are hardly ever served: it takes 50 ms. No stubs: its two functions return datetime.
+    # Imported only for formats that are rarely served: it takes 50 ms. No stubs: its two functions return datetime.
     from dateutil import parser  # type: ignore[import-untyped]  # noqa: PLC0415  (both: see above)
 
     ways: tuple[Callable[[], list[datetime]], ...] = (
@@ -50,7 +50,7 @@ def _parsed_by_dateutil(text: str) -> datetime | None:
     for way in ways:
         try:
             moments = {in_utc(moment) for moment in way()}
-        # As in the SDK: dateutil raises many kinds, and the next way is tried.
+        # As in the SDK: dateutil raises many kinds of errors, and the next format is tried.
         except Exception:  # noqa: BLE001, S112  (see above)  # nosec B112
             continue
         return moments.pop() if len(moments) == 1 else None

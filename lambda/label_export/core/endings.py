@@ -1,4 +1,4 @@
-"""Every way in which a webhook or a message can end without an object in S3: its metric, and who notices.
+"""Every way in which a webhook or a message can end without an object in S3: its metric, and its alarm.
 
 Each has an alarm (its name in roles/monitoring) or a written reason why none is due. A test collects all outcomes and
 all reasons from the code and demands a row here for each; another finds each alarm, with the row's metric, in the role.
@@ -14,8 +14,8 @@ from enum import Enum
 class _Row:
     """One ending.
 
-    `metric` is counted; `reason` is its dimension where the row holds for that reason alone. Either `alarm` or
-    `no_alarm_because` is given. `alarm_metric` is what the alarm watches where it is not `metric`.
+    `metric` is counted; `reason` is its dimension if the row is for that reason only. Either `alarm` or
+    `no_alarm_because` is set. `alarm_metric` is the metric that the alarm watches, if it is not `metric`.
     """
 
     metric: str
@@ -66,9 +66,9 @@ class Ending(Enum):
         "never_initialised",
         no_alarm_because="the data unit has no labels yet, confirmed at a late receive in a project that can be read",
     )
-    # One alone is what export_function_workflow_stages asks for.
+    # A single one is what export_function_workflow_stages configures.
     FILTERED = _Row("Filtered", alarm="all-filtered", alarm_metric="FilteredShare")
-    WENT_BACK = _Row("WentBack", alarm="went-back")  # it leaves an object, of which a person should know
+    WENT_BACK = _Row("WentBack", alarm="went-back")  # it leaves an object, but an operator should know
     PROBE = _Row("", no_alarm_because="sent by playbooks/verify.yml, which reads its end in the log and reports it")
 
     # Invocations
@@ -83,5 +83,5 @@ class Ending(Enum):
 
     @property
     def reason(self) -> str | None:
-        """The value of the metric's dimension Reason, where the row holds for that reason alone."""
+        """The value of the metric's dimension Reason, if the row is for that reason only."""
         return self.value.reason

@@ -1,6 +1,6 @@
-"""Reads the functions' settings from environment variables, and names what is wrong with them.
+"""Reads the functions' settings from environment variables, and reports what is wrong with them.
 
-Both functions use this module, so that a variable that both have means the same to both.
+Both functions use this module, so that a shared variable has the same meaning in both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KeySource = Literal["secretsmanager", "environment", "file"]
 DEFAULT_EVENT_TYPES = '["task_submitted_event","task_completed_event"]'
 DEFAULT_KEY_FILE = "/var/task/encord_private_key"
 
-# Which inventory variable sets a variable that both functions have: the deployment's names, for messages alone.
+# Which inventory variable sets a variable that both functions have: names in the deployment, only for messages.
 SHARED_VARIABLES = {
     "LABEL_EXPORT_BUCKET": "label_bucket_name",
     "LABEL_EXPORT_BUCKET_OWNER": "label_export_account_id",
@@ -78,7 +78,7 @@ class EnvironmentReader:
         return value
 
     def optional(self, variable: str, pattern: re.Pattern[str], kind: str) -> str | None:
-        """Return a text that matches a pattern, None where the variable is not set."""
+        """Return a text that matches a pattern, None if the variable is not set."""
         return self.matching(variable, pattern, kind) if self._environment.get(variable) else None
 
     def bucket(self, variable: str) -> str:
@@ -86,7 +86,7 @@ class EnvironmentReader:
         return self.matching(variable, _BUCKET, "a bucket's name")
 
     def optional_account(self, variable: str) -> str | None:
-        """Return an account's identifier, None where the variable is not set."""
+        """Return an account's identifier, None if the variable is not set."""
         return self.optional(variable, _ACCOUNT, "an account's 12 digits")
 
     def queue_url(self, variable: str) -> str:
@@ -98,7 +98,7 @@ class EnvironmentReader:
         return self.matching(variable, _SECRET_ARN, "a Secrets Manager secret's ARN")
 
     def optional_secret_arn(self, variable: str) -> str | None:
-        """Return a Secrets Manager secret's ARN, None where the variable is not set."""
+        """Return a Secrets Manager secret's ARN, None if the variable is not set."""
         return self.optional(variable, _SECRET_ARN, "a Secrets Manager secret's ARN")
 
     def encord_domain(self, variable: str) -> str:
@@ -107,7 +107,7 @@ class EnvironmentReader:
         return self.matching(variable, _DOMAIN, kind, default).rstrip("/")
 
     def key_source(self, variable: str) -> KeySource:
-        """Return where the Encord private key is read from."""
+        """Return the source of the Encord private key."""
         return cast(KeySource, self.one_of(variable, ("secretsmanager", "environment", "file"), "secretsmanager"))
 
     def one_of(self, variable: str, allowed: tuple[str, ...], default: str) -> str:
@@ -149,7 +149,7 @@ class EnvironmentReader:
         return names
 
     def checked(self, variable: str, check: Callable[[str], T], default: str) -> T:
-        """Return what `check` makes of the text. Its SettingsError is the problem that is named."""
+        """Return `check`'s value for the text. Its SettingsError becomes the problem in the message."""
         try:
             return check(self.text(variable, default))
         except SettingsError as error:

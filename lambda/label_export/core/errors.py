@@ -22,7 +22,7 @@ class ExportError(Exception):
 
 
 class RetryableError(ExportError):
-    """May succeed when tried again: inside the function while time is left, then by the queue.
+    """May succeed in a retry: inside the function while time is left, then by redelivery.
 
     `retry_after` is the pause in seconds that the other side asked for, or None.
     """
@@ -37,23 +37,23 @@ class ThrottledError(RetryableError):
 
 
 class PermanentError(ExportError):
-    """Will not succeed by itself: trying again at once is useless, a person must see it (dead-letter queue)."""
+    """Does not succeed by itself: an immediate retry is useless, an operator must see it (dead-letter queue)."""
 
 
 class KeyRefusedError(PermanentError):
-    """Encord does not accept our key: worth one look whether the secret has changed, and no more calls until then."""
+    """Encord refuses the key. The secret is read once more, and there are no calls until it changed."""
 
 
 class TerminalError(ExportError):
     """Encord's answer that there is nothing to export: the row or its data unit is deleted, or was never initialised.
 
-    One such answer proves nothing. core/export.py lets it end a message only when a late receive confirms it. What an
-    earlier export stored stays as it is.
+    One such answer proves nothing. core/export.py ends a message with it only if a late receive confirms it. The object
+    of an earlier export stays.
     """
 
 
 class UnconfirmedError(ExportError):
-    """An answer that could end the message without an object, at a receive that is too early to believe it.
+    """An answer that could end the message without an object, at a receive too early for it to count.
 
     The message is redelivered. `reason` names what the answer said.
     """
@@ -62,8 +62,8 @@ class UnconfirmedError(ExportError):
 class RefusedRequestError(ExportError):
     """An HTTP request that is not accepted.
 
-    `status` is the HTTP status of the answer, `field` names the part of the request that is wrong. Where the sender
-    could not be authenticated the answer says nothing but that; `reason` and the message go to the log alone.
+    `status` is the HTTP status of the answer, `field` names the part of the request that is wrong. If the sender
+    could not be authenticated, the answer says only that. `reason` and the message are only logged.
     """
 
     def __init__(self, status: int, reason: str, message: str, field: str | None = None) -> None:
@@ -87,7 +87,7 @@ class UnknownEventError(ExportError):
 
 
 def where(error: BaseException) -> str:
-    """Return an unexpected error's type and place, without its text, which could hold anything."""
+    """Return an unexpected error's type and place, without its text, which could contain anything."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -127,7 +127,7 @@ def encord_failure(status: int, code: str | None, retry_after: float | None = No
     """Sort a failed answer of Encord.
 
     `status` is the HTTP status, or the envelope's where HTTP said 200; `code` the envelope's error name, if it has one.
-    Terminal is only what Encord says by name: a bare 403 or 404 can as well come from what stands between.
+    Only errors that Encord names are terminal: a bare 403 or 404 can also come from a proxy.
     """
     if code == "RESOURCE_NOT_FOUND_ERROR":
         return TerminalError("row_deleted", "Encord has no such label row (any more)")
@@ -147,16 +147,16 @@ def encord_failure(status: int, code: str | None, retry_after: float | None = No
 
 
 def no_access(message: str) -> PermanentError:
-    """Return the error for a project that Encord does not let us read.
+    """Return the error for a project that the key cannot read.
 
-    It is permanent and never terminal: the message ends in the dead-letter queue. A redrive exports the label once the
-    service account has the project again.
+    It is permanent and never terminal: the message ends in the dead-letter queue. A redrive exports the label after
+    the service account has access to the project again.
     """
     return PermanentError("no_access", message)
 
 
 def aws_failure(service: str, status: int, code: str | None, retry_after: float | None = None) -> ExportError:
-    """Sort a failed answer of an AWS service; `code` is the error's name in its body, None where it has no body."""
+    """Sort a failed answer of an AWS service; `code` is the error's name in its body, None if it has no body."""
     named = f"{service} answered {code or f'HTTP {status}'}"
     if code in _AWS_RETRYABLE or "Throttl" in (code or "") or _may_pass(status):
         return RetryableError(f"{service}_unavailable", named, retry_after)

@@ -4,12 +4,12 @@ Order, in this rule's sequence:
 1. Same bytes (by SHA-256): nothing to do.
 2. Both edit times known and different: the later one wins.
 3. A time missing, unreadable or equal, with different bytes: what Encord served later wins. A row that was fetched
-   after the stored one was looked at was served later than it, so the row is fetched again, once, and then written.
+   after the stored object was read was served later, so the row is fetched again, once, and then written.
 4. The served time is the earlier one, with different bytes: the row is fetched again as in 3. If it is still older, the
    message is redelivered. At a late receive the row is stored: Encord serves it as current, the bucket keeps versions.
-Every write is conditional on what was looked at; who loses looks again.
+Every write is conditional on the object that was read. A writer that loses reads again.
 
-One answer is no evidence. An answer that would end a message without an object (nothing to export, another workflow
+One answer is not evidence. An answer that would end a message without an object (nothing to export, another workflow
 stage, rule 4) counts only at a late receive: when SQS has delivered the message several times, a visibility timeout
 apart. See Exporter.
 """
@@ -32,7 +32,7 @@ MAX_LOOKS = 6  # each lost race means that another writer made progress; six in 
 
 
 class Order(Enum):
-    """How a served row stands to the stored one."""
+    """The relation of a served row to the stored one."""
 
     NEWER = "newer"
     SAME = "same"
@@ -41,7 +41,7 @@ class Order(Enum):
 
 
 class Outcome(Enum):
-    """What became of one label."""
+    """The result for one label."""
 
     EXPORTED = "exported"
     WENT_BACK = "went_back"  # stored although its edit time is earlier than the stored one (rule 4)
@@ -51,7 +51,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome for one label: its key, and the row that was compared or written. Both None where it was filtered."""
+    """The outcome for one label: its key, and the row that was compared or written. None if it was filtered."""
 
     outcome: Outcome
     key: str | None = None
@@ -59,7 +59,7 @@ class Result:
 
 
 def order(row: LabelRow, stored: StoredLabel | None) -> Order:
-    """Say how `row` stands to what is stored, by the rule above."""
+    """Return the relation of `row` to what is stored, by the rule above."""
     if stored is None:
         return Order.NEWER
     # The hash is metadata, which stays when the bytes are replaced by another tool; the length is the object's own.
@@ -106,12 +106,12 @@ class Exporter:
         )
 
     def export(self, project_hash: str, label_hash: str, *, late: bool = False) -> Result:
-        """Bring one label's object up to what Encord serves.
+        """Write one label's object if it differs from what Encord serves.
 
-        Where the key is known before the fetch, the first look at the store runs concurrently with it. That saves one
+        If the key is known before the fetch, the store is read concurrently with it. That saves one
         of three round trips, and no order depends on it (rule 3 fetches again).
-        Raises RetryableError, PermanentError, UnconfirmedError or TerminalError; what was stored before is then
-        untouched.
+        Raises RetryableError, PermanentError, UnconfirmedError or TerminalError; the stored object then
+        stays.
         """
         if not is_hash(label_hash):
             raise RetryableError("malformed_answer", "Encord lists a label hash for the data unit that is not a hash")
@@ -140,7 +140,7 @@ class Exporter:
         if stage is None:
             problem = "Encord names no workflow stage for this label row, and export_function_workflow_stages is set"
             raise PermanentError("stage_unknown", problem)
-        if stage not in self.stages and not late:  # the webhook can be quicker than the task
+        if stage not in self.stages and not late:  # the webhook can arrive before the task has moved
             raise UnconfirmedError("stage", f"the task is in stage {stage!r}. A later receive has to confirm it")
         return stage not in self.stages
 
@@ -155,10 +155,10 @@ class Exporter:
             try:
                 stored = early_look() if early_look is not None else self.store.look(key)
             finally:
-                early_look = None  # it keeps its error, which would keep this frame, and so the row
+                early_look = None  # it refers to its error, which would keep this frame and the row
             standing = order(row, stored)
             if standing in (Order.UNDECIDED, Order.OLDER):
-                del row  # before there is another: two giant rows may not fit beside each other
+                del row  # before the next one is read: two large rows may not fit in memory
                 row = self.source.fetch(project_hash, label_hash)
                 if self.key_template.render(project_hash, row) != key:
                     continue

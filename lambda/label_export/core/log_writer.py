@@ -1,4 +1,4 @@
-"""Structured logs and metrics, one JSON object a line, as Lambda takes them to CloudWatch.
+"""Structured logs and metrics, one JSON object per line, which Lambda forwards to CloudWatch.
 
 Metrics are in the embedded metric format:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -54,7 +54,7 @@ class LogWriter:
             self.record(level, event, **fields)
 
     def record(self, level: Level, event: str, **fields: object) -> None:
-        """Write one line as `log` does, whatever the log level: for what must be found again, such as a lost hash."""
+        """Write one line as `log` does, whatever the log level: for what must be found later, such as a lost hash."""
         given = {name: value for name, value in fields.items() if value is not None}
         about = {"level": level, "event": event, "message": event.replace("_", " "), "request_id": self._request_id}
         self._write({**about, **{name.lower(): value for name, value in self._dimensions.items()}, **given})
@@ -65,7 +65,7 @@ class LogWriter:
         more: Mapping[str, str],
         dimension_sets: Sequence[Sequence[str]],
     ) -> None:
-        """Write one line of metrics: `more` are dimensions beside the deployment's, `dimension_sets` name them."""
+        """Write one line of metrics: `more` are further dimensions, `dimension_sets` name the sets of them."""
         definitions = [{"Name": name, "Unit": unit(name)} for name in values]
         directive = {"Namespace": NAMESPACE, "Dimensions": dimension_sets, "Metrics": definitions}
         about = {"Timestamp": int(self._now() * 1000), "CloudWatchMetrics": [directive]}
@@ -79,5 +79,5 @@ class LogWriter:
 
 
 def unit(name: str) -> str:
-    """Return a metric's unit in CloudWatch: what its name ends in (_UNITS), else a count."""
+    """Return a metric's unit in CloudWatch, from the end of its name (_UNITS); otherwise a count."""
     return next((found for suffix, found in _UNITS.items() if name.endswith(suffix)), "Count")

@@ -14,8 +14,8 @@ from label_export.core.errors import PermanentError
 MESSAGE_VERSION = 1
 PROBE_PREFIX = "verify-"  # event uids of playbooks/verify.yml, whose label does not exist
 
-# Encord's hashes are UUIDs. The pattern is wider than that, so that a new form of hash is not lost, but holds nothing
-# that could leave its place in a key, a URL or a log line.
+# Encord's hashes are UUIDs. The pattern is wider, so that a new form of hash is not lost, but allows no
+# character with a meaning in a key, a URL or a log line.
 _HASH = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 
 
@@ -31,7 +31,7 @@ class LabelChange:
 
     @property
     def target(self) -> tuple[str, str | None, str | None]:
-        """What is to be exported, whichever event asked for it."""
+        """What to export, whatever event caused it."""
         return (self.project_hash, self.label_hash, self.data_hash if self.label_hash is None else None)
 
     @property
@@ -46,7 +46,7 @@ def probe_label(event_uid: str) -> str:
 
 
 def is_hash(value: object) -> TypeGuard[str]:
-    """Say whether `value` can be one of Encord's hashes: 1 to 64 letters, digits, hyphens and underscores."""
+    """Return whether `value` can be one of Encord's hashes: 1 to 64 letters, digits, hyphens and underscores."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
@@ -63,8 +63,8 @@ def encode(change: LabelChange) -> str:
 def decode(body: object) -> LabelChange:
     """Return the change that a message's text describes.
 
-    Raises PermanentError("poison_message") naming the field that is wrong: such a message can only be looked at by a
-    person, so it must reach the dead-letter queue.
+    Raises PermanentError("poison_message") naming the field that is wrong: such a message needs an operator, so
+    it must reach the dead-letter queue.
     """
     if not isinstance(body, str):
         raise _poison("its body is not text")

@@ -1,4 +1,4 @@
-"""Object keys: a template with named fields. No two labels can share a key, no value can leave its place."""
+"""Object keys: a template with named fields. No two labels share a key, and no value changes the key's structure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KeyTemplate:
     """A checked template for object keys.
 
     The template is text with fields in braces, `{label_hash}` among them and alone (but for fixed text) between two
-    slashes. Values never hold a slash, so a label's hash can be read back from its key: two labels cannot share one.
+    slashes. Values never contain a slash, so a label's hash can be read from its key, and no two labels share one.
     """
 
     def __init__(self, template: str) -> None:
@@ -43,7 +43,7 @@ class KeyTemplate:
             raise SettingsError(f"it can give keys of {longest} bytes; S3 allows {MAX_KEY_BYTES}")
         self._template = template
         self.needs_row = not {"project_hash", "label_hash"}.issuperset(used)
-        """Whether a key can only be known once the row was read."""
+        """Whether the key depends on the row."""
 
     @staticmethod
     def _check_segments(template: str) -> None:
@@ -68,7 +68,7 @@ class KeyTemplate:
         )
 
     def render_early(self, project_hash: str, label_hash: str) -> str | None:
-        """Return the key before the row was read, None where the template needs the row."""
+        """Return the key without the row, None if the template needs the row."""
         if self.needs_row:
             return None
         return self._template.format(project_hash=_safe(project_hash), label_hash=label_hash)

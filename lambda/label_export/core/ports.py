@@ -1,4 +1,4 @@
-"""What the core needs from the outside, as protocols, and the values that cross them."""
+"""What the core needs from outside, as protocols, and their values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LabelRow:
     """A label row as Encord served it.
 
     `body` is its JSON text, byte for byte; `sha256` the hex digest of that; the other fields are read from it.
-    `edited_at` is None where the row has no edit time or one that cannot be read; `edited_at_text` is it as served.
+    `edited_at` is None if the row has no edit time that can be parsed; `edited_at_text` is the text as served.
     """
 
     label_hash: str
@@ -35,9 +35,9 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredLabel:
-    """What is known of an object in the store: its version tag and what an earlier export noted with it, if it did.
+    """What is known of an object in the store: its version tag and the metadata of an earlier export, if any.
 
-    `size` is in bytes, None where the object is not stored as served (compressed).
+    `size` is in bytes, None if the object is not stored as served (compressed).
     """
 
     etag: str
@@ -53,13 +53,13 @@ class LabelSource(Protocol):
         """Return the label row as it is served now; never creates one."""
 
     def labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
-        """Return the label hashes of a data unit (one a branch); empty when none was ever initialised.
+        """Return the label hashes of a data unit (one per branch); empty if none was ever initialised.
 
         They are as Encord names them: one may not be a hash (core/messages.py, is_hash).
         """
 
     def require_project(self, project_hash: str) -> None:
-        """Return if Encord lets us read the project; PermanentError("no_access") if not, whatever Encord's code."""
+        """Return if the key can read the project; PermanentError("no_access") if not, whatever code Encord returns."""
 
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
         """Return the title of the workflow stage that the label's task is in; None if the row names none."""
@@ -69,14 +69,14 @@ class ObjectStore(Protocol):
     """Where label rows go. All methods raise RetryableError or PermanentError."""
 
     def look(self, key: str) -> StoredLabel | None:
-        """Return what is stored under `key`, None when nothing is."""
+        """Return what is stored under `key`, None if nothing is."""
 
     def write(self, key: str, project_hash: str, row: LabelRow, replaces: StoredLabel | None) -> bool:
-        """Store `row` only if `key` still holds exactly `replaces` (None: nothing). False when it does not."""
+        """Store `row` only if `key` still holds exactly `replaces` (None: nothing). False if it does not."""
 
 
 class WorkQueue(Protocol):
-    """Where work waits. Raises RetryableError or PermanentError unless every message was taken."""
+    """Where work waits. Raises RetryableError or PermanentError unless every message was accepted."""
 
     def send(self, changes: Sequence[LabelChange]) -> None:
         """Queue one message for each change."""

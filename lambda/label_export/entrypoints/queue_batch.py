@@ -1,4 +1,4 @@
-"""The queue's way: a batch of messages in, the ones that failed out, so that each item stands for itself."""
+"""Handles a batch of messages and returns the ones that failed, so that no item affects another."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from label_export.core.export import Exporter, Outcome, Result
 from label_export.core.messages import LabelChange, decode, is_hash
 from label_export.telemetry import Telemetry
 
-START_RESERVE = 5.0  # seconds that must be left for an item to be begun
-ANSWER_RESERVE = 0.5  # seconds kept for the answer, whatever an item hangs at
+START_RESERVE = 5.0  # seconds that must be left to start an item
+ANSWER_RESERVE = 0.5  # seconds reserved for the answer, even if an item hangs
 
 Concurrently = Callable[[Callable[["_Item"], bool], Sequence["_Item"], float], Sequence[bool | None]]
 
@@ -39,7 +39,7 @@ METRICS = {
 
 
 def is_queue_batch(event: Mapping[str, Any]) -> bool:
-    """Say whether an event is a batch of SQS messages."""
+    """Return whether an event is a batch of SQS messages."""
     records = event.get("Records")
     return (
         isinstance(records, list)
@@ -60,7 +60,7 @@ class BatchProcessor:
         telemetry: Telemetry,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`concurrently` maps a function over items, in order; the result is None for those that take too many seconds.
+        """`concurrently` maps a function over items, in order; the result is None for items that take too long.
         `remaining` returns the seconds that are left.
         """
         self._exporter = exporter
@@ -72,8 +72,8 @@ class BatchProcessor:
     def process(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return SQS's partial batch response: the ids of the messages that must be delivered again.
 
-        Messages that ask for the same label are one piece of work, probes another. Permanent failures are among the
-        failed: the queue hands them to its dead-letter queue, where a person sees them.
+        Messages about the same label are one item; probes are separate items. Permanent failures are among the
+        failed: SQS moves them to the dead-letter queue, where an operator sees them.
         """
         items, failed = self._read(records)
         done = self._concurrently(self._process_item, items, self._remaining() - ANSWER_RESERVE)
@@ -103,7 +103,7 @@ class BatchProcessor:
                 continue
             receive_count = _receive_count(record)
             late = self._exporter.is_late(receive_count)
-            # A probe that fails must end no other message, and nor may a late message one that has just come.
+            # A failed probe must not end another message, and a late message must not end one that has just arrived.
             piece = (change.target, change.is_probe, late)
             before = items.get(piece)
             ids = (*before.message_ids, message_id) if before else (message_id,)
@@ -137,11 +137,11 @@ class BatchProcessor:
         return True
 
     def _judged(self, change: LabelChange, about: Mapping[str, object], work: Callable[[], bool]) -> bool:
-        """Return what `work` returns; for its errors, counted and logged, whether they end the message."""
+        """Return the result of `work`; for its errors, which are counted and logged, whether they end the message."""
         try:
             return work()
         except ExportError as error:
-            if change.is_probe:  # its sender reads the log; no alarm is due
+            if change.is_probe:  # its sender reads the log; no alarm is needed
                 self._telemetry.record("WARNING", "probe_ended", reason=error.reason, detail=str(error), **about)
                 return True
             if isinstance(error, TerminalError):
@@ -162,7 +162,7 @@ class BatchProcessor:
                 permanent=permanent,
                 **about,
             )
-        except Exception as error:  # noqa: BLE001  (one bad item must not fail its neighbours)
+        except Exception as error:  # noqa: BLE001  (one bad item must not fail the others)
             self._telemetry.count(Ending.FAILED.metric, "unexpected")
             self._telemetry.log("ERROR", "label_failed", reason="unexpected", detail=where(error), **about)
         return False
@@ -188,7 +188,7 @@ class BatchProcessor:
             key=result.key,
             bytes=len(row.body),
             sha256=row.sha256,
-            edited_at=None if row.edited_at is None else row.edited_at_text,  # else it could be any text
+            edited_at=None if row.edited_at is None else row.edited_at_text,  # otherwise it could be any text
         )
 
 

@@ -1,4 +1,4 @@
-"""Proves from inside that this version can do its work: a deploy asks for it before the version takes any.
+"""Checks from inside that this version can do its work. A deploy runs it before the version is used.
 
 Nothing is cached, so that a setting that was just corrected counts. Nothing is written, queued or created.
 """
@@ -16,36 +16,36 @@ from label_export.entrypoints.webhook_authentication import WebhookSecrets
 from label_export.settings import Settings
 from label_export.telemetry import Telemetry
 
-SECONDS = 30.0  # that all checks may take; the deploy waits for the answer
+SECONDS = 30.0  # for all checks; the deploy waits for the answer
 PROJECTS_ASKED = 20  # of the allow list, each a request to Encord
 
 Check = Callable[[], str]
 
 
 class Projects(Protocol):
-    """What Encord says of projects. All methods raise ExportError."""
+    """Encord's answers about projects. All methods raise ExportError."""
 
     def require_project(self, project_hash: str) -> None:
-        """Return if Encord lets us read the project; PermanentError("no_access") if not."""
+        """Return if the key can read the project; PermanentError("no_access") if not."""
 
     def stage_titles(self, project_hash: str) -> frozenset[str]:
-        """Return the titles of all stages of the project's workflow; empty where it has none."""
+        """Return the titles of all stages of the project's workflow; empty if it has none."""
 
 
 class Outside(Protocol):
-    """What the function depends on, each part read or asked without a cache. All raise ExportError."""
+    """What the function depends on, each part read without a cache. All methods raise ExportError."""
 
     def signing_secrets(self) -> str:
         """Return the text of the signing secrets' secret."""
 
     def private_key(self) -> object:
-        """Return the private key; only that it can be read matters."""
+        """Return the private key, to check that it can be read."""
 
     def source(self) -> Projects:
         """Return the source of label rows."""
 
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
-        """Return if the bucket takes an object for `row`, without writing one."""
+        """Return if the bucket accepts an object for `row`, without writing one."""
 
     def prove_queue(self) -> None:
         """Return if the queue answers."""
@@ -62,8 +62,8 @@ class SelfCheck:
     def answer(self) -> dict[str, Any]:
         """Return `{"ok", "version", "checks": [{"name", "ok", "detail", "reason"?}]}`, without any secret.
 
-        `detail` is one sentence, `reason` the stable name of what failed. That the settings load is proved by there
-        being an answer at all.
+        `detail` is one sentence, `reason` the stable name of the failure. An answer at all shows that the settings
+        load.
         """
         checks: dict[str, Check] = {
             "webhook secrets": self._webhook_secrets,
@@ -81,7 +81,7 @@ class SelfCheck:
             return {"name": name, "ok": True, "detail": check()}
         except ExportError as error:
             result = {"name": name, "ok": False, "reason": error.reason, "detail": str(error)}
-        except Exception as error:  # noqa: BLE001  (the other checks still run; the text could hold anything)
+        except Exception as error:  # noqa: BLE001  (the other checks still run; the text could contain anything)
             result = {"name": name, "ok": False, "reason": "unexpected", "detail": where(error)}
         self._telemetry.log(
             "ERROR",
@@ -110,7 +110,7 @@ class SelfCheck:
         return f"it is an Ed25519 key, read from {self._settings.private_key_source}"
 
     def _encord(self) -> str:
-        """Ask for labels that do not exist: a signed request that only reads, one for each allowed project."""
+        """Request labels that do not exist: one signed, reading request for each allowed project."""
         domain = self._settings.encord_domain
         source = self._outside.source()
         projects = self._projects()
@@ -118,7 +118,7 @@ class SelfCheck:
             source.require_project(project)
         if projects:
             return f"{domain} accepts the key, which can read {len(projects)} projects"
-        try:  # Encord looks at the key first. That it then refuses a project that does not exist is expected.
+        try:  # Encord checks the key first. It then refuses a project that does not exist, as expected.
             source.require_project(str(uuid.uuid4()))
         except PermanentError as error:
             if error.reason != "no_access":

@@ -1,4 +1,4 @@
-"""The webhook's way: authenticate, parse, queue, answer. Answered 2xx only when the queue has every message."""
+"""Handles a webhook: authenticate, parse, queue, answer. The answer is 2xx only if the queue has every message."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from label_export.telemetry import Telemetry
 ReadSecrets = Callable[[], WebhookSecrets]
 RefreshSecrets = Callable[[], WebhookSecrets | None]
 
-# One text for every failure to authenticate: whoever cannot sign learns nothing from it.
+# One text for every failure to authenticate, so that an unauthenticated sender learns nothing from it.
 _UNAUTHORIZED = {"error": "unauthorized"}
 
 
@@ -38,7 +38,7 @@ NOT_QUEUED = "labels_not_queued"  # the log's event; playbooks/requeue.yml searc
 
 
 class Filters(Protocol):
-    """Which events are exported (no project named means all), and the path that webhooks come to."""
+    """Which events are exported (no project means all), and the path for webhooks."""
 
     @property
     def event_types(self) -> frozenset[str]: ...
@@ -89,20 +89,20 @@ class WebhookEndpoint:
             return self._refuse(refusal, Ending.REFUSED_AUTHENTICATED if authentic else ending, authentic)
         except ExportError as error:
             return self._unavailable(error.reason, str(error), authentic)
-        except Exception as error:  # noqa: BLE001  (its text could hold anything, and the sender must get an answer)
+        except Exception as error:  # noqa: BLE001  (its text could contain anything, and the sender must get an answer)
             return self._unavailable("unexpected", where(error), authentic)
 
     def _authenticate(self, request: WebhookRequest) -> None:
         try:
             authenticate(request.headers, request.token, request.body, self._secrets(), time.time())
         except RefusedRequestError:
-            changed = self._refresh()  # a secret set a minute ago must work now
+            changed = self._refresh()  # a secret that was set a minute ago must already work
             if changed is None:
                 raise
             authenticate(request.headers, request.token, request.body, changed, time.time())
 
     def _refresh(self) -> WebhookSecrets | None:
-        """Return the secrets read again if they changed. If that fails, the refusal by the known ones stands."""
+        """Read the secrets again and return them if they changed. If that fails, the refusal stands."""
         try:
             return self._refreshed_secrets()
         except ExportError as error:
@@ -194,7 +194,7 @@ class WebhookEndpoint:
     def _record_not_queued(self, outcome: str, reason: str, webhook: Webhook) -> None:
         """Log what an authentic webhook named, at any log level, in lines of a bounded length.
 
-        All of it, though the queue may have a part: a message too many is harmless.
+        All hashes, although some may be queued: a message too many is harmless.
         """
         named = [("label_hashes", item) for item in webhook.label_hashes]
         named += [("data_hashes", item) for item in webhook.data_hashes]

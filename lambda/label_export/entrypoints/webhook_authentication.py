@@ -1,8 +1,8 @@
-"""Who may send us webhooks: those that can sign, or (for stages that show no signing secret) know a URL token.
+"""Authenticates webhooks by signature, or (for stages that show no signing secret) by URL token.
 
 Encord signs every request: `X-Encord-Signature` is the hex HMAC-SHA256, under the stage's signing secret, of
-`"{timestamp}." + raw body`; `X-Encord-Timestamp` is whole Unix seconds, good for 300 s. Each stage may have a secret of
-its own, and two are valid while one is rotated.
+`"{timestamp}." + raw body`; `X-Encord-Timestamp` is whole Unix seconds, valid for 300 s. Each stage may have its own
+secret, and two are valid during a rotation.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from label_export.core.errors import PermanentError, RefusedRequestError
 TOLERANCE = 300  # seconds
 SIGNATURE_HEADER = "x-encord-signature"
 TIMESTAMP_HEADER = "x-encord-timestamp"
-# playbooks/verify.yml (module export_probe) signs with it the webhook that has to be refused. It is refused as any
-# other wrong key is, but with a reason of its own, so that verifying raises no alarm.
+# playbooks/verify.yml (module export_probe) signs a webhook with it that must be refused. It is refused like any other
+# wrong key, but with a separate reason, so that verify raises no alarm.
 PROBE_KEY = "label-export-verify: this key is public and never valid"
 PROBE_REASON = "verify_probe"
 
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
-# What copying, an editor or `echo` leaves around a secret; `\\n` as the two characters too.
+# Characters that copying, an editor or `echo` add around a secret; `\\n` as the two characters too.
 _SURROUNDING = re.compile(r"""^(?:\s|\ufeff|["'`])+|(?:\s|\\[nr]|["'`])+$""")
 _AROUND = "a line's end, white space or quotes around it: store it without"
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
@@ -32,7 +32,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 @dataclass(frozen=True, slots=True)
 class WebhookSecrets:
-    """What authenticates a webhook. Both empty: nobody is let in."""
+    """The secrets that authenticate a webhook. If both are empty, every webhook is refused."""
 
     signing_secrets: tuple[str, ...] = field(repr=False)
     url_tokens: tuple[str, ...] = field(repr=False)
@@ -41,7 +41,7 @@ class WebhookSecrets:
     def from_json(cls, text: str) -> WebhookSecrets:
         """Read `{"signing_secrets": [...], "url_tokens": [...]}`; either may be missing.
 
-        Raises PermanentError("signing_secrets") without the text when it is anything else.
+        Raises PermanentError("signing_secrets") without the text if it is anything else.
         """
         try:
             value = json.loads(text)
@@ -62,7 +62,7 @@ def authenticate(
     """Return if a valid signature or URL token is there, else raise RefusedRequestError(401).
 
     `headers` have lower-case names, `body` is the raw body, `now` Unix seconds. The error's reason says what was wrong,
-    for the log: the answer must not.
+    for the log. The answer must not say it.
     """
     if not secrets.signing_secrets and not secrets.url_tokens:
         _refuse_probe(headers, body)
@@ -103,7 +103,7 @@ def _signatures(signed: bytes, secrets: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _bare(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of the texts that a line's end, white space or quotes surround, without them."""
+    """Return the texts that have line ends, white space or quotes around them, without these."""
     bare = ((text, _SURROUNDING.sub("", text)) for text in texts)
     return tuple(inner for text, inner in bare if inner and inner != text)
 
@@ -133,7 +133,7 @@ def _any_equal(given: str, valid: tuple[str, ...]) -> bool:
 
 
 def _successors(headers: Mapping[str, str]) -> str:
-    """Name the headers that look like a new signature scheme: the hint that Encord has moved on."""
+    """Return the names of headers that look like a new signature scheme of Encord."""
     names = sorted(name for name in headers if name.startswith(SIGNATURE_HEADER) and name != SIGNATURE_HEADER)
     return f" (there is also {', '.join(name[:80] for name in names[:5])})" if names else ""
 

@@ -1,4 +1,4 @@
-"""The untrusted boundary: HTTP events and webhook bodies of any shape in, checked values or a named refusal out."""
+"""The untrusted boundary: HTTP events and bodies of any shape become checked values or a refusal."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class WebhookRequest:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What an authenticated webhook says, as far as it can be read.
+    """The content of an authenticated webhook, as far as it can be parsed.
 
-    Hashes are distinct, in the order of the webhook. `odd` has the elements beside them that are no hashes, as short
-    printable texts. `unnamed` says that at least one label was named by a null alone.
+    Hashes are distinct, in the order of the webhook. `odd` has the elements that are not hashes, as short
+    printable texts. `unnamed` says that at least one label was only a null.
     """
 
     event_uid: str
@@ -52,9 +52,9 @@ class Webhook:
 
     @property
     def changes(self) -> tuple[LabelChange, ...]:
-        """What is to be queued: each label, and each data unit that the labels may not cover.
+        """What to queue: each label, and each data unit that the labels may not cover.
 
-        A webhook does not say which label belongs to which data unit, and a data unit can have several labels (one a
+        A webhook does not say which label belongs to which data unit, and a data unit can have several labels (one per
         branch). Only a single data unit whose labels are all named is covered. A data unit too many costs a listing.
         """
         if self.project_hash is None:
@@ -68,7 +68,7 @@ class Webhook:
 
 
 def is_http(event: Mapping[str, Any]) -> bool:
-    """Say whether an event is an HTTP request (payload format 2.0 of HTTP APIs and Function URLs)."""
+    """Return whether an event is an HTTP request (payload format 2.0 of HTTP APIs and Function URLs)."""
     context = event.get("requestContext")
     return isinstance(context, dict) and isinstance(context.get("http"), dict)
 
@@ -76,8 +76,8 @@ def is_http(event: Mapping[str, Any]) -> bool:
 def read_request(event: Mapping[str, Any], webhook_path: str) -> WebhookRequest:
     """Return the webhook request in an HTTP event.
 
-    Any path that ends with `webhook_path` will do: a stage may stand before it. Raises RefusedRequestError: 404 and 405
-    for what is not a POST to it, 413 before decoding, 400.
+    Any path that ends with `webhook_path` is accepted, because a stage's name may precede it.
+    Raises RefusedRequestError: 404 and 405 if it is not a POST to the path, 413 before decoding, 400.
     """
     method = event["requestContext"]["http"].get("method")
     path = event.get("rawPath")
@@ -99,7 +99,7 @@ def require_json(request: WebhookRequest) -> None:
 
 
 def shows_identity(event: Mapping[str, Any]) -> bool:
-    """Return whether an HTTP event has a signature or a URL token, right or wrong: a stranger's request has neither."""
+    """Return whether an HTTP event has a signature or a URL token, right or wrong. Other requests have neither."""
     given = event.get("headers")
     names = {str(name).lower() for name in given} if isinstance(given, dict) else set()
     return SIGNATURE_HEADER in names or _read_token(event.get("rawQueryString")) is not None
@@ -108,9 +108,9 @@ def shows_identity(event: Mapping[str, Any]) -> bool:
 def parse_webhook(body: bytes) -> Webhook:
     """Return what an authenticated webhook's body says.
 
-    Lists and strings, plural and singular names are accepted. What decides nothing is brought into form: a uid that is
-    no text, an element that is no hash. Raises RefusedRequestError(400), which names the field, for what cannot be
-    understood at all: no JSON object, another version, an event type that is no text.
+    Lists and strings, plural and singular names are accepted. Unimportant values are converted: a uid that
+    is not a text, an element that is not a hash. Raises RefusedRequestError(400), which names the field, for a body
+    that is not a JSON object, another version, or an event type that is not a text.
     """
     envelope = _object(_loads(body), "body")
     version = envelope.get("version")
@@ -138,7 +138,7 @@ def require_labels(webhook: Webhook) -> None:
 
 
 def readable_parts(body: bytes) -> Webhook:
-    """Return what can be read of a body that may be anything, for the log. Never raises RefusedRequestError."""
+    """Return the readable parts of any body, for the log. Never raises RefusedRequestError."""
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError):
@@ -185,7 +185,7 @@ def _read_body(event: Mapping[str, Any]) -> bytes:
 def _read_token(query: object) -> str | None:
     if not isinstance(query, str) or len(query) > _MAX_QUERY:
         return None
-    # A `+` of a base64 token that was typed as it is stays one: no token has a space in it.
+    # A `+` in a base64 token that was not encoded stays a `+`: no token has a space.
     tokens = parse_qs(query.replace("+", "%2B")).get("token", [])
     return tokens[0] if len(tokens) == 1 else None
 
@@ -210,7 +210,7 @@ def _short(value: object) -> str:
 
 
 def _elements(payload: Mapping[str, Any], names: tuple[str, ...]) -> list[object]:
-    """Return the elements under any of `names`. An empty text counts as null, and null that is no list as nothing."""
+    """Return the elements under any of `names`. An empty text counts as null, a null for the list as none."""
     found: list[object] = []
     for name in names:
         value = payload.get(name)

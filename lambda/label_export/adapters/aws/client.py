@@ -1,8 +1,8 @@
 """AWS's SDK (botocore): endpoints, signatures, checksums and protocols of S3, SQS and Secrets Manager.
 
-The SDK makes and reads the requests; this function's own transport sends them, so that they share its connections,
-certificates and time-outs, and retry.py alone decides what is tried again. The SDK's event `before-send` is the place
-for that: a response that a handler returns is taken instead of sending the request.
+The SDK builds requests and parses responses. This function's own transport sends them, so that they share its
+connections, certificates and time-outs, and only retry.py decides on retries. The SDK's event `before-send` makes this
+possible: a response that a handler returns replaces sending the request.
 Why this SDK, and what it costs: docs/decisions.
 """
 
@@ -31,7 +31,7 @@ from label_export.core.ports import Buffer
 READ_TIMEOUTS = {"secretsmanager": 5.0, "sqs": 5.0, "s3": 60.0}
 CONNECT_TIMEOUT = 3.0
 
-# At DEBUG, which a setting of Lambda can give every logger, it writes down what it sends and receives: secrets too.
+# At DEBUG, which a setting of Lambda can set for every logger, it logs what it sends and receives, also secrets.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 _seconds_left: ContextVar[float] = ContextVar("seconds_left")
@@ -40,7 +40,7 @@ _seconds_left: ContextVar[float] = ContextVar("seconds_left")
 class AwsRefusalError(Exception):
     """An AWS service answered with an error. Stays within this package: `failure` sorts it.
 
-    `code` is the error's name, None where the answer has none (an answer to HEAD has no body).
+    `code` is the error's name, None if the answer has none (an answer to HEAD has no body).
     """
 
     def __init__(self, service: str, status: int, code: str | None, retry_after: float | None) -> None:
@@ -56,7 +56,7 @@ class AwsRefusalError(Exception):
 
 
 class Body:
-    """A request's body for the SDK: it takes files, but no memoryview. The transport sends `buffer` as it is."""
+    """A request's body for the SDK, which accepts files but no memoryview. The transport sends `buffer` as it is."""
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
@@ -83,7 +83,7 @@ class Body:
 
 
 class _Models(Loader):  # type: ignore[misc]  # botocore has no types
-    """The SDK's models. Of its endpoints of all services only those of ours stay: 6 MB less memory."""
+    """The SDK's models, with the endpoints of the services used here only: 6 MB less memory."""
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         """Return a model and its path."""
@@ -101,8 +101,8 @@ class AwsClient:
     def __init__(self, transport: Transport, environment: Mapping[str, str]) -> None:
         """`environment` gives the region and the role's credentials, which do not change while the process lives.
 
-        Endpoints of one's own (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, ...), FIPS and dual-stack ones
-        (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT) are the SDK's to read, from the process's environment.
+        Custom endpoints (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, ...), FIPS and dual-stack endpoints
+        (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT) are read by the SDK from the process's environment.
         """
         self._transport = transport
         self._region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
@@ -122,7 +122,7 @@ class AwsClient:
         self._clients: dict[str, Any] = {}
 
     def call(self, service: str, operation: str, parameters: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Call an operation once and return what it answers.
+        """Call an operation once and return its answer.
 
         Args:
             service: the SDK's name of it, like `sqs`.
@@ -138,10 +138,10 @@ class AwsClient:
             raise refusal.failure() from None
 
     def ask(self, service: str, operation: str, parameters: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Call an operation once, like `call`, for callers to whom some refusals are answers.
+        """Call an operation once, like `call`, for callers that handle some errors of the service as answers.
 
         Raises AwsRefusalError for an error of the service, RetryableError for an answer that cannot be read or a
-        connection that fails, PermanentError where the SDK makes no request of the parameters.
+        connection that fails, PermanentError if the SDK cannot build a request from the parameters.
         """
         failure: Exception
         token = _seconds_left.set(timeout)
@@ -153,17 +153,17 @@ class AwsClient:
         except (ResponseParserError, AttributeError, KeyError, TypeError, ValueError):
             # Its parsers fail in all of these ways, for example at JSON that is no object.
             failure = RetryableError("malformed_answer", f"{service} answered with something that cannot be read")
-        except BotoCoreError as error:  # its text can hold what was to be sent
+        except BotoCoreError as error:  # its text can contain the request
             failure = PermanentError(f"{service}_sdk", f"the SDK cannot call {service}: {type(error).__name__}")
         finally:
             _seconds_left.reset(token)
         try:
-            raise failure  # outside of `except`: without the SDK's error, which can hold what was sent
+            raise failure  # outside of `except`: not chained to the SDK's error, which can contain the request
         finally:
-            del failure  # else it, its traceback and this frame keep each other, and the row of the caller
+            del failure  # otherwise it, its traceback and this frame form a cycle, which keeps the caller's row
 
     def _client(self, service: str) -> Any:
-        with self._lock:  # making clients is not safe between threads, using them is
+        with self._lock:  # creating clients is not thread-safe, using them is
             if service not in self._clients:
                 self._clients[service] = self._made(service)
             return self._clients[service]
@@ -172,7 +172,7 @@ class AwsClient:
         config = Config(
             region_name=self._region,
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # Checksums are sent with everything that is stored (s3.py), and none is asked for that nobody stores.
+            # s3.py sends a checksum with everything that is stored. Other requests need none.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             # TLS and the checksum protect a body; signing it too would read it a second time.
@@ -191,7 +191,7 @@ class AwsClient:
         headers = {
             name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
             for name, value in request.headers.items()
-            if name.lower() != "expect"  # there is a time-out for a server that does not want the body
+            if name.lower() != "expect"  # the time-outs cover a server that does not read the body
         }
         body = request.body.buffer if isinstance(request.body, Body) else request.body
         response = self._transport.send(
@@ -205,7 +205,7 @@ class AwsClient:
 
 
 class _Received:
-    """A body that is there already, in the form in which the SDK reads one."""
+    """A complete body with the methods that the SDK reads one with."""
 
     def __init__(self, body: Buffer) -> None:
         self._body = body
@@ -225,6 +225,6 @@ def _refusal(service: str, response: Mapping[str, Any]) -> AwsRefusalError:
     status = int(metadata.get("HTTPStatusCode", HTTPStatus.INTERNAL_SERVER_ERROR))
     headers = HeadersDict(metadata.get("HTTPHeaders", {}))
     code = str(response.get("Error", {}).get("Code", ""))[:80]
-    # Where an answer has no body the SDK gives the status as the code.
+    # If an answer has no body, the SDK uses the status as the code.
     known = code if code.replace(".", "").isalnum() and not code.isdecimal() else None
     return AwsRefusalError(service, status, known, Response(status, headers, b"").retry_after)

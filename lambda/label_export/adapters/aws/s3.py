@@ -1,4 +1,4 @@
-"""Labels as objects in S3: conditional writes with checksums, giant ones in parts that become visible all at once."""
+"""Labels as objects in S3: conditional writes with checksums, large ones in parts that become visible at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PART_BYTES = 16 << 20
 GZIP_PART_BYTES = 5 << 20  # S3's least for all parts but the last; of a row that is compressed three may be in memory
 _SLICE = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's number for gzip's format; it writes no time into it: the same bytes each time
-_LOST = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}  # another write is under way, or came first
+_LOST = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}  # another write is in progress, or came first
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 Observe = Callable[[str, float], None]
@@ -92,14 +92,14 @@ class S3Store:
     def prove_writable(self, key: str, project_hash: str, row: LabelRow) -> None:
         """Return if an object could be written under `key`, without writing one; raises like `write`.
 
-        An upload that is begun and given up needs what a write needs: s3:PutObject, and the KMS key's use.
+        Starting and aborting an upload needs the same permissions as a write: s3:PutObject, and the KMS key's use.
         """
         self.look(key)
         upload_id = self._retry(partial(self._begin, {"Key": key, **self._object_parameters(project_hash, row)}))
         self._retry(partial(self._send_abort, key, upload_id))
 
     def _parts(self, body: Buffer) -> Iterator[Buffer]:
-        """Yield what is to be stored of `body`, in one part or in several. There is at least one."""
+        """Yield the parts of `body` to store, at least one."""
         if self._layout.gzip:
             yield from _compressed(body)
         elif len(body) <= SINGLE_LIMIT:
@@ -112,13 +112,13 @@ class S3Store:
         return self._conditionally("put_object", {**parameters, "Body": Body(body)}, timeout) is not None
 
     def _conditionally(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any] | None:
-        """Return the answer to a conditional write, None where it was too late (nothing left to match is that too)."""
+        """Return the answer to a conditional write, None if another write came first."""
         try:
             return self._ask(operation, parameters, timeout)
         except AwsRefusalError as refusal:
             if refusal.status in _LOST and refusal.code != "OperationAborted":
                 return None
-            # NoSuchUpload: completed by a try whose answer was lost. The next look shows it.
+            # NoSuchUpload: a try whose answer was lost has completed it. The next HEAD shows that.
             if refusal.status == HTTPStatus.NOT_FOUND and refusal.code in ("NoSuchKey", "NoSuchUpload"):
                 return None
             raise refusal.failure() from None
@@ -177,7 +177,7 @@ class S3Store:
     def _complete(self, key: str, upload_id: str, whole: Parameters, timeout: float) -> bool:
         """Make the object appear, if all parts are there and the condition in `whole` holds.
 
-        S3 can fail after it began to answer with 200, so only its own word that the object is there is a success.
+        S3 can fail after it began to answer with 200, so only an answer that names the object is a success.
         """
         named = {"Key": key, "UploadId": upload_id}
         answer = self._conditionally("complete_multipart_upload", {**named, **whole}, timeout)
@@ -188,7 +188,7 @@ class S3Store:
         return True
 
     def _abort(self, key: str, upload_id: str) -> None:
-        """Free the parts; where that fails the bucket's lifecycle rule for broken uploads does it later."""
+        """Delete the parts; if that fails, the bucket's lifecycle rule for unfinished uploads does it later."""
         try:
             self._retry(partial(self._send_abort, key, upload_id))
         except ExportError:
@@ -202,7 +202,7 @@ class S3Store:
                 raise refusal.failure() from None
 
     def _call(self, operation: str, parameters: Parameters, timeout: float) -> dict[str, Any]:
-        """Call an operation of which every refusal is a failure."""
+        """Call an operation; every error of the service is a failure."""
         try:
             return self._ask(operation, parameters, timeout)
         except AwsRefusalError as refusal:
@@ -217,10 +217,10 @@ class S3Store:
 
 
 def _stored(head: Mapping[str, Any]) -> StoredLabel:
-    """Return what an answer to HEAD says of an object.
+    """Return what an answer to HEAD says about an object.
 
-    The hash is what an earlier export noted. Of an object that is not as long as noted it says nothing: its bytes were
-    replaced and its metadata kept. What is stored as served can be compared by the caller, who knows the row.
+    An earlier export stored the hash as metadata. It does not count if the object's length differs from the stored one:
+    then its bytes were replaced and its metadata kept. The caller, who knows the row, can compare what is stored as served.
     """
     metadata = head.get("Metadata", {})
     length = head.get("ContentLength")

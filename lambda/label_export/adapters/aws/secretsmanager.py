@@ -36,7 +36,7 @@ class Secret(Generic[T]):
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`parse` makes the value of the text, and raises ExportError for a text that is none.
+        """`parse` returns the value of a text, and raises ExportError for a text without a value.
 
         `on_stale` is called with the reason each time a value that should be read again cannot be, and stays in use.
         """
@@ -54,7 +54,7 @@ class Secret(Generic[T]):
         self._ahead: Future[T] | None = None
 
     def value(self, retry: Retry) -> T:
-        """Return the secret's value, at most five minutes old, or an hour where it cannot be read.
+        """Return the secret's value, at most five minutes old, or an hour if it cannot be read.
 
         Raises RetryableError or PermanentError, without the text.
         """
@@ -66,13 +66,13 @@ class Secret(Generic[T]):
                 return self._read(retry)
             if self._age() > KEPT_FOR and self._clock() - self._asked_at >= REFRESH_AFTER:
                 try:
-                    return self._read(retry.at_most(1))  # more would take the time of the work
+                    return self._read(retry.at_most(1))  # more tries would use the time for the work
                 except ExportError as error:
                     self._on_stale(error)
             return self._value
 
     def read_ahead(self, retry: Retry) -> None:
-        """Begin to read the value in a thread; the next `value` waits for it, and returns or raises what it came to."""
+        """Start to read the value in a thread; the next `value` waits for it, and returns or raises its result."""
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (a webhook's cold start does without it)
 
         thread = ThreadPoolExecutor(1, thread_name_prefix="secret")
@@ -80,12 +80,12 @@ class Secret(Generic[T]):
         thread.shutdown(wait=False)
 
     def refresh(self, retry: Retry) -> T | None:
-        """Return the value as it is now, if it changed since it was kept; None if not, or if asked for just now."""
+        """Read the value again and return it if it changed; None if not, or if it was read seconds ago."""
         with self._lock:
             if self._value is None or self._clock() - self._asked_at < REFRESH_AFTER:
                 return None
             before = self._text
-            value = self._read(retry.at_most(ATTEMPTS))  # it may be a stranger who makes the function wait for this
+            value = self._read(retry.at_most(ATTEMPTS))  # an unauthenticated request may cause this wait
             return value if self._text != before else None
 
     def _age(self) -> float:
@@ -95,14 +95,14 @@ class Secret(Generic[T]):
     def _read(self, retry: Retry) -> T:
         self._asked_at = self._clock()  # a read that fails counts too
         text = retry(self._ask)
-        value = self._parse(text)  # a text that is no value does not replace one that is
+        value = self._parse(text)  # a text without a value does not replace a value
         self._value, self._text = value, text
         self._read_at, self._read_at_wall = self._clock(), self._wall_clock()
         return value
 
     def _ask(self, timeout: float) -> str:
         answer = self._aws.call("secretsmanager", "get_secret_value", {"SecretId": self._arn}, timeout)
-        if answer.get("ARN") is None:  # what is no JSON at all the SDK takes for an empty answer
+        if answer.get("ARN") is None:  # the SDK returns an empty answer for a text that is not JSON
             raise RetryableError("malformed_answer", "secretsmanager answered with something that is no secret")
         text = answer.get("SecretString")
         if not isinstance(text, str):

@@ -10,11 +10,11 @@ from label_export.core.messages import LabelChange, encode
 from label_export.retry import Retry
 
 BATCH = 10  # SQS's limit for one call
-AT_A_TIME = 8  # calls; a webhook of a thousand tasks would else wait for a hundred calls, one after the other
+AT_A_TIME = 8  # concurrent calls; a webhook of a thousand tasks needs a hundred
 
 
 class SqsQueue:
-    """Queues changes, ten to a call; what SQS did not take of a call is sent again."""
+    """Queues changes, ten to a call; what SQS did not accept of a call is sent again."""
 
     def __init__(self, aws: AwsClient, queue_url: str, retry: Retry) -> None:
         self._aws = aws
@@ -24,8 +24,8 @@ class SqsQueue:
     def send(self, changes: Sequence[LabelChange]) -> None:
         """Queue one message for each change.
 
-        Raises RetryableError or PermanentError when SQS did not take all of them; some may then be queued, which is
-        harmless: a message is only a hint to look.
+        Raises RetryableError or PermanentError if SQS did not accept all of them. Some may then be queued, which is
+        harmless: a message only makes the function read the label.
         """
         bodies = [encode(change) for change in changes]
         batches = [bodies[begin : begin + BATCH] for begin in range(0, len(bodies), BATCH)]
@@ -42,7 +42,7 @@ class SqsQueue:
         """Return if the queue answers; raises as `send`."""
         request = {"QueueUrl": self._queue_url, "AttributeNames": ["QueueArn"]}
         answer = self._retry(lambda timeout: self._aws.call("sqs", "get_queue_attributes", request, timeout))
-        if "Attributes" not in answer:  # what is no JSON at all the SDK takes for an empty answer
+        if "Attributes" not in answer:  # the SDK returns an empty answer for a text that is not JSON
             raise RetryableError("malformed_answer", "sqs answered with something that is no queue's attributes")
 
     def _send_batch(self, bodies: list[str]) -> None:

@@ -1,12 +1,12 @@
-"""Takes a label row out of the envelope that Encord serves it in, without changing a byte of it.
+"""Extracts a label row from Encord's envelope without changing a byte of it.
 
 The envelope is `{"status":200,"response":{…}}`; errors are `{"status":4xx,"response":["NAME"],…}`, often under HTTP
 200. msgspec walks over the whole text (so a truncated or broken answer is found), builds no objects for it, and returns
 the row as a view on the received bytes: 44 MB cost 50 ms and no memory, where parsing costs 600 ms and 380 MB.
 
-Some texts are no JSON to msgspec, but are to other parsers: a byte order mark, halves of surrogate pairs, NaN and
-Infinity. They are read too, with replacements of the same length in their places while msgspec looks at the text, and
-the original bytes are in their places again when the row is stored.
+msgspec refuses some texts that other parsers accept: a byte order mark, halves of surrogate pairs, NaN and Infinity.
+While msgspec reads the text, replacements of the same length stand in their places. The row is stored with the original
+bytes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ T = TypeVar("T")
 _SLICE = 1 << 20
 _BOM = codecs.BOM_UTF8
 
-# Within strings: halves of surrogate pairs, as escapes or as the three bytes that CESU-8 has for them. Whole pairs and
-# other escapes are matched so that nothing begins in the middle of one.
+# Within strings: halves of surrogate pairs, as escapes or as three bytes of CESU-8. Whole pairs and other escapes are
+# matched too, so that no match begins in the middle of one.
 _SURROGATES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<escape>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -40,7 +40,7 @@ _SURROGATES = re.compile(
     rb"|(?P<bytes>\xed[\xa0-\xbf][\x80-\xbf])",
     re.DOTALL,
 )
-# Outside of strings: numbers that JSON does not have. Strings are matched so that nothing is found inside of them.
+# Outside of strings: numbers that JSON does not have. Strings are matched too, so that nothing is found inside them.
 _NUMBERS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(?P<nan>NaN)|(?P<infinity>Infinity)', re.DOTALL)
 _REPLACEMENTS = {"escape": rb"\ufffd", "bytes": b"\xef\xbf\xbd", "nan": b"100", "infinity": b"10000000"}
 
@@ -51,7 +51,7 @@ class _Envelope(msgspec.Struct):
 
 
 class RowMembers(msgspec.Struct):
-    """The members of a label row that the export needs; the rest is not looked at."""
+    """The members of a label row that the export needs; the others are ignored."""
 
     label_hash: Any = None
     project_hash: Any = None
@@ -72,7 +72,7 @@ class ListedRow(msgspec.Struct):
 
     @property
     def stage(self) -> str | None:
-        """The title of the workflow stage that the row is in; None where it is in none."""
+        """The title of the workflow stage that the row is in; None if it is in none."""
         try:
             title = msgspec.json.decode(self.workflow_graph_node, type=_Node).title
         except msgspec.ValidationError:
@@ -85,7 +85,7 @@ class _Node(msgspec.Struct):
 
 
 def open_envelope(body: Buffer, kind: type[T], retry_after: float | None = None) -> tuple[Buffer, T]:
-    """Return the JSON text of the envelope's `response`, and what it holds as a `kind`.
+    """Return the JSON text of the envelope's `response`, and its value as a `kind`.
 
     Raises what `encord_failure` says for an error envelope, RetryableError("malformed_answer") for anything that is not
     a whole envelope with a response of that kind.
@@ -112,7 +112,7 @@ def open_envelope(body: Buffer, kind: type[T], retry_after: float | None = None)
 
 
 def error_name(body: Buffer) -> str | None:
-    """Return the name of the error in an answer whose HTTP status is one, None where it is no envelope."""
+    """Return the name of the error in an answer with an error's HTTP status, None if it is not an envelope."""
     try:
         return _name_in(memoryview(msgspec.json.decode(body, type=_Envelope).response))
     except (msgspec.DecodeError, RecursionError):
@@ -122,8 +122,8 @@ def error_name(body: Buffer) -> str | None:
 def label_row(text: Buffer, members: RowMembers, *, project_hash: str, label_hash: str) -> LabelRow:
     """Return the label row whose JSON text is `text`, after checking that its `label_hash` is the one asked for.
 
-    Neither rows nor listings name their project, as served today: what binds a row to it is the request, which is
-    signed and names it. A row that does name a project is refused where it is another.
+    Today neither rows nor listings name their project: the signed request names it. A row that names another project
+    is refused.
     Raises RetryableError("wrong_row"), TerminalError("data_deleted").
     """
     if members.label_hash != label_hash:
@@ -159,8 +159,8 @@ def _opened(body: memoryview, kind: type[T], retry_after: float | None) -> tuple
 
 @contextmanager
 def _read_as_json(body: memoryview) -> Iterator[None]:
-    """Have what JSON does not know replaced while the block runs, by as many bytes."""
-    # Arrays, because there may be as many of these places as there are numbers in a row.
+    """Replace what JSON does not allow by the same number of bytes while the block runs."""
+    # Arrays, because a row can have as many of these places as numbers.
     places, lengths, originals = array("Q"), array("B"), bytearray()
     try:
         for pattern in (_SURROGATES, _NUMBERS):

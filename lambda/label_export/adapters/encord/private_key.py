@@ -1,6 +1,6 @@
-"""Encord's private key: read from its text whatever way that was pasted, and the signatures made with it.
+"""Encord's private key: read from its text, however that was pasted, and the signatures that it makes.
 
-The cryptography library's errors can hold the key's text, so nothing of them is printed, kept or chained.
+The cryptography library's errors can contain the key's text, so they are not logged, kept or chained.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ReadText = Callable[[Retry], str | None]
 _OPENSSH = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
 _ANY_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _LINE = 70
-STALE_FOR = 3600.0  # seconds that a key is used for at most after its text became one that is no key
+STALE_FOR = 3600.0  # seconds: the longest use of a key after the secret's text stopped being a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class EncordKey:
         self._key = _load(text, passphrase)
         self._public_hex = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
         self.digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        """Tells whether a key's text changed, without keeping it."""
+        """A digest that changes with the key's text, so that the text itself is not kept."""
 
     def __repr__(self) -> str:
         return "EncordKey(...)"
@@ -86,11 +86,11 @@ def _load(text: str, passphrase: str | None) -> Ed25519PrivateKey:
     problem = ""
     try:
         key = load_ssh_private_key(pem, passphrase.encode() if passphrase else None)
-    except TypeError:  # the library's way to say that a passphrase is missing, or not needed
+    except TypeError:  # raised if a passphrase is missing or not needed
         problem = (
             "it does not need the passphrase that is set" if passphrase else "it is encrypted and no passphrase is set"
         )
-    except Exception:  # noqa: BLE001  (whatever is raised may hold the key's text)
+    except Exception:  # noqa: BLE001  (any error may contain the key's text)
         problem = f"it cannot be read; {_doubt(passphrase)}"
     if not problem and not isinstance(key, Ed25519PrivateKey):
         problem = "it is not an Ed25519 key (ssh-keygen -t ed25519 makes one)"
@@ -131,9 +131,9 @@ def _normalised(text: str) -> bytes:
 
 
 class KeyReader:
-    """Reads the private key, and opens it only when its text or passphrase changed (an encrypted one takes 0.2 s).
+    """Reads the private key, and decrypts it only if its text or passphrase changed (that takes 0.2 s).
 
-    Not safe to share between threads by itself: CurrentKey asks under its lock.
+    Not thread-safe: CurrentKey calls it under its lock.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class KeyReader:
         on_stale: Callable[[ExportError], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`on_stale` is called with the reason when a text is no key, and the key from before stays in use."""
+        """`on_stale` is called with the reason if a text is not a key, and the previous key stays in use."""
         self._text = text
         self._passphrase = passphrase
         self._on_stale = on_stale
@@ -154,7 +154,7 @@ class KeyReader:
         self._current_at = 0.0
 
     def read(self, retry: Retry) -> EncordKey:
-        """Return the key; one that cannot be used is refreshed once, in case it was just replaced."""
+        """Return the key; if it cannot be used, read it once more, in case it was just replaced."""
         problem = ""
         try:
             return self._read(retry)
@@ -168,7 +168,7 @@ class KeyReader:
         return changed
 
     def refresh(self, retry: Retry) -> EncordKey | None:
-        """Return the key read again if it or its passphrase changed, else None."""
+        """Read the key again and return it if it or its passphrase changed, otherwise None."""
         changed = [self._text.refresh(retry), self._passphrase.refresh(retry)]
         return self._read(retry) if any(text is not None for text in changed) else None
 

@@ -1,6 +1,6 @@
 """Label rows from Encord, by the signed request that Encord documents for clients in any language.
 
-Not by the SDK's objects: they drop and rewrite parts of a label (docs/decisions), and importing them costs 0.9 s.
+The SDK's objects are not used: they drop and rewrite parts of a label (docs/decisions), and their import takes 0.9 s.
 Both request bodies below read (`"query_method":"GET"`); nothing in this module can write to Encord.
 Source of the protocol: encord 0.1.211, encord/http/querier.py, encord/configs.py.
 """
@@ -31,8 +31,8 @@ from label_export.core.errors import (
 from label_export.core.ports import Buffer, LabelRow
 from label_export.retry import Retry
 
-# Of the time that is left, until the first byte and between two bytes. A large row may take minutes, and when no byte
-# comes there must be time for another try.
+# Share of the remaining time, until the first byte and between two bytes. A large row may take minutes, and if no byte
+# arrives there must be time for another try.
 READ_SHARE = 0.5
 REFUSED_FOR = 60.0  # seconds without calls after Encord refused the key and the secret held no other one
 
@@ -55,7 +55,7 @@ class CurrentKey:
         self._refused_at = 0.0
 
     def get(self, retry: Retry) -> EncordKey:
-        """Return the key to sign with; raises KeyRefusedError while a refused one is all there is."""
+        """Return the key to sign with; raises KeyRefusedError while the only key is a refused one."""
         with self._lock:
             key = self._read(retry)
             if key.digest == self._refused and self._clock() - self._refused_at < REFUSED_FOR:
@@ -124,7 +124,7 @@ class EncordSource:
         return sorted({label_hash if isinstance(label_hash, str) else "" for label_hash in found})
 
     def require_project(self, project_hash: str) -> None:
-        """Return if Encord lets us read the project, which a listing of a data unit that cannot exist shows.
+        """Return if the key can read the project, tested with a listing of a data unit that cannot exist.
 
         See LabelSource.
         """
@@ -139,14 +139,14 @@ class EncordSource:
         """Return the title of the workflow stage that the label is in. See LabelSource."""
         rows = self._list(project_hash, label_hashes=[label_hash], include_all_label_branches=True)
         stages = [row.stage for row in rows if row.label_hash == label_hash]
-        if not stages:  # a listing leaves out in silence what is gone
+        if not stages:  # a listing leaves out deleted rows without an error
             raise TerminalError("row_deleted", "Encord has no such label row (any more)")
         return stages[0]
 
     def stage_titles(self, project_hash: str) -> frozenset[str]:
-        """Return the titles of all stages of the project's workflow; empty where it has none.
+        """Return the titles of all stages of the project's workflow; empty if it has none.
 
-        By the REST API, since a listing of label rows names only the stages that hold a task. `ProjectDTO` in the SDK's
+        From the REST API: a listing of label rows names only the stages that have a task. `ProjectDTO` in the SDK's
         encord/orm/project.py. Raises as LabelSource does.
         """
         target = f"/v2/public/projects/{project_hash}"

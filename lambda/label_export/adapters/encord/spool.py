@@ -1,4 +1,4 @@
-"""Collects an answer's body: small ones in memory, giant ones in a file that is mapped, both within stated bounds."""
+"""Collects an answer's body: a small one in memory, a large one in a mapped file, both within bounds."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from label_export.core.ports import Buffer
 
 
 class Spool:
-    """Bounds for bodies: bytes of one in memory, bytes of all in files. Safe to share between threads."""
+    """Bounds for bodies: bytes of one body in memory, bytes of all bodies in files. Thread-safe."""
 
     def __init__(self, memory_limit: int, spool_limit: int, directory: str | None = None) -> None:
         self._memory_limit = memory_limit
         self._spool_limit = spool_limit
         self._directory = directory
-        self._lock = threading.RLock()  # the garbage collector may give back in the thread that is just taking
+        self._lock = threading.RLock()  # the garbage collector may release space in the thread that is reserving
         self._spooled = 0
 
     def collect(self, chunks: Iterator[bytes]) -> Buffer:
         """Return the whole body as one buffer.
 
-        A buffer on a file gives its space back when the last reference to it goes; the file has no name.
-        Raises PermanentError("row_too_large") beyond the bounds, RetryableError("spool_busy") when others fill them.
+        A buffer on a file releases its space with the last reference to it. The file has no name.
+        Raises PermanentError("row_too_large") beyond the bounds, RetryableError("spool_busy") if others use the space.
         """
         whole = bytearray()
         for chunk in chunks:
