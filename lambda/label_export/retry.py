@@ -76,7 +76,7 @@ class Retry:
     ) -> None:
         """`remaining` returns the seconds that are left, `jitter` a number from 0 to 1.
 
-        `attempts` is the maximum number of tries, None for no limit but the time. With `pace` each try waits until its turn.
+        `attempts` is the maximum number of tries, None for no limit. With `pace` each try waits until its turn.
         """
         self._attempts = attempts
         self._remaining = remaining

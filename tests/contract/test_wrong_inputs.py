@@ -315,24 +315,26 @@ CASES = {
     "an alias for the secrets' key": of_a_key(encord_secrets_kms_key_arn=ALIAS),
     "one text for a list of signing secrets": of(
         "encord_secrets",
-        "encord_secrets_signing_secrets is",
+        "encord_secrets_signing_secrets must be",
         encord_secrets_signing_secrets="a-text-of-some-length,another",
     ),
     "a short signing secret": of(
-        "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["short"]
+        "encord_secrets", "encord_secrets_signing_secrets must be", encord_secrets_signing_secrets=["short"]
     ),
-    "an empty URL token": of("encord_secrets", "encord_secrets_url_tokens is", encord_secrets_url_tokens=[""]),
+    "an empty URL token": of("encord_secrets", "encord_secrets_url_tokens must be", encord_secrets_url_tokens=[""]),
     "a signing secret with a line in it": of(
         "encord_secrets",
-        "encord_secrets_signing_secrets is",
+        "encord_secrets_signing_secrets must be",
         encord_secrets_signing_secrets=["of-sufficient\nlength-and-more"],
     ),
     "a signing secret in quotes": of(
-        "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["'of-sufficient-length'"]
+        "encord_secrets",
+        "encord_secrets_signing_secrets must be",
+        encord_secrets_signing_secrets=["'of-sufficient-length'"],
     ),
     "a signing secret with a mark before it": of(
         "encord_secrets",
-        "encord_secrets_signing_secrets is",
+        "encord_secrets_signing_secrets must be",
         encord_secrets_signing_secrets=["\ufeffof-sufficient-length"],
     ),
     "a URL token that ends the query": of(
@@ -342,7 +344,9 @@ CASES = {
         "encord_secrets", "openssl rand -hex 32 makes one", encord_secrets_url_tokens=["of sufficient length"]
     ),
     "a signing secret with its line's end": of(
-        "encord_secrets", "encord_secrets_signing_secrets is", encord_secrets_signing_secrets=["of-sufficient-length\n"]
+        "encord_secrets",
+        "encord_secrets_signing_secrets must be",
+        encord_secrets_signing_secrets=["of-sufficient-length\n"],
     ),
     # execution_role
     "a policy that is too large": of(

@@ -220,7 +220,7 @@ def _stored(head: Mapping[str, Any]) -> StoredLabel:
     """Return what an answer to HEAD says about an object.
 
     An earlier export stored the hash as metadata. It does not count if the object's length differs from the stored one:
-    then its bytes were replaced and its metadata kept. The caller, who knows the row, can compare what is stored as served.
+    then its bytes were replaced and its metadata kept. The caller can compare what is stored as served.
     """
     metadata = head.get("Metadata", {})
     length = head.get("ContentLength")
