@@ -86,6 +86,8 @@ def main() -> None:
     show("save_a_label.py", url[1], bucket[1])
     print("\n5. Lose a webhook, and let the catalog find the label", flush=True)
     show("find_a_lost_label.py", CATALOG, bucket[1])
+    print("\n6. Train on the labels: the index's first rows, and the report", flush=True)
+    show("show_the_data_set.py", CATALOG, bucket[1])
     print(f"\n{NEXT_STEP}")
 
 
