@@ -74,6 +74,7 @@ molecule: install ## Test whole deployments on a local AWS
 bench: install ## Measure the exporter beside a doc-style handler
 	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/catalog.py --write docs/benchmarks.md
+	@PYTHONPATH=tests/support python tests/benchmarks/deployments.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/snapshots.py --write docs/benchmarks.md
 
 test: install ## Everything that is tested: all steps, and what failed in them at the end

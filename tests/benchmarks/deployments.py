@@ -29,9 +29,10 @@ from typing import Any
 import boto3
 import sam_template
 from contenders import ROOT, MeasurementError
+from documents import Mark, say, write
 from table import markdown
 
-BEGIN, END = "<!-- begin: written by make bench (deployments) -->", "<!-- end (deployments) -->"
+MARK = Mark("<!-- begin: written by make bench (deployments) -->", "<!-- end (deployments) -->")
 HERE = Path(__file__).parent
 FOLDER = ROOT / ".local" / "benchmarks" / "deployments"
 SAM_VERSION = "1.170.0"
@@ -230,21 +231,6 @@ def _row(name: str, taken: Sequence[Took], tasks: str) -> list[str]:
     return [name, f"{wall:.1f} s", f"{cpu:.1f} s", tasks]
 
 
-def write(path: Path, text: str) -> None:
-    """Put the report between this benchmark's marks of a document."""
-    document = path.read_text()
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise MeasurementError(f"{path} has no lines {BEGIN} and {END} to write between")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
-def say(text: str) -> None:
-    """Print what is being measured."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
@@ -254,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = report(1 if arguments.quick else 5)
         if arguments.write:
-            write(arguments.write, text)
+            write(arguments.write, MARK, text)
     except MeasurementError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -104,9 +104,17 @@ def _make_certificate(files: Files) -> None:
 class StandInProcess:
     """A running stand-in and its control API."""
 
-    def __init__(self, files: Files, *more: str, tls: bool = True) -> None:
+    def __init__(self, files: Files, *more: str, tls: bool = True, shutdown_seconds: int | None = None) -> None:
+        """Start it. `shutdown_seconds` replaces how long it waits, at its end, for connections in use."""
         self.files = files
-        command = [sys.executable, "-m", "encord_stand_in", *files.arguments(tls=tls), *more]
+        program = ["-m", "encord_stand_in"]
+        if shutdown_seconds is not None:
+            setting = f"program._SHUTDOWN_SECONDS = {shutdown_seconds}"
+            program = [
+                "-c",
+                f"import sys; from encord_stand_in import __main__ as program; {setting}; sys.exit(program.main())",
+            ]
+        command = [sys.executable, *program, *files.arguments(tls=tls), *more]
         environment = dict(os.environ, PYTHONPATH=str(PACKAGE_FOLDER))
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         started = time.monotonic()

@@ -37,8 +37,11 @@ def new_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandInProcess]]:
     """Start a stand-in of one's own; ended at the end of the test if it still runs."""
     started: list[StandInProcess] = []
 
-    def start(*more: str, tls: bool = True, files: Files | None = None) -> StandInProcess:
-        started.append(StandInProcess(files or make_files(tmp_path), *more, tls=tls))
+    def start(
+        *more: str, tls: bool = True, files: Files | None = None, shutdown_seconds: int | None = None
+    ) -> StandInProcess:
+        files = files or make_files(tmp_path)
+        started.append(StandInProcess(files, *more, tls=tls, shutdown_seconds=shutdown_seconds))
         return started[-1]
 
     yield start

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,17 +62,11 @@ def test_tls_is_verifiable_and_not_plain(stand_in: Any) -> None:
 def test_a_signal_ends_it_cleanly_even_with_open_connections(
     new_stand_in: Callable[..., Any], number: signal.Signals
 ) -> None:
-    def seconds_to_end() -> float:
-        stand_in = new_stand_in()
-        stand_in.control("GET", "health")  # its connection stays open
-        stand_in.process.send_signal(number)
-        started = time.monotonic()
-        assert stand_in.process.wait(timeout=60) == 0
-        return time.monotonic() - started
-
-    # 2 s, each time, when idle connections are waited for; a machine with other work may be as slow, but not always.
-    # 2 s when idle connections are waited for, each time; a machine with other work may be as slow, but not always.
-    assert any(seconds_to_end() < 1.9 for _ in range(5))
+    # A server that waited for idle connections would wait ten minutes here, so the bound below is no measurement.
+    stand_in = new_stand_in(shutdown_seconds=600)
+    stand_in.control("GET", "health")  # its connection stays open
+    stand_in.process.send_signal(number)
+    assert stand_in.process.wait(timeout=120) == 0
 
 
 def test_a_busy_port_is_one_clear_line(stand_in: Any) -> None:
