@@ -105,7 +105,7 @@ class StandInProcess:
     """A running stand-in and its control API."""
 
     def __init__(self, files: Files, *more: str, tls: bool = True, shutdown_seconds: int | None = None) -> None:
-        """Start it. `shutdown_seconds` replaces how long it waits, at its end, for connections in use."""
+        """Start it. `shutdown_seconds` replaces how long it waits, at its end, for connections to close."""
         self.files = files
         program = ["-m", "encord_stand_in"]
         if shutdown_seconds is not None:

@@ -66,7 +66,7 @@ def test_a_signal_ends_it_cleanly_even_with_open_connections(
     stand_in = new_stand_in(shutdown_seconds=600)
     stand_in.control("GET", "health")  # its connection stays open
     stand_in.process.send_signal(number)
-    assert stand_in.process.wait(timeout=120) == 0
+    assert stand_in.process.wait(timeout=60) == 0
 
 
 def test_a_busy_port_is_one_clear_line(stand_in: Any) -> None:
