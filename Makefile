@@ -76,6 +76,7 @@ bench: install ## Measure the exporter beside a doc-style handler
 	@PYTHONPATH=tests/support python tests/benchmarks/catalog.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/deployments.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/snapshots.py --write docs/benchmarks.md
+	@PYTHONPATH=tests/support python tests/benchmarks/index.py --write docs/benchmarks.md
 
 test: install ## Everything that is tested: all steps, and what failed in them at the end
 	@python scripts/run_tests.py

@@ -164,6 +164,8 @@ def resource(service: str, *request: Any) -> str:
     passed_role.set(role_in(service, json_body(body)))
     if service in ("iam", "sns"):
         return form_resource(service, params or parse_qs(body.decode(errors="replace")), account, found)
+    if service == "events":
+        found = rule_resource(json_body(body), region, account, found)
     if found != "*":
         return found
     if service == "monitoring":
@@ -189,6 +191,16 @@ def form_resource(service: str, form: dict[str, Any], account: str, found: str) 
         return parameter(form, "ResourceArn") or found
     if found == "*" and (name := parameter(form, "PolicyName")):
         return f"arn:aws:iam::{account}:policy{parameter(form, 'Path') or '/'}{name}"
+    return found
+
+
+def rule_resource(request: dict[str, Any], region: str, account: str, found: str) -> str:
+    """Name the rule that a request to EventBridge is about; AWS names one of the default bus without its bus."""
+    if arn := request.get("ResourceARN"):
+        return str(arn)
+    if name := request.get("Name") or request.get("Rule"):
+        bus = request.get("EventBusName") or "default"
+        return f"arn:aws:events:{region}:{account}:rule/{'' if bus == 'default' else f'{bus}/'}{name}"
     return found
 
 

@@ -110,7 +110,7 @@ class Settings:
             sample_percent=read.percent("LABEL_CATALOG_SAMPLE_PERCENT", "1"),
             listing_seconds=read.number("LABEL_CATALOG_LISTING_SECONDS", 120, 1, 600),
             listing_bytes=read.number("LABEL_CATALOG_LISTING_BYTES", 2 << 30, 1 << 10, 8 << 30),
-            index=read.one_of("LABEL_CATALOG_INDEX", ("true", "false"), "false") == "true",
+            index=read.one_of("LABEL_CATALOG_INDEX", ("true", "false"), "true") == "true",
             index_label_bytes=read.number("LABEL_CATALOG_INDEX_LABEL_BYTES", 64 << 20, 1 << 10, 1 << 30),
             index_generations=read.number("LABEL_CATALOG_INDEX_GENERATIONS", 3, 1, 1000),
             index_window=read.number("LABEL_CATALOG_INDEX_WINDOW_SECONDS", 300, 0, 300),

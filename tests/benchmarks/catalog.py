@@ -54,7 +54,7 @@ def sizes(stand_in: Any, key_file: Path, counts: Sequence[int]) -> str:
         project = stand_in.control("POST", "synthetic-project", {"rows": count})["project_hash"]
         arguments = (str(count), stand_in.url, str(key_file), project)
         trusted = {"REQUESTS_CA_BUNDLE": str(stand_in.files.certificate)}
-        taken = _in_a_process("catalog_size.py", *arguments, environment=trusted)
+        taken = in_a_process("catalog_size.py", *arguments, environment=trusted)
         whole = taken["listing"] + taken["comparing"] + taken["queueing"]
         slope = "" if before is None else f"{(whole / before[1]) / (count / before[0]):.2f}"
         steps = [f"{taken[name]:.1f}" for name in ("listing", "comparing", "queueing")]
@@ -71,7 +71,7 @@ def _verdict(memory: float) -> str:
     return "met" if memory <= MOST_MEMORY else "**not met**"
 
 
-def _in_a_process(program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, float]:
+def in_a_process(program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, float]:
     command = [sys.executable, str(HERE / program), *arguments]
     variables = {**os.environ, **environment, "PYTHONPATH": _path()}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
@@ -93,7 +93,7 @@ def backfill(folder: Path, labels: int, script_labels: int) -> str:
         hashes = [row["label_hash"] for row in made]
         say(f"a script saves {script_labels} labels, one after the other")
         asked = running.doc_style_environment() | {"PROJECT": running.project}
-        slow = _in_a_process("sequential_script.py", str(script_labels), environment=asked)["rate"]
+        slow = in_a_process("sequential_script.py", str(script_labels), environment=asked)["rate"]
         say(f"{WORKERS} exporters save {labels:,} labels")
         exporter = _exporter(running, LABEL_EXPORT_CONCURRENCY="10")
         batches = [hashes[begin : begin + 10] for begin in range(0, labels, 10)]

@@ -24,6 +24,7 @@ AS_BY_DEFAULT = {
     "catalog_execution_role_scheduler_arn": "a role of one's own takes the place of ours",
     "front_door_show_url_tokens": "the other way shows a secret in the output",
     "monitoring_existing_topic_arn": "a topic of one's own takes the place of ours, with its key and addresses",
+    "label_bucket_event_bridge": "the other way there is no events queue to look at",
     "monitoring_dashboard": "the other way there is none to look at",
     "catalog_function_enabled": "the other way there is no catalog to look at (test_catalog.py of scenario drift)",
     "handler_image_architecture": "the emulator runs what this machine runs, not both architectures",

@@ -20,8 +20,10 @@ MANAGED_POLICY_CHARACTERS = 6144
 ATTACHED_POLICIES = 10
 # Every way in which an ARN of the environment `dev` names it: nothing of its name follows, or a part that it owns.
 OURS = re.compile(
-    r"arn:aws:s3:::label-export-dev-000000000000-eu-west-1(/\*)?"
-    r"|arn:aws:(sqs|sns):eu-west-1:000000000000:label-export-dev(-dead-letters|-alarms|-catalog|-catalog-dead-letters|-backfill)?"
+    r"arn:aws:s3:::label-export-dev-000000000000-eu-west-1(/\*|/encord/\*/(state/)?index/\*)?"
+    r"|arn:aws:(sqs|sns):eu-west-1:000000000000:label-export-dev"
+    r"(-dead-letters|-alarms|-catalog|-catalog-dead-letters|-catalog-events|-backfill)?"
+    r"|arn:aws:events:eu-west-1:000000000000:rule/label-export-dev-labels"
     r"|arn:aws:secretsmanager:eu-west-1:000000000000:secret:label-export-dev/[a-z-]+(-\?{6})?"
     r"|arn:aws:ecr:eu-west-1:000000000000:repository/label-export-dev(-catalog)?"
     r"|arn:aws:iam::000000000000:(role|policy)/label-export-dev(-catalog|-schedules|-readers-[0-9a-f-]{36})?-eu-west-1"
@@ -178,12 +180,14 @@ OPERATION_OF = {
     "lambda:InvokeFunction": "invoke",
     "s3:DeleteObject": "delete_objects",
     "s3:DeleteObjectVersion": "delete_objects",
+    "s3:GetBucketNotification": "get_bucket_notification_configuration",
     "s3:GetBucketPublicAccessBlock": "get_public_access_block",
     "s3:GetEncryptionConfiguration": "get_bucket_encryption",
     "s3:GetLifecycleConfiguration": "get_bucket_lifecycle_configuration",
     "s3:ListBucket": "head_bucket",
     "s3:ListBucketMultipartUploads": "list_multipart_uploads",
     "s3:ListBucketVersions": "list_object_versions",
+    "s3:PutBucketNotification": "put_bucket_notification_configuration",
     "s3:PutBucketPublicAccessBlock": "put_public_access_block",
     "s3:PutEncryptionConfiguration": "put_bucket_encryption",
     "s3:PutLifecycleConfiguration": "put_bucket_lifecycle_configuration",

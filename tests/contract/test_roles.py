@@ -34,6 +34,7 @@ MAKES_NOTHING = {
     "label_census",
     "snapshot",
     "label_report",
+    "index",
     "backfill",
     "probe",
     "requeued_labels",

@@ -36,6 +36,7 @@ BUCKET_ASPECTS = (
     "get_bucket_policy",
     "get_bucket_lifecycle_configuration",
     "get_bucket_logging",
+    "get_bucket_notification_configuration",
     "get_bucket_tagging",
 )
 
@@ -83,13 +84,21 @@ def buckets(client: Client, name: str) -> Iterator[tuple[str, Any]]:
                 found[aspect] = getattr(s3, aspect)(Bucket=bucket["Name"])
             except s3.exceptions.ClientError as error:
                 found[aspect] = error.response["Error"]["Code"]
-        # The catalog writes its state and reports whenever its schedules say.
+        # The catalog writes its state, reports and index whenever its schedules and the labels' events say.
         found["objects"] = [
             (item["Key"], item["ETag"])
             for item in s3.list_object_versions(Bucket=bucket["Name"]).get("Versions", [])
-            if not re.search(r"/(state|reports)/", item["Key"])
+            if not re.search(r"/(state|reports|index)/", item["Key"])
         ]
         yield f"bucket {bucket['Name']}", found
+
+
+def rules(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    events = client("events")
+    for rule in events.list_rules(NamePrefix=f"{name}-")["Rules"]:
+        targets = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        tags = events.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]
+        yield f"rule {rule['Name']}", {**rule, "targets": targets, "tags": tags}
 
 
 def queues(client: Client, name: str) -> Iterator[tuple[str, Any]]:
@@ -230,7 +239,7 @@ KINDS = {
     "execution_role": (identities,),
     "image_repository": (repositories,),
     "export_function": (functions, log_groups),
-    "catalog_queue": (queues,),
+    "catalog_queue": (queues, rules),
     "catalog_execution_role": (identities,),
     "catalog_image": (repositories,),
     "catalog_function": (functions, log_groups, schedules),

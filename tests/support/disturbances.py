@@ -28,6 +28,7 @@ FUNCTION = "export_function : Present | Ensure the function runs the image"
 ALIAS = "export_function : Present | Ensure the alias names the newest version"
 MAPPING = "export_function : Present | Ensure the queue delivers to the function"
 CATALOG_QUEUE = "catalog_queue : Present | Ensure the catalog's queue hands failures to its dead-letter queue"
+EVENTS_RULE = "catalog_queue : Present | Ensure each label that is saved or deleted is an event in the queue"
 LANE = "catalog_queue : Present | Ensure the backfill queue hands failures to the exporter's dead-letter queue"
 CATALOG_POLICIES = "catalog_execution_role : Present | Ensure each policy allows what its role needs and nothing else"
 CATALOG_ROLES = "catalog_execution_role : Present | Ensure only its own service can assume each role"
@@ -344,6 +345,8 @@ TABLE = (
         lambda t: t.aws("sqs").set_queue_attributes(
             QueueUrl=t.aws("sqs").get_queue_url(QueueName=f"{t.name}-backfill")["QueueUrl"],
             Attributes={"RedrivePolicy": ""}), LANE, shown="RedrivePolicy"),
+    row("no label's event reaches the index",
+        lambda t: t.aws("events").disable_rule(Name=f"{t.name}-labels"), EVENTS_RULE, shown="enabled"),
     row("the catalog may do everything with S3",
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.catalog}-{t.region}", PolicyDocument=EVERYTHING_ALLOWED,

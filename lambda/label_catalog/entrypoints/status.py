@@ -8,9 +8,10 @@ from typing import Any
 
 from label_export.core.errors import ExportError
 
+from label_catalog.core.index_schema import Pointer
 from label_catalog.core.model import ProjectInfo
 from label_catalog.core.places import Places
-from label_catalog.core.work import INDEX_KINDS, Kind
+from label_catalog.core.work import COMPLETED, INDEX_KINDS, RUNNING, WAITING, Kind
 from label_catalog.entrypoints.generations import load_pointer
 from label_catalog.toolbox import OutOfTimeError, Toolbox
 
@@ -72,23 +73,33 @@ def work_status(tools: Toolbox, kind: Kind, projects: Iterable[ProjectInfo]) -> 
 
 def index_status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
     """Return what each project's index holds, its last comparison, and the work that is under way or was the last."""
-    return {"projects": [{"title": project.title, **_index(tools, project.project_hash)} for project in projects]}
+    return {"projects": [_index(tools, project) for project in projects]}
 
 
-def _index(tools: Toolbox, project_hash: str) -> dict[str, Any]:
-    places = Places(project_hash)
-    pointer, _ = load_pointer(tools, project_hash)
+def _index(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
+    places = Places(project.project_hash)
+    pointer, _ = load_pointer(tools, project.project_hash)
     state, _ = tools.documents.load(places.index_requests)
-    works = {kind: tools.documents.load(places.work(kind))[0] for kind in INDEX_KINDS}
-    return {
-        "project_hash": project_hash,
-        "generation": pointer.generation if pointer is not None else None,
-        "rows": pointer.rows if pointer is not None else None,
-        "annotations": pointer.annotations if pointer is not None else None,
-        "not_parsed": pointer.not_parsed if pointer is not None else None,
-        "written_at": pointer.written_at if pointer is not None else None,
-        "watermark": pointer.watermark if pointer is not None else None,
-        "differences": (state or {}).get("differences"),
-        "compared_at": (state or {}).get("compared_at"),
-        "works": {kind: work for kind, work in works.items() if work is not None},
-    }
+    documents = {kind: tools.documents.load(places.work(kind))[0] for kind in INDEX_KINDS}
+    works = {kind: document for kind, document in documents.items() if document is not None}
+    states = {document.get("state") for document in works.values()}
+    compared = {name: (state or {}).get(name) for name in ("differences", "compared_at")}
+    about = {"project_hash": project.project_hash, "title": project.title, **compared, "works": works}
+    # For those who wait: open while any work is.
+    about["state"] = next((name for name in (RUNNING, WAITING) if name in states), COMPLETED)
+    if pointer is None:
+        return {**about, "generation": None, "rows": None, "line": f"project {project.title}: no index yet"}
+    names = ("generation", "rows", "annotations", "not_parsed", "written_at", "watermark")
+    held = {name: getattr(pointer, name) for name in names}
+    return {**about, **held, "line": _index_line(project.title, pointer, compared)}
+
+
+def _index_line(title: str, pointer: Pointer, compared: dict[str, Any]) -> str:
+    line = (
+        f"project {title}: {pointer.rows} labels and {pointer.annotations} annotations, as of {pointer.written_at[:16]}"
+    )
+    if pointer.not_parsed:
+        line += f", {pointer.not_parsed} labels not parsed"
+    if compared["compared_at"]:
+        line += f", {compared['differences']} differences to the bucket on {compared['compared_at'][:10]}"
+    return line

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from deployed_environment import NAME, Deployment, eventually
 from local_stack import LocalStack
@@ -106,6 +107,34 @@ def test_the_probe_by_playbook_answers_each_question(rows: list[dict[str, Any]])
     text = " ".join(run.output.split())
     assert "holds: The envelope is compact, its status first" in text
     assert "does not hold: A window of edit times includes its ends" in text
+
+
+def test_a_saved_label_is_soon_in_the_index(deployment: Deployment, stack: LocalStack, tmp_path: Path) -> None:
+    project = stack.encord_json("GET", "projects")["projects"][0]
+    row = next(row for row in project["label_rows"] if row["label_hash"])
+    task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"], "deliver": False})
+    invoke(deployment, {"action": "reconcile"})
+    key, saved = stack.saved_label(deployment.bucket, row["label_hash"], task["last_edited_at"])
+    base = f"encord/{project['project_hash']}/index"
+
+    def indexed() -> list[tuple[Any, ...]]:
+        try:
+            pointer = json.loads(
+                deployment.s3.get_object(Bucket=deployment.bucket, Key=f"{base}/latest.json")["Body"].read()
+            )
+        except deployment.s3.exceptions.NoSuchKey:
+            return []
+        file = tmp_path / "labels.parquet"
+        deployment.s3.download_file(deployment.bucket, f"{base}/{pointer['generation']}/labels.parquet", str(file))
+        query = f"SELECT stage, objects FROM read_parquet('{file}') WHERE key = ? AND sha256 = ?"  # noqa: S608 - our own path
+        return duckdb.execute(query, [key, saved["Metadata"]["sha256"]]).fetchall()
+
+    ((stage, objects),) = eventually(indexed, "the label in the index", seconds=PATIENCE_SECONDS)
+    assert stage == "Complete"
+    assert objects is not None
+    shown = run_playbook("index")
+    assert shown.returncode == 0, shown.output
+    assert re.search(r"[1-9]\d* labels and [1-9]\d* annotations, as of", " ".join(shown.output.split()))
 
 
 def test_the_schedule_fires(began: datetime, deployment: Deployment, stack: LocalStack) -> None:

@@ -33,6 +33,7 @@ UNSET: Values = {
     "policy_statements": [],
     "purged_sid_prefix": None,
     "lifecycle_rules": [],
+    "event_bridge": False,
     "access_log_bucket": "",
     "access_log_prefix": "",
     "tags": {},
@@ -43,6 +44,7 @@ EVERYTHING: Values = {
     "policy_statements": [REFUSE_PLAIN],
     "purged_sid_prefix": None,
     "lifecycle_rules": [TIDY],
+    "event_bridge": True,
     "access_log_bucket": "logs",
     "access_log_prefix": "labels/",
     "tags": {"owner": "us"},
@@ -115,6 +117,14 @@ class FakeS3(Fake):
     get_bucket_tagging, _put_tags = setting("tags", "TagSet", "NoSuchTagSet")
     get_bucket_policy, put_bucket_policy = setting("policy", "Policy", "NoSuchBucketPolicy")
     _get_rules, _put_rules = setting("rules", "Rules", "NoSuchLifecycleConfiguration")
+
+    def get_bucket_notification_configuration(self, _p: Values) -> Values:
+        found: Values = self.bucket().get("notifications", {})
+        return found
+
+    def put_bucket_notification_configuration(self, p: Values) -> None:
+        assert p["SkipDestinationValidation"] is True
+        self.bucket()["notifications"] = p["NotificationConfiguration"]
 
     def put_bucket_tagging(self, p: Values) -> None:
         self._put_tags(p["Tagging"])
@@ -667,3 +677,21 @@ def test_a_bucket_to_which_objects_are_still_written_is_emptied_again() -> None:
     fake.versions = ["1"]
     assert done("s3_bucket", fake, name="bucket", state="absent", force=True)["changed"]
     assert fake.state == {}
+
+
+THEIR_NOTIFICATION = {
+    "QueueConfigurations": [
+        {"Id": "theirs", "QueueArn": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:theirs", "Events": ["s3:ObjectCreated:*"]}
+    ]
+}
+
+
+def test_events_go_to_eventbridge_and_other_notifications_stay() -> None:
+    fake = FakeS3()
+    done("s3_bucket", fake, name="bucket")
+    assert "notifications" not in fake.state
+    fake.state["notifications"] = dict(THEIR_NOTIFICATION)
+    assert_converges("s3_bucket", fake, name="bucket", event_bridge=True)
+    assert fake.state["notifications"] == {**THEIR_NOTIFICATION, "EventBridgeConfiguration": {}}
+    assert not done("s3_bucket", fake, name="bucket")["changed"]  # an owner's choice is left alone
+    assert fake.state["notifications"] == {**THEIR_NOTIFICATION, "EventBridgeConfiguration": {}}

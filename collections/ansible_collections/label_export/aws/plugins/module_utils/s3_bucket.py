@@ -102,6 +102,10 @@ class BucketReader:
         target = {"bucket": logging["TargetBucket"], "prefix": logging["TargetPrefix"]}
         return target | without(logging, "TargetBucket", "TargetPrefix")
 
+    def notifications(self) -> dict[str, Any]:
+        """Return the whole notification configuration, under the API's own names; {} for none."""
+        return without(self.read("get_bucket_notification_configuration"))
+
     def tags(self) -> dict[str, str]:
         found: dict[str, str] = boto3_tag_list_to_ansible_dict(self.read("get_bucket_tagging").get("TagSet", []))
         return found
@@ -116,5 +120,6 @@ class BucketReader:
             "policy": self.policy(),
             "lifecycle": self.lifecycle(),
             "access_log": self.access_log(),
+            "notifications": self.notifications(),
             "tags": self.tags(),
         }

@@ -57,6 +57,12 @@ options:
     type: list
     elements: dict
     default: []
+  event_bridge:
+    description:
+      - Whether the bucket sends its events to EventBridge. Other notifications stay.
+      - With V(false) it is left as it is, since an owner may need the events.
+    type: bool
+    default: false
   access_log_bucket:
     description: The bucket for the access log. Without it there is none.
     type: str
@@ -192,6 +198,10 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
             if log_bucket
             else {}
         ),
+        "notifications": {
+            **current.get("notifications", {}),
+            **({"EventBridgeConfiguration": {}} if params["event_bridge"] else {}),
+        },
         "tags": {**current.get("tags", {}), **params["tags"]},
     }
 
@@ -377,6 +387,14 @@ class Bucket(BucketReader):
         target |= without(value, "bucket", "prefix")
         self.write("put_bucket_logging", BucketLoggingStatus={"LoggingEnabled": target} if target else {})
 
+    def set_notifications(self, value: dict[str, Any]) -> None:
+        # Destinations that others have set are put back as they were, so S3 need not send them test messages.
+        self.write(
+            "put_bucket_notification_configuration",
+            NotificationConfiguration=value,
+            SkipDestinationValidation=True,
+        )
+
     def set_tags(self, value: dict[str, str]) -> None:
         self.write("put_bucket_tagging", Tagging={"TagSet": ansible_dict_to_boto3_tag_list(value)})
 
@@ -485,6 +503,7 @@ def main() -> None:
             "policy_statements": {"type": "list", "elements": "dict", "default": []},
             "purged_sid_prefix": {"type": "str"},
             "lifecycle_rules": {"type": "list", "elements": "dict", "default": []},
+            "event_bridge": {"type": "bool", "default": False},
             "access_log_bucket": {"type": "str", "default": ""},
             "access_log_prefix": {"type": "str", "default": ""},
             "tags": {"type": "dict", "default": {}},
