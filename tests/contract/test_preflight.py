@@ -111,15 +111,15 @@ HOSTS: dict[str, dict[str, Any]] = {
     "wrong": {"label_bucket_kms_key_arn": "alias/labels"},
 }
 # ... and these only the parts of it that they are about.
-ENCORD = {"preflight_encord": True, "asked_parts": ["preflight/encord"]}
+ENCORD = {"preflight_encord": True, "asked_parts": ["preflight:encord"]}
 HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
     "lacking": {
         "preflight_deployer_arn": LACKING,
-        "asked_parts": ["deployer_policies/documents", "preflight/permissions"],
+        "asked_parts": ["deployer_policies:documents", "preflight:permissions"],
     },
-    "busy": {"export_function_maximum_concurrency": 8, "asked_parts": ["preflight/quotas"]},
-    "crowded": {"preflight_http_apis_quota": 2, "asked_parts": ["preflight/quotas"]},
-    "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function/beforehand"]},
+    "busy": {"export_function_maximum_concurrency": 8, "asked_parts": ["preflight:quotas"]},
+    "crowded": {"preflight_http_apis_quota": 2, "asked_parts": ["preflight:quotas"]},
+    "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function:beforehand"]},
     "deaf": ENCORD,
     # With the Encord stand-in, whose domain, key and project are known once it runs.
     "titled": {**ENCORD, "export_function_workflow_stages": ["Complete"]},
