@@ -31,6 +31,7 @@ HERE = ROOT / ".local" / "fresh-roots"
 README = ROOT / "README.md"
 DEBIAN, UBUNTU = "http://deb.debian.org/debian", "http://archive.ubuntu.com/ubuntu"
 CHECKOUT = "label-export"
+# pragma: allowlist nextline secret - no one's password
 VAULT_PASSWORD = "a password for the vault of a root that is deleted"  # noqa: S105 - no one's password # nosec B105
 SHOWN_LINES_OF_A_FAILURE = 40
 ACCEPTED = 202
@@ -218,7 +219,8 @@ def make_root(newcomer: Newcomer) -> None:
 
 def mmdebstrap(*arguments: str) -> None:
     """Run mmdebstrap quietly. Raises StepError with what it said."""
-    result = subprocess.run(["mmdebstrap", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607 - see run
+    command = ["mmdebstrap", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - see run # nosec B607
     if result.returncode:
         raise StepError(f"mmdebstrap {' '.join(arguments)}:\n{result.stderr[-2000:]}")
 
@@ -226,7 +228,7 @@ def mmdebstrap(*arguments: str) -> None:
 def copy_repository(newcomer: Newcomer) -> None:
     """Copy the files that git has, or would add, as they are now."""
     newcomer.checkout.mkdir()
-    listed = subprocess.run(
+    listed = subprocess.run(  # nosec B607 - see run
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607 - the user's git
         cwd=ROOT,
         capture_output=True,
