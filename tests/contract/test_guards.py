@@ -167,6 +167,8 @@ DEPLOY = ("right", "other", "unnamed")
 DESTROY = ("right", "other")
 # No to every task of the role that checks, and on with all others.
 NO_THEN_ON = "n\n" * 13 + "c\n"
+# No to the tasks up to the check of the account, and on with what asks AWS before anything is made.
+NO_THEN_BEFOREHAND = "n\n" * 12 + "c\n"
 WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     "nothing left out": (DEPLOY, ["playbooks/status.yml"], ""),
     "skip-tags": (DEPLOY, ["deploy.yml", "--skip-tags", "always"], ""),
@@ -177,6 +179,7 @@ WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
         "",
     ),
     "step": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_ON),
+    "step, without the check's own task": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_BEFOREHAND),
     # The hosts that are left out are those for which everything would be asked first.
     "limit": (DEPLOY, ["playbooks/redrive.yml", "--limit", "other,unnamed"], ""),
     "removal with skip-tags": (DESTROY, ["playbooks/destroy.yml", "--skip-tags", "always"], ""),

@@ -31,6 +31,8 @@ GAPS = {
     "front_door": "the HTTP API belongs to a version in use",
     "retired_versions": "removes old versions and images, of which there are none",
 }
+# The roles that are run: of the others the play has only the defaults.
+ROLES = [entry["role"] for entry in yaml.safe_load(PLAYBOOK.read_text())[0]["roles"] if entry["role"] not in GAPS]
 # Tasks whose setting Moto does not keep, and the setting.
 NOT_KEPT = {
     "export_queue : Present | Ensure the dead-letter queue": "RedriveAllowPolicy",
@@ -67,9 +69,10 @@ class Runs:
         }
         self.inventory = folder / "inventory.yml"
         self.inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": settings}}}))
-        self.checked = self.run("--check")
-        self.first = self.run()
-        self.second = self.run()
+        deploy = ("--tags", ",".join(ROLES))
+        self.checked = self.run("--check", *deploy)
+        self.first = self.run(*deploy)
+        self.second = self.run(*deploy)
         self.url = url
 
     def client(self, service: str) -> Any:
@@ -127,11 +130,8 @@ def changed(output: str) -> list[str]:
 
 
 def test_every_role_of_a_deploy_is_run_or_a_gap_with_a_reason() -> None:
-    (play,) = yaml.safe_load(PLAYBOOK.read_text())
-    run = {entry["role"] for entry in play["roles"] if entry["tags"] != ["never"]}
     (deploy,) = yaml.safe_load((ROOT / "playbooks/deploy.yml").read_text())
-    assert run | set(GAPS) == {entry["role"] for entry in deploy["roles"]}
-    assert run & set(GAPS) == set()
+    assert {*ROLES, *GAPS} == {entry["role"] for entry in deploy["roles"]}
 
 
 def test_the_second_deploy_changes_nothing(runs: Runs) -> None:
