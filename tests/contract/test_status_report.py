@@ -85,7 +85,8 @@ FOUND: dict[str, Any] = {
 def test_the_first_webhook_is_missed(
     last_webhook: str, tasks: list[int | None], kind: str, line: str, tmp_path: Path
 ) -> None:
-    projects = [{"line": "project: complete", "tasks_since": count} for count in tasks]
+    index = "project: 12 labels"
+    projects = [{"line": "project: complete", "index": index, "tasks_since": count} for count in tasks]
     names = ("export_function_name", "export_queue_name", "export_queue_dead_letter_name", "label_bucket_name")
     play = {
         "hosts": "localhost",
@@ -97,6 +98,7 @@ def test_the_first_webhook_is_missed(
             "deployment_facts_found": {**FOUND, "last_webhook": last_webhook},
             "deployment_facts_webhook_url": "https://x",
             "front_door_kind": kind,
+            "label_bucket_event_bridge": True,
             "__status_report_catalog": {"answer": {"projects": projects}},
         },
         "vars_files": [str(ROOT / "roles/status_report/vars/main.yml")],
@@ -116,6 +118,8 @@ def test_the_first_webhook_is_missed(
     command = ["ansible-playbook", str(playbook), "-i", "localhost,", "-c", "local"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
-    shown = [text for text in (tmp_path / "report").read_text().splitlines() if text.startswith("Webhooks:")]
+    report = (tmp_path / "report").read_text()
+    assert report.count(index) == len(tasks)
+    shown = [text for text in report.splitlines() if text.startswith("Webhooks:")]
     assert len(shown) == (kind != "none")
     assert line in "".join(shown)

@@ -26,7 +26,7 @@ def status(tools: Toolbox, projects: Iterable[ProjectInfo], since: datetime | No
     """
     entries = []
     for project in projects:
-        entry = _status(tools, project)
+        entry = {**_status(tools, project), "index": _index_now(tools, project)}
         if since is not None:
             entry["tasks_since"] = _tasks_since(tools, project, since)
         entries.append(entry)
@@ -76,25 +76,38 @@ def index_status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, A
     return {"projects": [_index(tools, project) for project in projects]}
 
 
+def _index_now(tools: Toolbox, project: ProjectInfo) -> str:
+    """Return what a project's index holds and how it compared, as one line."""
+    pointer, _ = load_pointer(tools, project.project_hash)
+    return _index_line(project.title, pointer, _compared(tools, project))
+
+
+def _compared(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
+    state, _ = tools.documents.load(Places(project.project_hash).index_requests)
+    return {name: (state or {}).get(name) for name in ("differences", "compared_at")}
+
+
 def _index(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
     places = Places(project.project_hash)
     pointer, _ = load_pointer(tools, project.project_hash)
-    state, _ = tools.documents.load(places.index_requests)
     documents = {kind: tools.documents.load(places.work(kind))[0] for kind in INDEX_KINDS}
     works = {kind: document for kind, document in documents.items() if document is not None}
     states = {document.get("state") for document in works.values()}
-    compared = {name: (state or {}).get(name) for name in ("differences", "compared_at")}
+    compared = _compared(tools, project)
     about = {"project_hash": project.project_hash, "title": project.title, **compared, "works": works}
     # For those who wait: open while any work is.
     about["state"] = next((name for name in (RUNNING, WAITING) if name in states), COMPLETED)
+    about["line"] = _index_line(project.title, pointer, compared)
     if pointer is None:
-        return {**about, "generation": None, "rows": None, "line": f"project {project.title}: no index yet"}
+        return {**about, "generation": None, "rows": None}
     names = ("generation", "rows", "annotations", "not_parsed", "written_at", "watermark")
     held = {name: getattr(pointer, name) for name in names}
-    return {**about, **held, "line": _index_line(project.title, pointer, compared)}
+    return {**about, **held}
 
 
-def _index_line(title: str, pointer: Pointer, compared: dict[str, Any]) -> str:
+def _index_line(title: str, pointer: Pointer | None, compared: dict[str, Any]) -> str:
+    if pointer is None:
+        return f"project {title}: no index yet"
     line = (
         f"project {title}: {pointer.rows} labels and {pointer.annotations} annotations, as of {pointer.written_at[:16]}"
     )

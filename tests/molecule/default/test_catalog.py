@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +15,8 @@ from typing import Any
 import duckdb
 import pytest
 from deployed_environment import NAME, Deployment, eventually
-from local_stack import LocalStack
-from playbook_runs import run_playbook
+from local_stack import ROOT, LocalStack
+from playbook_runs import playbook_command, run_playbook
 
 CATALOG = f"{NAME}-catalog"
 SCHEDULE = f"{CATALOG}-reconcile"
@@ -98,6 +101,36 @@ def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing
     assert "The backfill has ended: " in " ".join(run.output.split())
     _, found = stack.saved_label(deployment.bucket, row["label_hash"], task["last_edited_at"])
     assert found["Body"].read() == stack.encord("GET", f"label-rows/{row['label_hash']}")
+
+
+def test_a_backfill_goes_on_when_its_playbook_is_interrupted_and_a_second_start_joins_it(
+    deployment: Deployment, stack: LocalStack
+) -> None:
+    project = stack.encord_json("GET", "projects")["projects"][1]
+    row = next(row for row in project["label_rows"] if row["label_hash"])
+    task = stack.encord_json("POST", "complete-task", {"label_hash": row["label_hash"], "deliver": False})
+    options = ("-e", f"backfill_project={project['project_hash']}", "-e", "backfill_progress_interval=2")
+    state = {"action": "backfill", "step": "status", "project_hash": project["project_hash"]}
+    before = {work["work"] for work in invoke(deployment, state)["projects"]}
+    with subprocess.Popen(
+        playbook_command("backfill", *options),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,  # the terminal sends Ctrl-C to all of it
+    ) as process:
+        eventually(
+            lambda: {work["work"] for work in invoke(deployment, state)["projects"]} - before,
+            "the backfill's start",
+            seconds=PATIENCE_SECONDS,
+        )
+        os.killpg(process.pid, signal.SIGINT)
+    _, found = stack.saved_label(deployment.bucket, row["label_hash"], task["last_edited_at"])
+    assert found["Body"].read() == stack.encord("GET", f"label-rows/{row['label_hash']}")
+    run = run_playbook("backfill", *options)
+    assert run.returncode == 0, run.output
+    assert "The backfill has ended: " in " ".join(run.output.split())
 
 
 def test_the_probe_by_playbook_answers_each_question(rows: list[dict[str, Any]]) -> None:

@@ -36,6 +36,25 @@ def test_the_image_has_bytecode(deployment: Deployment) -> None:
     assert {"handler.cpython-313.pyc", "poolmanager.cpython-313.pyc"} <= set(listing.split())
 
 
+def test_the_functions_run_as_a_user_without_rights(deployment: Deployment) -> None:
+    def docker(*arguments: str) -> list[str]:
+        run = subprocess.run(
+            ["docker", *arguments],
+            env={**os.environ, "DOCKER_HOST": deployment.stack.facts["docker_host"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return run.stdout.split()
+
+    invoke(deployment.functions, {"action": "self_check"}, "live")
+    image = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")["Code"]["ImageUri"]
+    containers = docker("ps", "--quiet", f"--filter=ancestor={image}")
+    assert containers
+    (user,) = set(docker("inspect", "--format={{.Config.User}}", *containers))
+    assert int(user.partition(":")[0]) > 0, "Lambda runs no function as root"
+
+
 def test_the_bucket_is_private_versioned_encrypted_and_tls_only(deployment: Deployment) -> None:
     s3, bucket = deployment.s3, {"Bucket": deployment.bucket}
     assert set(s3.get_public_access_block(**bucket)["PublicAccessBlockConfiguration"].values()) == {True}

@@ -334,3 +334,5 @@ def test_status_says_what_the_index_holds(index: IndexSystem) -> None:
     (found,) = index.system.catalog({"action": "index", "step": "status"})["projects"]
     assert (found["rows"], found["annotations"], found["differences"]) == (1, 2, 0)
     assert found["works"]["index"]["state"] == "completed"
+    (status,) = index.system.catalog({"action": "status"})["projects"]
+    assert status["index"] == found["line"]

@@ -108,6 +108,7 @@ def test_unknown_events_are_refused(system: CatalogSystem) -> None:
 def test_status_sums_up_each_project(system: CatalogSystem) -> None:
     (before,) = system.catalog({"action": "status"})["projects"]
     assert before["line"] == "project Street scenes: no census yet"
+    assert before["index"] == "project Street scenes: no index yet"
     system.census()
     system.census()
     system.reconcile()
