@@ -154,7 +154,9 @@ def run(
         text=True,
         check=False,
     )
-    failures = re.findall(r"^fatal: \[(\w+)\]: FAILED! =>(.*?)(?=^\S|\Z)", result.stdout, re.MULTILINE | re.DOTALL)
+    # A task fails, or an item of its loop.
+    failure = r"^(?:fatal|failed): \[(\w+)\](?:: FAILED!| \(item=.*?\)) =>(.*?)(?=^\S|\Z)"
+    failures = re.findall(failure, result.stdout, re.MULTILINE | re.DOTALL)
     return Run(
         result.returncode,
         " ".join((result.stdout + result.stderr).split()),
@@ -207,7 +209,9 @@ def test_no_option_gets_past_account_environment_and_confirmation(
     assert set(Aws.other_calls) == expected, found.output
     assert f"The credentials belong to account {OTHER}" in found.failures["other"]
     assert f"label_export_account_id is {MEANT}" in found.failures["other"]
-    assert Aws.identity_calls.count("other") == 1
+    asked = Aws.identity_calls.count("other")
+    # Each item of the loop that includes what asks AWS beforehand asks who it is; otherwise the first task that would.
+    assert asked >= 1 if way == "step, without the check's own task" else asked == 1
     if "unnamed" in hosts:
         assert "unnamed" not in Aws.identity_calls
         # The preflight says it, or else the check that no option leaves out.

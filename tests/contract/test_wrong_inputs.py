@@ -338,10 +338,10 @@ CASES = {
         encord_secrets_signing_secrets=["\ufeffof-sufficient-length"],
     ),
     "a URL token that ends the query": of(
-        "encord_secrets", "openssl rand -hex 32 makes one", encord_secrets_url_tokens=["of-sufficient&length"]
+        "encord_secrets", "create one with openssl rand -hex 32", encord_secrets_url_tokens=["of-sufficient&length"]
     ),
     "a URL token with a space": of(
-        "encord_secrets", "openssl rand -hex 32 makes one", encord_secrets_url_tokens=["of sufficient length"]
+        "encord_secrets", "create one with openssl rand -hex 32", encord_secrets_url_tokens=["of sufficient length"]
     ),
     "a signing secret with its line's end": of(
         "encord_secrets",

@@ -213,7 +213,8 @@ def log_groups(client: Client, name: str) -> Iterator[tuple[str, Any]]:
         if group["logGroupName"].rpartition("/")[2] in names(name):
             arn = group["arn"].removesuffix(":*")
             tags = logs.list_tags_for_resource(resourceArn=arn).get("tags", {})
-            yield f"log group {group['logGroupName']}", {**group, "tags": tags}
+            filters = logs.describe_metric_filters(logGroupName=group["logGroupName"])["metricFilters"]
+            yield f"log group {group['logGroupName']}", {**group, "tags": tags, "filters": filters}
 
 
 def notices(client: Client, name: str) -> Iterator[tuple[str, Any]]:
@@ -241,6 +242,7 @@ KINDS = {
     "export_function": (functions, log_groups),
     "catalog_queue": (queues, rules),
     "catalog_execution_role": (identities,),
+    "label_readers": (identities,),
     "catalog_image": (repositories,),
     "catalog_function": (functions, log_groups, schedules),
     "keep_active": (schedules,),

@@ -56,6 +56,10 @@ class Ending(Enum):
     )
     ODD_ELEMENTS = _Row("OddElements", alarm="odd-elements")
 
+    # Webhooks that the HTTP API answers by itself. Filters of its access log count them (role front_door).
+    REJECTED_BY_API = _Row("ApiRejected", alarm="rejected")
+    THROTTLED_BY_API = _Row("ApiThrottled", alarm="api-throttled")
+
     # Messages
     FAILED = _Row("Failed", alarm="failed")  # redelivered, then a dead letter, which has an alarm too
     NO_ACCESS = _Row("Failed", "no_access", alarm="no-access")
