@@ -147,7 +147,10 @@ def test_the_catalog(stack: LocalStack) -> None:
 def test_the_catalogs_schedules(stack: LocalStack) -> None:
     scheduler = stack.aws("scheduler")
     found = {item["Name"] for item in scheduler.list_schedules(NamePrefix=f"{NAME}-counter")["Schedules"]}
-    assert found == {f"{NAME}-counter-reconcile", f"{NAME}-counter-census"}, "an empty expression means no schedule"
+    wanted = {f"{NAME}-counter-{name}" for name in ("reconcile", "census", "compare")}
+    assert found == wanted, "an empty expression means no schedule"
+    compare = scheduler.get_schedule(Name=f"{NAME}-counter-compare")
+    assert compare["ScheduleExpression"] == "cron(0 4 ? * SUN *)"
     census = scheduler.get_schedule(Name=f"{NAME}-counter-census")
     assert census["ScheduleExpression"] == "cron(0 3 * * ? *)"
     assert census["Target"]["RoleArn"].endswith(f":role/label-export-alternative/{NAME}-clock")
@@ -287,6 +290,9 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "catalog-errors": (3, 600),
         "catalog-failed": (1, 600),
         "census-late": (1, 86400),
+        "index-differs": (1, 600),
+        "index-late": (3600, 60),
+        "index-not-compared": (777600, 86400),
         "labels-gone": (1, 600),
         "labels-missing": (1, 600),
         "missed-webhooks": (12, 3600),
