@@ -214,6 +214,7 @@ def log_groups(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             arn = group["arn"].removesuffix(":*")
             tags = logs.list_tags_for_resource(resourceArn=arn).get("tags", {})
             filters = logs.describe_metric_filters(logGroupName=group["logGroupName"])["metricFilters"]
+            filters = [{key: value for key, value in one.items() if key != "creationTime"} for one in filters]
             yield f"log group {group['logGroupName']}", {**group, "tags": tags, "filters": filters}
 
 

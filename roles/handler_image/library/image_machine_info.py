@@ -126,6 +126,19 @@ def program(client: Any, container: str, path: str) -> tuple[str, bytes]:
     return "", b""
 
 
+def container_of(client: Any, image: str, platform: str) -> str:
+    """Return the identifier of a container that is created from an image, and not started.
+
+    An engine may have the image for other platforms only, and refuses then. It is looked at as it is: the program says
+    which machine it is for.
+    """
+    data = {"Image": image, "Cmd": ["-"]}
+    try:
+        return str(client.post_json_to_json("/containers/create", data=data, params={"platform": platform})["Id"])
+    except NotFound:
+        return str(client.post_json_to_json("/containers/create", data=data)["Id"])
+
+
 def main() -> None:
     client = AnsibleDockerClient(
         argument_spec={
@@ -138,16 +151,14 @@ def main() -> None:
     params = client.module.params
     found, header = "", b""
     try:
-        created = client.post_json_to_json(
-            "/containers/create", data={"Image": params["image"], "Cmd": ["-"]}, params={"platform": params["platform"]}
-        )
+        container = container_of(client, params["image"], params["platform"])
         try:
             for path in params["paths"]:
-                found, header = program(client, created["Id"], path)
+                found, header = program(client, container, path)
                 if found:
                     break
         finally:
-            client.delete_call("/containers/{0}", created["Id"], params={"force": True})
+            client.delete_call("/containers/{0}", container, params={"force": True})
     except APIError as error:
         client.fail(f"The image {params['image']} could not be looked at: {error}")
     client.module.exit_json(changed=False, machine=machine_of(header), path=found)
