@@ -20,6 +20,8 @@ DASHBOARD = f"{NAME}-eu-west-1"
 WITHOUT_DATA = {
     "catalog-dead-letters": "ignore",
     "dead-letters": "ignore",
+    "index-differs": "ignore",
+    "index-not-compared": "ignore",
     "labels-missing": "ignore",
     "census-late": "breaching",
     "reconcile-late": "breaching",
