@@ -35,7 +35,7 @@ GAPS = {
 ROLES = [entry["role"] for entry in yaml.safe_load(PLAYBOOK.read_text())[0]["roles"] if entry["role"] not in GAPS]
 # Tasks whose setting Moto does not keep, and the setting.
 NOT_KEPT = {
-    "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and TLS-only": "EventBridgeConfiguration",
+    "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and TLS-only": "EventBridge",
     "export_queue : Present | Ensure the dead-letter queue": "RedriveAllowPolicy",
     "catalog_queue : Present | Ensure the dead-letter queue keeps the catalog's failed work": "RedriveAllowPolicy",
 }
