@@ -347,6 +347,10 @@ TABLE = (
             Attributes={"RedrivePolicy": ""}), LANE, shown="RedrivePolicy"),
     row("no label's event reaches the index",
         lambda t: t.aws("events").disable_rule(Name=f"{t.name}-labels"), EVENTS_RULE, shown="enabled"),
+    row("the rule of the labels' events has lost a tag",
+        lambda t: t.aws("events").untag_resource(
+            ResourceARN=f"arn:aws:events:{t.region}:{t.account}:rule/{t.name}-labels", TagKeys=["version"]),
+        EVENTS_RULE, shown="tags"),
     row("the catalog may do everything with S3",
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.catalog}-{t.region}", PolicyDocument=EVERYTHING_ALLOWED,
