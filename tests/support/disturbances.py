@@ -350,7 +350,7 @@ TABLE = (
     row("the rule of the labels' events has lost a tag",
         lambda t: t.aws("events").untag_resource(
             ResourceARN=f"arn:aws:events:{t.region}:{t.account}:rule/{t.name}-labels", TagKeys=["version"]),
-        EVENTS_RULE, shown="tags"),
+        EVENTS_RULE, shown="version"),
     row("the catalog may do everything with S3",
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.catalog}-{t.region}", PolicyDocument=EVERYTHING_ALLOWED,
