@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from catalog_tools import settings_with, toolbox
 from label_catalog.adapters.encord.source import EncordFeeds
 from label_catalog.adapters.table import Table
 from label_catalog.core.model import ListedObject, StoredObject
@@ -26,9 +25,6 @@ from label_catalog.core.places import Places
 from label_catalog.core.selection import Selection
 from label_catalog.core.work import Work
 from label_catalog.entrypoints.survey import Survey
-from label_catalog.settings import Settings
-from label_catalog.telemetry import Telemetry
-from label_catalog.toolbox import Toolbox
 from label_export.core.messages import LabelChange, encode
 from worker import peak_bytes
 
@@ -67,17 +63,7 @@ def one_size(count: int, url: str, key_file: str, project_hash: str) -> dict[str
         def send(self, changes: Sequence[LabelChange]) -> None:
             self.sent += sum(1 for change in changes if encode(change))
 
-    queue = "https://sqs.eu-west-1.amazonaws.com/000000000000/labels"
-    settings = Settings.from_environment(
-        {
-            "LABEL_EXPORT_BUCKET": "benchmark",
-            "LABEL_EXPORT_QUEUE_URL": queue,
-            "LABEL_CATALOG_QUEUE_URL": queue,
-            "LABEL_CATALOG_BACKFILL_QUEUE_URL": queue,
-            "LABEL_EXPORT_PRIVATE_KEY_SOURCE": "environment",
-            "LABEL_EXPORT_PRIVATE_KEY": Path(key_file).read_text(),
-        }
-    )
+    settings = settings_with(Path(key_file).read_text())
     encord = EncordFeeds(
         lambda: (settings.private_key or "", None),
         url,
@@ -85,23 +71,9 @@ def one_size(count: int, url: str, key_file: str, project_hash: str) -> dict[str
         listing_bytes=settings.listing_bytes,
     )
     lane: Any = Lane()
-    parts: Any = Bucket()
-    with open(os.devnull, "w") as nowhere, ThreadPoolExecutor(16) as threads, Table() as table:
-        tools = Toolbox(
-            settings=settings,
-            encord=encord,
-            bucket=parts,
-            documents=parts,
-            snapshots=parts,
-            live_lane=lane,
-            backfill_lane=lane,
-            queue=parts,
-            telemetry=Telemetry({}, stream=nowhere),
-            threads=threads,
-            now=lambda: datetime.now(UTC),
-            remaining=lambda: 3600.0,
-            selection=Selection(frozenset(), frozenset()),
-        )
+    everything = Selection(frozenset(), frozenset())
+    ports = {"encord": encord, "live_lane": lane, "backfill_lane": lane, "selection": everything}
+    with toolbox(settings, Bucket(), **ports) as tools, Table() as table:
         (project,) = encord.projects([project_hash])
         survey = Survey(tools, project, Places(project_hash), table)
         now = datetime.now(UTC).isoformat()

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from catalog_tools import settings_with, toolbox
 from label_catalog.adapters.snapshot_tables import difference
 from label_catalog.adapters.tables_duckdb import open_tables, write_parquet
 from label_catalog.core.index_schema import ANNOTATION_COLUMNS, LABEL_COLUMNS
@@ -29,15 +28,11 @@ from label_catalog.core.places import Places
 from label_catalog.core.snapshots import MANIFEST
 from label_catalog.core.work import Work
 from label_catalog.entrypoints.snapshot_work import SnapshotWork
-from label_catalog.settings import Settings
-from label_catalog.telemetry import Telemetry
-from label_catalog.toolbox import Toolbox
 from worker import peak_bytes
 
 ANNOTATIONS = 5  # of a label
 CHANGED = 100  # one label in so many
 PROJECT = "38136ad7-7770-5bcf-a77b-654eb7680bd0"
-QUEUE = "https://sqs.eu-west-1.amazonaws.com/000000000000/labels"
 UNIT = '"title":"a.jpg","type":"image/jpeg","width":1280,"height":720'
 ONTOLOGY = {"objects": [{"name": "Vehicle", "shape": "bounding_box", "featureNodeHash": "vehicle"}]}
 
@@ -150,33 +145,8 @@ def one_size(count: int, folder: Path) -> dict[str, float]:
         maker = multiprocessing.get_context("spawn").Process(target=write_index, args=(count, place, changed))
         maker.start()
         maker.join()
-    parts: Any = bucket
-    needed = ("LABEL_EXPORT_QUEUE_URL", "LABEL_CATALOG_QUEUE_URL", "LABEL_CATALOG_BACKFILL_QUEUE_URL")
-    settings = Settings.from_environment(
-        {
-            **dict.fromkeys(needed, QUEUE),
-            "LABEL_EXPORT_BUCKET": "benchmark",
-            "LABEL_EXPORT_PRIVATE_KEY_SOURCE": "environment",
-            "LABEL_EXPORT_PRIVATE_KEY": "none",
-        }
-    )
     found: dict[str, float] = {}
-    with open(os.devnull, "w") as nowhere, ThreadPoolExecutor(16) as threads:
-        tools = Toolbox(
-            settings=settings,
-            encord=parts,
-            bucket=parts,
-            documents=parts,
-            snapshots=parts,
-            live_lane=parts,
-            backfill_lane=parts,
-            queue=parts,
-            telemetry=Telemetry({}, stream=nowhere),
-            threads=threads,
-            now=lambda: datetime.now(UTC),
-            remaining=lambda: 3600.0,
-            selection=parts,
-        )
+    with toolbox(settings_with("none"), bucket) as tools:
         for step, name, formats in (("snapshot", "one", []), ("second", "two", []), ("coco", "two", ["coco"])):
             options = {
                 "step": "create",

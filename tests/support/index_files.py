@@ -1,4 +1,7 @@
-"""An index generation of what is in the tests' bucket, written with DuckDB alone: it shares no code with the index."""
+"""An index generation of what is in the tests' bucket, written with DuckDB alone.
+
+Only what is in a label row is read by the index's own code.
+"""
 
 from __future__ import annotations
 

@@ -120,9 +120,9 @@ class Snapshots:
                 found.append({"name": name, "completed": False})
                 continue
             formats = self._tools.snapshots.folders(self._places.snapshot(name, "formats/"))
-            told = ("name", "id", "created_at", "generation", "where", "counts", "tool", "lock")
+            shown = ("name", "id", "created_at", "generation", "where", "counts", "tool", "lock")
             written = [one for one in formats if self._has_format(name, one)]
-            found.append({**{key: document.get(key) for key in told}, "formats": written, "completed": True})
+            found.append({**{key: document.get(key) for key in shown}, "formats": written, "completed": True})
         found.sort(key=lambda one: (one["completed"], str(one.get("created_at"))), reverse=True)
         return {**self._about(), "snapshots": found}
 
