@@ -10,12 +10,12 @@ import base64
 import json
 import os
 import subprocess
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import yaml
+from container_engine import Engine, JsonServer
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,30 +37,10 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-class Server(BaseHTTPRequestHandler):
-    """Answers with a status and JSON."""
-
-    def answer(self, status: int, content: Any) -> None:
-        """Send an answer."""
-        text = content if isinstance(content, str) else json.dumps(content)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def body(self) -> Any:
-        """Return what was sent."""
-        return self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class Aws(Server):
+class Aws(JsonServer):
     """AWS as far as images ask it. The access key is the case's name."""
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
         """Answer STS and ECR."""
         body, target = self.body(), self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         case = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
@@ -78,26 +58,6 @@ class Aws(Server):
             image = {"imageId": {"imageDigest": "sha256:0"}, "imageManifestMediaType": "application/json"}
             lacking = CASES[case]["lacks"] == function
             self.answer(200, {"images": [] if lacking else [image], "failures": []})
-
-
-class Engine(Server):
-    """A container engine."""
-
-    lets_in: ClassVar[bool] = True
-    logins: ClassVar[list[dict[str, str]]] = []
-
-    def do_GET(self) -> None:
-        """Say what it is."""
-        found = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "OSType": "linux", "Architecture": "x86_64"}
-        self.answer(200, found)
-
-    def do_POST(self) -> None:
-        """Log in to a registry."""
-        self.logins.append(json.loads(self.body()))
-        if self.lets_in:
-            self.answer(200, {"Status": "Login Succeeded"})
-        else:
-            self.answer(500, {"message": "dial tcp: lookup of the registry: no such host"})
 
 
 class OtherEngine(Engine):
