@@ -1,8 +1,9 @@
 """Run every step of `make test`, also after one has failed, and name what failed at the end.
 
-A step is a target of the Makefile. Steps of one group run beside each other; their output is printed when they end. The
-scenarios run alone, because load makes a function's container start too late, and last, because they take the longest.
-A target that runs pytest writes a report of JUnit's form to $REPORTS/<target>.xml, where failed tests are found.
+A step is a target of the Makefile. The steps of a lane run one after the other, and the lanes beside each other: a
+deploy mostly waits for one answer after another, and leaves a core to the steps of the other lane. A step's output is
+printed when it ends, and is in a file meanwhile. A target that runs pytest writes a report of JUnit's form to
+$REPORTS/<target>.xml, where failed tests are found.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = (("lint", "audit"), ("unit",), ("newcomer",), ("other-node",), ("molecule",))
+# The steps of the second lane start and end the local stack of this checkout. Those of the first leave it alone.
+LANES = (("lint", "audit", "unit", "other-node"), ("newcomer", "molecule"))
 # pytest's report has this property for a test that ran others and names the ones that failed.
 FAILED_INSIDE = "failed"
 LAST_LINES = 3
 # As pytest names a failed test in its summary, and as a step says that it could not try something here.
 FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 NOT_TRIED = "NOT TRIED"
+
+# Options of the make that runs this, its job server among them. And Python keeps what it compiles, as it does by
+# default: otherwise each process compiles again what it imports.
+NOT_FOR_STEPS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
 
 printing = threading.Lock()
 
@@ -58,38 +64,33 @@ def failed_tests(report: Path) -> Iterator[str]:
                 yield f"  {inside.get('value')}"
 
 
-def run_step(step: str, directory: Path, logs: Path, *, alone: bool) -> Result:
-    """Run one target of the Makefile in a directory; print its output, at once when it runs alone."""
+def run_step(step: str, directory: Path, logs: Path) -> Result:
+    """Run one target of the Makefile in a directory; print its output when it has ended."""
     report, log = logs / f"{step}.xml", logs / f"{step}.log"
     report.unlink(missing_ok=True)
-    # Options of the make that runs this, its job server among them, are not for this one.
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-    }
+    with printing:
+        print(f"== make {step} begins", flush=True)
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_STEPS}
     # The environment was installed before; steps beside each other would write to it at once.
     command = ["make", "--no-print-directory", "--assume-old=install", step]
     start = time.monotonic()
     with log.open("w") as file:
-        process = subprocess.Popen(  # noqa: S603 - see the command
-            command,
-            cwd=directory,
-            env={**environment, "REPORTS": str(logs)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+        passed = (
+            subprocess.run(  # noqa: S603 - see the command
+                command,
+                cwd=directory,
+                env={**environment, "REPORTS": str(logs)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+            == 0
         )
-        for line in process.stdout or ():
-            file.write(line)
-            if alone:
-                print(line, end="", flush=True)
-        passed = process.wait() == 0
     seconds = time.monotonic() - start
-    text = log.read_text()
-    if not alone:
-        with printing:
-            print(f"== make {step}\n{text}", flush=True)
+    text = log.read_text(errors="replace")
+    with printing:
+        print(f"== make {step}: {seconds:.0f} s\n{text}", flush=True)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     failures = []
     if not passed:
@@ -98,15 +99,12 @@ def run_step(step: str, directory: Path, logs: Path, *, alone: bool) -> Result:
     return Result(step, passed, seconds, failures, [line for line in lines if NOT_TRIED in line])
 
 
-def run_groups(groups: Sequence[Sequence[str]], directory: Path, logs: Path) -> list[Result]:
-    """Run group after group, the steps of each beside each other; return the results in that order."""
+def run_lanes(lanes: Sequence[Sequence[str]], directory: Path, logs: Path) -> list[Result]:
+    """Run the lanes beside each other, the steps of each in turn; return the results, lane after lane."""
     logs.mkdir(parents=True, exist_ok=True)
-    results: list[Result] = []
-    for group in groups:
-        with ThreadPoolExecutor(len(group)) as pool:
-            alone = len(group) == 1
-            results += pool.map(lambda step, alone=alone: run_step(step, directory, logs, alone=alone), group)
-    return results
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        results = pool.map(lambda lane: [run_step(step, directory, logs) for step in lane], lanes)
+        return [result for lane in results for result in lane]
 
 
 def summary(results: Sequence[Result], logs: Path) -> str:
@@ -123,8 +121,10 @@ def summary(results: Sequence[Result], logs: Path) -> str:
 
 def main() -> int:
     logs = ROOT / ".local" / "test"
-    results = run_groups(GROUPS, ROOT, logs)
-    print(summary(results, logs))
+    print(f"The output of each step is in {logs}/<step>.log, and is shown when the step ends.", flush=True)
+    start = time.monotonic()
+    results = run_lanes(LANES, ROOT, logs)
+    print(f"{summary(results, logs)}\ntest: {(time.monotonic() - start) / 60:.0f} minutes")
     return 0 if all(result.passed for result in results) else 1
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from run_tests import GROUPS, run_groups, summary
+from run_tests import LANES, run_lanes, summary
 
 MAKEFILE = """
-.PHONY: install fine linted tested interrupted elsewhere untried
+.PHONY: install fine linted tested interrupted elsewhere untried here there
 install:
 \t@touch was-installed
 fine linted tested interrupted: install
@@ -24,6 +24,8 @@ untried:
 \t@echo "untried: NOT TRIED: there is no other Python"
 interrupted:
 \t@echo started; kill -9 $$$$
+here there:
+\t@touch $@.began; for i in $$(seq 600); do [ -e here.began -a -e there.began ] && exit 0; sleep 0.1; done; false
 """
 REPORT = """<?xml version="1.0"?><testsuites><testsuite>
 <testcase file="tests/molecule/test_scenarios.py" name="test_scenario_passes[drift]">
@@ -42,9 +44,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_the_steps_after_a_failed_one_run_and_the_end_names_what_failed(directory: Path) -> None:
-    results = run_groups([("linted", "fine"), ("tested",), ("fine",)], directory, directory / "logs")
+    results = run_lanes([("linted", "tested", "elsewhere"), ("fine",)], directory, directory / "logs")
     assert [(result.step, result.passed) for result in results] == [
-        ("linted", False), ("fine", True), ("tested", False), ("fine", True),
+        ("linted", False), ("tested", False), ("elsewhere", False), ("fine", True),
     ]  # fmt: skip
     end = summary(results, directory / "logs")
     assert "    lint: failed: style\n" in end
@@ -52,22 +54,27 @@ def test_the_steps_after_a_failed_one_run_and_the_end_names_what_failed(director
     assert "      tests/molecule/drift/test_drift.py::test_healed\n" in end
     assert "    tests/unit/test_one.py::test_broken\n" in end
     assert "test_fine" not in end
-    assert "test: failed: linted, tested." in end.splitlines()[-1]
+    assert "test: failed: linted, tested, elsewhere." in end.splitlines()[-1]
+
+
+def test_the_lanes_run_beside_each_other(directory: Path) -> None:
+    results = run_lanes([("here",), ("there",)], directory, directory / "logs")
+    assert all(result.passed for result in results), "each waits for the other"
 
 
 def test_a_step_that_is_killed_fails(directory: Path) -> None:
-    (result,) = run_groups([("interrupted",)], directory, directory / "logs")
+    (result,) = run_lanes([("interrupted",)], directory, directory / "logs")
     assert not result.passed
     assert "started" in result.failures
 
 
 def test_a_failed_test_is_named_without_a_report_too(directory: Path) -> None:
-    (result,) = run_groups([("elsewhere",)], directory, directory / "logs")
+    (result,) = run_lanes([("elsewhere",)], directory, directory / "logs")
     assert result.failures == ["FAILED tests/unit/test_one.py::test_broken - assert"]
 
 
 def test_what_could_not_be_tried_is_said_at_the_end(directory: Path) -> None:
-    results = run_groups([("untried",)], directory, directory / "logs")
+    results = run_lanes([("untried",)], directory, directory / "logs")
     assert results[0].passed
     assert "    untried: NOT TRIED: there is no other Python" in summary(results, directory / "logs")
 
@@ -76,22 +83,22 @@ def test_a_report_of_an_earlier_run_says_nothing(directory: Path) -> None:
     logs = directory / "logs"
     logs.mkdir()
     (logs / "linted.xml").write_text(REPORT)
-    (result,) = run_groups([("linted",)], directory, logs)
+    (result,) = run_lanes([("linted",)], directory, logs)
     assert not [failure for failure in result.failures if "test_broken" in failure]
 
 
 def test_when_all_pass_nothing_is_named(directory: Path) -> None:
-    results = run_groups([("fine",)], directory, directory / "logs")
+    results = run_lanes([("fine",)], directory, directory / "logs")
     assert "failed" not in summary(results, directory / "logs").lower()
 
 
 def test_the_environment_is_not_installed_again_by_each_step(directory: Path) -> None:
-    run_groups([("fine", "linted")], directory, directory / "logs")
+    run_lanes([("fine",), ("linted",)], directory, directory / "logs")
     assert not (directory / "was-installed").exists()
 
 
 def test_every_step_is_a_target_that_is_run_once() -> None:
-    steps = [step for group in GROUPS for step in group]
+    steps = [step for lane in LANES for step in lane]
     assert len(steps) == len(set(steps))
     makefile = (Path(__file__).resolve().parents[3] / "Makefile").read_text()
     assert [step for step in steps if f"\n{step}: install" not in makefile] == []
