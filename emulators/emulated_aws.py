@@ -1,18 +1,23 @@
-"""MiniStack, held closer to AWS where it asks IAM another question than AWS does.
+"""MiniStack with corrections where it differs from AWS. The corrections never allow what AWS would refuse.
 
-The emulator enforces IAM policies, but names some actions, resources and condition keys otherwise than AWS's Service
-Authorization Reference does, and lacks one IAM call. Policies that are right on AWS would then fail here, or would have
-to be widened. Its alarms also look at a metric whatever its dimensions, and publish to topics that do not let them; its
-dashboards take no tags; a new secret's version is not what its caller named it; versions of a function that have one
-image share containers, and so an environment, and all of them are killed when the function is changed; an HTTP API
-is found by callers of its own account alone; invocations of containers fail, and lose log lines, on a slow machine
-(lambda_containers.py); the account's owner needs no secret, and whoever reaches the emulator can read its queues and
-empty it. Each correction below is one of those places; nothing is ever allowed here that AWS would refuse.
+MiniStack enforces IAM policies, but some names of actions, resources and condition keys differ from AWS's Service
+Authorization Reference, and one IAM call is missing. Policies that are correct on AWS would fail here, or would have to
+be wider. The other corrections:
 
-Where the environment's ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written there once:
-a line with the caller's ARN, a tab and the action. Actions that AWS never refuses, and root's, are not asked about.
+- Alarms ignore the dimensions of a metric, and publish to topics whose policy does not allow it.
+- Dashboards have no tags.
+- The version of a new secret ignores the ``ClientRequestToken``.
+- Versions of a function that have the same image share containers, and so an environment. An update of the function
+  kills all of them.
+- Only callers of its own account can reach an HTTP API.
+- Invocations of containers fail, and lose log lines, on a slow machine (lambda_containers.py).
+- The root user's signature is not checked, and every client can read the queues and reset the emulator.
 
-Served as ``emulated_aws:app`` with the pinned MiniStack (ministack-requirements.txt): its internals are patched.
+If the environment variable ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written to it
+once: a line with the caller's ARN, a tab and the action. Actions that AWS never refuses and actions of root are not
+evaluated.
+
+Served as ``emulated_aws:app`` with the pinned MiniStack (ministack-requirements.txt), whose internals it patches.
 """
 
 from __future__ import annotations
@@ -31,12 +36,12 @@ from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway, cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
 
-# Lambda's actions are its operations, but for these.
+# The names of Lambda's actions are those of its operations, except for these.
 INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
-# SQS's calls for several messages at once are allowed by the permission for one.
+# The permission for one message also allows SQS's batch calls.
 BATCH_SUFFIX = "Batch"
 ROLE_POLICY_ACTIONS = {"iam:AttachRolePolicy", "iam:DetachRolePolicy"}
-# Actions that know the condition key iam:PermissionsBoundary: of the boundary in the request, or of the role's own.
+# Actions with the condition key iam:PermissionsBoundary: the boundary in the request, or that of the role.
 BOUNDARY_IN_REQUEST = {"iam:CreateRole", "iam:PutRolePermissionsBoundary"}
 BOUNDARY_OF_ROLE = {
     "iam:AttachRolePolicy",
@@ -53,7 +58,7 @@ MAPPING_ACTIONS = {
     "lambda:UpdateEventSourceMapping",
 }
 
-# Actions that hand a role to a service, which AWS asks iam:PassRole for.
+# Actions that pass a role to a service, for which AWS also checks iam:PassRole.
 PASSED_TO = {
     "lambda:CreateFunction": "lambda.amazonaws.com",
     "lambda:UpdateFunctionConfiguration": "lambda.amazonaws.com",
@@ -62,17 +67,17 @@ PASSED_TO = {
 }
 
 LATEST = "$LATEST"
-# The user and group of Lambda's own (sbx_user1051), as `id` in a function shows them.
+# User and group of Lambda's processes (sbx_user1051), as `id` shows them in a function.
 LAMBDA_USER = "993:990"
 ALARMS = "cloudwatch.amazonaws.com"
-# What publishing to a topic with a key takes: docs.aws.amazon.com/sns/latest/dg/sns-key-management.html.
+# The actions that publishing to an encrypted topic needs: docs.aws.amazon.com/sns/latest/dg/sns-key-management.html.
 KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 
-# The mapping that the request at hand names in its path; its function is a condition key.
+# The event source mapping in the current request's path; its function is a condition key.
 named_mapping: ContextVar[str] = ContextVar("named_mapping", default="")
-# The role that the request at hand hands to a service.
+# The role that the current request passes to a service.
 passed_role: ContextVar[str] = ContextVar("passed_role", default="")
-# The ARN of the request at hand, when it is about an HTTP API or a part of one; its tags are condition keys.
+# The ARN of the HTTP API, or of the part of one, in the current request; its tags are condition keys.
 named_api: ContextVar[str] = ContextVar("named_api", default="")
 
 original_action: Callable[..., str | None] = iam_actions.extract_iam_action
@@ -94,7 +99,7 @@ allowed_actions: set[str] = set()
 
 
 def decision(request: EvalContext, *policies: Any) -> Any:
-    """Decide as the emulator does, ask iam:PassRole too for a role that is handed over, and note what is allowed."""
+    """Decide as MiniStack does, check iam:PassRole too if a role is passed, and record what is allowed."""
     result = original_decision(request, *policies)
     service = PASSED_TO.get(request.action)
     if service and result.decision == "Allow" and passed_role.get():
@@ -144,7 +149,7 @@ def function_arn(name: str) -> str:
 
 
 def action(service: str, *request: Any) -> str | None:
-    """Name the action as AWS does. ``request`` is method, path, headers, body and parameters."""
+    """Return AWS's name of the action. ``request`` is method, path, headers, body and parameters."""
     method, path, _headers, _body, params = request
     if service == "lambda" and (operation := iam_actions._match_rest_action(service, method, path, params)):
         return f"lambda:{INVOKING.get(operation, operation)}"
@@ -153,7 +158,7 @@ def action(service: str, *request: Any) -> str | None:
 
 
 def resource(service: str, *request: Any) -> str:
-    """Name the resource as AWS does, where the emulator says ``*``.
+    """Return AWS's name of the resource, for which MiniStack often has ``*``.
 
     ``request`` is method, path, headers, body, parameters, region and account.
     """
@@ -182,9 +187,9 @@ def resource(service: str, *request: Any) -> str:
 
 
 def form_resource(service: str, form: dict[str, Any], account: str, found: str) -> str:
-    """Name what a request to IAM or SNS is about; ``found`` is what the emulator says."""
+    """Return the ARN in a request to IAM or SNS; ``found`` is MiniStack's name of it."""
     if service == "iam" and (name := parameter(form, "RoleName")):
-        # A role's ARN has its path. Of a role that does not exist AWS knows the path only from the request.
+        # A role's ARN contains its path. For a role that does not exist, only the request has the path.
         role = iam._roles.get(name)
         return str(role["Arn"]) if role else f"arn:aws:iam::{account}:role{parameter(form, 'Path') or '/'}{name}"
     if found == "*" and service == "sns":
@@ -195,7 +200,7 @@ def form_resource(service: str, form: dict[str, Any], account: str, found: str) 
 
 
 def rule_resource(request: dict[str, Any], region: str, account: str, found: str) -> str:
-    """Name the rule that a request to EventBridge is about; AWS names one of the default bus without its bus."""
+    """Return the ARN of the rule in a request to EventBridge; on the default bus it does not contain the bus."""
     if arn := request.get("ResourceARN"):
         return str(arn)
     if name := request.get("Name") or request.get("Rule"):
@@ -205,18 +210,18 @@ def rule_resource(request: dict[str, Any], region: str, account: str, found: str
 
 
 def role_in(service: str, request: dict[str, Any]) -> str:
-    """Return the ARN of the role that a request hands over; empty where there is none."""
+    """Return the ARN of the role that a request passes, or an empty string."""
     holder = {"lambda": request, "scheduler": request.get("Target")}.get(service)
     holder = holder if isinstance(holder, dict) else {}
     return str(holder.get("Role") or holder.get("RoleArn") or "")
 
 
 def metric_resource(request: dict[str, Any], region: str, account: str) -> str:
-    """Name the alarm or dashboard that a request to CloudWatch is about; ``*`` for one that names none."""
+    """Return the ARN of the alarm or dashboard in a request to CloudWatch, or ``*`` if it names none."""
     if arn := request.get("ResourceARN"):
         return str(arn)
     for kind, place in (("Alarm", f"{region}:{account}:alarm:"), ("Dashboard", f":{account}:dashboard/")):
-        # AWS asks for each of several; here one stands for all, so that no wider permission is needed.
+        # AWS checks each of several; here the first one is enough, so that no wider permission is needed.
         names = request.get(f"{kind}Names") or [request.get(f"{kind}Name")]
         if names[0]:
             return f"arn:aws:cloudwatch:{place}{names[0]}"
@@ -224,7 +229,7 @@ def metric_resource(request: dict[str, Any], region: str, account: str) -> str:
 
 
 def evaluate_alarm(alarm: dict[str, Any]) -> None:
-    """Look at the alarm's own metric, which its dimensions are part of, and not at all of that name."""
+    """Evaluate only the alarm's own metric, dimensions included, and not all metrics with that name."""
     everything = cloudwatch._metrics
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions") or []}
     key = (alarm.get("Namespace"), alarm.get("MetricName"), cloudwatch._dims_key(dimensions))
@@ -236,7 +241,7 @@ def evaluate_alarm(alarm: dict[str, Any]) -> None:
 
 
 def lets_alarm(policy: str, alarm_arn: str, wanted: str, on: str) -> bool:
-    """Return whether a resource's policy lets CloudWatch act for an alarm."""
+    """Return whether a resource policy allows CloudWatch to act for an alarm."""
     request = EvalContext(
         principal_arn="*",
         principal_type="Service",
@@ -250,7 +255,7 @@ def lets_alarm(policy: str, alarm_arn: str, wanted: str, on: str) -> bool:
 
 
 def may_publish(alarm_arn: str, topic_arn: str) -> bool:
-    """Return whether an alarm may publish to a topic: both the topic's policy and its key's have a say."""
+    """Return whether an alarm may publish to a topic: the topic's policy and its key's policy must allow it."""
     topic = sns._topics.get(topic_arn)
     if topic is None or not lets_alarm(topic["attributes"].get("Policy", ""), alarm_arn, "sns:Publish", topic_arn):
         return False
@@ -263,7 +268,7 @@ def may_publish(alarm_arn: str, topic_arn: str) -> bool:
 
 
 def dispatch_alarm_actions(alarm: dict[str, Any], *change: Any) -> None:
-    """Tell of an alarm only the topics that let it publish."""
+    """Notify only the topics to which the alarm may publish."""
     arn = alarm["AlarmArn"]
     allowed = {
         kind: [action for action in alarm.get(kind) or [] if ":sns:" not in action or may_publish(arn, action)]
@@ -273,13 +278,13 @@ def dispatch_alarm_actions(alarm: dict[str, Any], *change: Any) -> None:
 
 
 def check_tagged(arn: str, **protocol: Any) -> Any:
-    """Let dashboards have tags, as alarms do."""
+    """Allow tags on dashboards, as on alarms."""
     dashboard = arn.partition(":dashboard/")[2]
     return None if dashboard in cloudwatch._dashboards else original_tag_check(arn, **protocol)
 
 
 def tagged_dashboard(put: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep the tags that a dashboard is made with."""
+    """Store the tags with which a dashboard is created."""
 
     def put_dashboard(params: dict[str, Any], data: dict[str, Any], *protocol: Any) -> Any:
         name = data.get("DashboardName", "")
@@ -294,10 +299,10 @@ def tagged_dashboard(put: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def api_tags(body: bytes, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the condition keys for the tags of the HTTP API that is named, and for those in the request.
+    """Return the condition keys for the tags of the named HTTP API and for the tags in the request.
 
-    The parts of an API (stages, routes, integrations) have the API's tags, as the Service Authorization Reference lists
-    aws:ResourceTag for them.
+    The parts of an API (stages, routes, integrations) have the tags of the API, since the Service Authorization
+    Reference lists aws:ResourceTag for them.
     """
     start, separator, path = named_api.get().partition("::/apis/")
     keys: dict[str, Any] = {}
@@ -314,7 +319,7 @@ def api_tags(body: bytes, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
-    """Add the condition keys that AWS knows for the action."""
+    """Add the condition keys that AWS has for the action."""
     keys = dict(original_context(service, iam_action, body, params))
     if iam_action in ROLE_POLICY_ACTIONS:
         keys["iam:PolicyARN"] = parameter(params, "PolicyArn")
@@ -336,7 +341,7 @@ def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) 
 
 
 def create_secret(data: dict[str, Any]) -> Any:
-    """Secrets Manager's CreateSecret, whose ClientRequestToken is the identifier of the version that it makes."""
+    """Secrets Manager's CreateSecret; its ClientRequestToken becomes the identifier of the new version."""
     answer = original_create_secret(data)
     made, token = json_body(answer[2]), data.get("ClientRequestToken")
     if token and made.get("VersionId"):
@@ -347,12 +352,12 @@ def create_secret(data: dict[str, Any]) -> Any:
 
 
 def container_key(name: str, configuration: dict[str, Any]) -> str:
-    """Say which containers can serve an invocation: those of the version, since each version has its own settings."""
+    """Return the key of the containers for an invocation: each version has its own, since its settings differ."""
     return f"{original_container_key(name, configuration)}:{configuration.get('Version', LATEST)}"
 
 
 def end_containers(account: str, name: str) -> None:
-    """End the containers of a function that was changed, those of its published versions not among them; or of all."""
+    """End the containers of a function that was changed, except those of its published versions; or all."""
     if name not in lambda_svc._functions:
         original_end_containers(account, name)
         return
@@ -364,18 +369,18 @@ def end_containers(account: str, name: str) -> None:
 
 
 def container_options(flags: str) -> dict[str, Any]:
-    """Return the options of a container, which runs as a user without privileges, as Lambda runs it."""
+    """Return the options of a container, which runs as an unprivileged user, as in Lambda."""
     return {**original_container_options(flags), "user": LAMBDA_USER}
 
 
 def find_api_scope(api_id: str) -> tuple[str, str] | None:
-    """Return the account and the region of an HTTP API, whoever calls it: its identifier is in the endpoint's name."""
+    """Return the account and the region of an HTTP API for any caller: its identifier is in the endpoint's name."""
     owners = (key[:2] for key, _api in apigateway._apis.all_items() if key[2] == api_id)
     return next(owners, None)
 
 
 def set_default_policy_version(params: dict[str, Any]) -> Any:
-    """IAM's SetDefaultPolicyVersion, which the emulator lacks."""
+    """IAM's SetDefaultPolicyVersion, which MiniStack lacks."""
     policy = iam._policies.get(parameter(params, "PolicyArn"))
     chosen = parameter(params, "VersionId")
     if not policy or chosen not in policy["Versions"]:
@@ -387,12 +392,12 @@ def set_default_policy_version(params: dict[str, Any]) -> Any:
 
 
 def is_exempt_from_signing(access_key: str) -> bool:
-    """Return whether a key's signature is not checked: the emulator checks none of the account's owner."""
+    """Return whether a key's signature is not checked. MiniStack does not check those of the root user."""
     return not access_key
 
 
 def written_for_containers(write: Callable[..., str | None]) -> Callable[..., str | None]:
-    """Return a writer of the authorities that containers trust, which their user reads, who is not root."""
+    """Return a writer of the certificate authorities for containers, readable by their user, who is not root."""
 
     def written(path: str, data: bytes) -> str | None:
         found = write(path, data)
@@ -426,13 +431,13 @@ iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
 from ministack.app import app as emulator  # noqa: E402 - it must find the corrected functions
 
-# What the emulator answers to whoever asks: its queues' messages, its settings, a reset. Its health is enough.
+# MiniStack serves queue messages, settings and a reset to every client. Only its health check is needed.
 OWN_INTERFACE = ("/_ministack/", "/_localstack/")
 HEALTH = "/_ministack/health"
 
 
 async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-    """Serve the emulator without its own interface, but for its health."""
+    """Serve MiniStack without its management API, except for the health check."""
     path = scope.get("path", "")
     if scope["type"] != "http" or path == HEALTH or not path.startswith(OWN_INTERFACE):
         await emulator(scope, receive, send)

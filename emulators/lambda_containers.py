@@ -1,4 +1,4 @@
-"""Invocations of a function's container, as reliable as Lambda's own: a slow machine must not fail or lose one.
+"""Reliable invocations of a function's container: on a slow machine none may fail or be lost, as in Lambda.
 
 MiniStack posts each invocation to the runtime interface emulator in the container. It falls short of Lambda in three
 places, which show on a machine with other work:

@@ -30,11 +30,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--public-key-file", type=Path, required=True, help="OpenSSH Ed25519 public keys that may authenticate"
     )
     parser.add_argument(
-        "--webhook-secret-file", type=Path, help="signing secrets, one a line, the first signs; default: a random one"
+        "--webhook-secret-file", type=Path, help="signing secrets, one on each line; the first signs; default: random"
     )
     parser.add_argument("--ca-file", type=Path, help="certificate authorities for webhooks to https URLs")
     parser.add_argument(
-        "--control-token-file", type=Path, help="a token that clients of the control API must name; default: none"
+        "--control-token-file", type=Path, help="a token that clients of the control API must send; default: none"
     )
     parser.add_argument("--log-file", type=Path, help="log there instead of to standard error")
     arguments = parser.parse_args(argv)
@@ -46,7 +46,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')}: no such file: {path}")
     for address in arguments.bind or []:
         if address in {"0.0.0.0", "::", ""}:  # noqa: S104  # refused here, not bound  # nosec B104
-            parser.error("--bind: name the addresses; the stand-in does not listen on all of them")
+            parser.error("--bind: name single addresses; the stand-in does not listen on all addresses")
     return arguments
 
 
@@ -58,7 +58,7 @@ def _log_to(path: Path | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return 0 then, 1 when an address cannot be listened on."""
+    """Serve until SIGTERM or SIGINT and return 0; return 1 if it cannot listen on an address."""
     arguments = _arguments(argv)
     addresses: list[str] = arguments.bind or ["127.0.0.1"]
     try:

@@ -1,8 +1,8 @@
-"""An HTTP answer in pieces, and Encord's legacy envelope around a response.
+"""An HTTP response in pieces, and Encord's legacy envelope around its content.
 
 Source of the envelope: ``encord.http.querier.Querier._execute`` reads ``status``, ``response`` and ``payload`` of a
 JSON object; ``encord.http.error_utils`` has the error names. Success: ``{"status": 200, "response": ...}``; an error:
-``{"status": 4xx, "response": ["NAME"], "payload": ...}``, the HTTP status often being 200 all the same.
+``{"status": 4xx, "response": ["NAME"], "payload": ...}``, often with HTTP status 200.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from encord_stand_in.settings import Settings
 
 JSON_TYPE = "application/json"
 
-# Name of an error in the envelope -> the status that stands beside it.
+# Name of an error in the envelope -> the status in the envelope.
 ERROR_STATUS = {
     "AUTHENTICATION_ERROR": 401,
     "SSH_KEY_NOT_FOUND_ERROR": 401,
@@ -36,7 +36,7 @@ ERROR_STATUS = {
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer. The body is a sequence of pieces so that a big label row is never copied."""
+    """One HTTP response. The body is a sequence of pieces so that a big label row is never copied."""
 
     status: int
     body: tuple[bytes, ...] = ()
@@ -44,7 +44,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     refused: str | None = None  # why the request was refused, for the counters
     cache_key: tuple[Any, ...] | None = None  # equal keys have equal bodies: the compressed body may be kept
-    stream: Iterator[bytes] | None = None  # instead of a body: pieces that are made while they are sent
+    stream: Iterator[bytes] | None = None  # instead of a body: pieces that are generated while they are sent
 
     @property
     def size(self) -> int:
@@ -53,7 +53,7 @@ class Answer:
 
 
 def json_answer(status: int, value: Any, *, refused: str | None = None) -> Answer:
-    """Return an answer whose whole body is this value."""
+    """Return a response with this value as its whole body."""
     return Answer(status, (json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),), refused=refused)
 
 

@@ -1,4 +1,4 @@
-"""Encord's API over the state: verifies a request and answers it."""
+"""Encord's API over the state: verifies requests and answers them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GZIPPED_KEPT = 256
 
 
 class Api:
-    """Answers signed requests."""
+    """Verifies and answers signed requests."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -55,7 +55,7 @@ class Api:
         return json_answer(404, {"message": "Not found"}, refused="unknown_path")
 
     async def encoded(self, answer: Answer, request_headers: Mapping[str, str]) -> Answer:
-        """Compress the body where client and settings allow it; big bodies in a thread, known bodies once."""
+        """Compress the body if client and settings allow it; big bodies in a thread, bodies with a key only once."""
         if answer.stream is not None:
             return answer
         accepted = request_headers.get("accept-encoding", "")

@@ -1,4 +1,4 @@
-"""The ASGI application: Encord's API, and the control API beside it, over one state."""
+"""The ASGI application: Encord's API and the control API, over one state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encord_stand_in.control import CONTROL_PREFIX, control_app
 from encord_stand_in.exchange import Exchange
 from encord_stand_in.state import State
 
-# Names the secret that whoever started the stand-in shares with its control API's clients.
+# Carries the secret that the control API shares with its clients.
 HEADER = "X-Control-Token"
 
 
@@ -22,7 +22,7 @@ class StandIn:
     """The entry point for requests."""
 
     def __init__(self, state: State, control_token: str | None = None) -> None:
-        """With ``control_token``, the control API answers only requests that name it, but for its health."""
+        """With ``control_token``, the control API answers only requests that carry it, except for ``health``."""
         self._state = state
         self._control_token = control_token or ""
         self._api = Api(state)

@@ -1,4 +1,4 @@
-"""Reading a request's body and sending an answer, in ASGI's messages."""
+"""Read a request's body and send a response, as ASGI messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BODY_LIMIT = 16 * 1024 * 1024
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Return the request's body, or None when it is too big; it is read to its end all the same."""
+    """Return the request's body, or None if it is too big; it is read to its end in either case."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -39,7 +39,7 @@ def start_message(answer: Answer, length: int) -> dict[str, Any]:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    """Send an answer; a body of many megabytes in chunks, so that others are served between them."""
+    """Send a response; a large body in chunks, so that other requests are served in between."""
     if answer.stream is not None:
         start = start_message(answer, 0)
         start["headers"] = [header for header in start["headers"] if header[0] != b"content-length"]

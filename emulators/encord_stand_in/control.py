@@ -1,4 +1,4 @@
-"""The control API, ``/_stand_in/``: what a person does in Encord's app, and what a test must be able to do.
+"""The control API, ``/_stand_in/``: what a person does in Encord's app, and what a test needs.
 
 JSON in and out; answers loopback clients only (checked in ``app``). An error is ``{"error": "one sentence"}``.
 """
@@ -33,14 +33,14 @@ _DEFAULT_EVENT = "task_completed_event"
 _ACTIONS = ("assign", "approve", "submit", "move", "reject", "release", "skip")
 _MOST_GENERATED = 1_000_000
 _MOST_SYNTHETIC = 10_000_000
-_MOST_BUILT_AT_ONCE = 1000  # more rows are made when they are first asked for
+_MOST_BUILT_AT_ONCE = 1000  # further rows are generated when they are first requested
 _MOST_BUILT_BYTES = 4 * 1024**3
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class BadRequestError(Exception):
-    """A control request that is not of the described form."""
+    """A control request that does not have the documented form."""
 
 
 def control_app(state: State) -> Starlette:
@@ -92,7 +92,7 @@ class Control:
         self._state = state
 
     async def health(self, _: Request) -> Response:
-        """Say that the server is up."""
+        """Return that the server is up."""
         rows = sum(len(project.rows) for project in self._state.projects)
         return JSONResponse({"status": "ok", "service": "encord-stand-in", "label_rows": rows})
 
@@ -101,7 +101,7 @@ class Control:
         return JSONResponse({"projects": [_project(project) for project in self._state.projects]})
 
     async def label_row(self, request: Request) -> Response:
-        """Give the bytes that the API would serve now as the row, without envelope."""
+        """Return the row's bytes as the API would serve them now, without envelope."""
         row = self._state.projects.row(label_hash=request.path_params["label_hash"])
         parts = row.parts(self._state.settings)
         return Response(b"".join(parts), media_type="application/json")
@@ -113,7 +113,7 @@ class Control:
         return JSONResponse({"deleted": row.label_hash})
 
     async def change_row(self, request: Request) -> Response:
-        """Change a row without sending anything: edit time, its form, whether it is shown, title, what is listed."""
+        """Change a row without a webhook: its edit time, the time's form, whether it is shown, title, listing."""
         row = self._state.projects.row(label_hash=request.path_params["label_hash"])
         body = await _json(request, {"edited_at", "time_form", "hide_edit_time", "data_title", "listing"})
         if not isinstance(body.get("listing", {}), dict):
@@ -138,7 +138,7 @@ class Control:
         return JSONResponse({"webhooks": [hook.as_dict() for hook in self._state.webhooks.all()]})
 
     async def register_webhook(self, request: Request) -> Response:
-        """Register a URL, as a person does in the app, and give the signing secret that the app then shows."""
+        """Register a URL, as a person does in the app, and return the signing secret that the app then shows."""
         body = await _json(request, {"url", "event_types", "project_hash"}, required={"url"})
         project_hash = body.get("project_hash")
         if project_hash is not None:
@@ -185,7 +185,7 @@ class Control:
         return JSONResponse({**_row(row), "project_hash": row.project_hash, "deliveries": sent})
 
     async def save_labels(self, request: Request) -> Response:
-        """Change a label as the SDK's save does: no later edit time, no task action, no webhook."""
+        """Change a label as the SDK's ``save`` does: the edit time stays; no task action, no webhook."""
         row = self._named_row(await _json(request, {"label_hash", "data_hash"}))
         if row.label_hash is None:
             raise BadRequestError("the row was never initialised")
@@ -193,7 +193,7 @@ class Control:
         return JSONResponse(_row(row))
 
     async def add_synthetic(self, request: Request) -> Response:
-        """Add a project of very many rows."""
+        """Add a project with very many rows."""
         body = await _json(request, {"rows"}, required={"rows"})
         count = _whole(body, "rows", 0)
         if count > _MOST_SYNTHETIC:
@@ -209,7 +209,7 @@ class Control:
         return JSONResponse({"deliveries": await self._deliver(rows, _Sending.read(body))})
 
     async def add_generated(self, request: Request) -> Response:
-        """Add rows of a chosen size; big ones are made before the answer, in a thread."""
+        """Add rows of a chosen size; big ones are generated in a thread before the response."""
         keys = {"frames", "objects", "tracked", "count", "project_hash", "spread_seconds", "stage"}
         body = await _json(request, keys, required={"frames", "objects"})
         projects = self._state.projects
@@ -230,27 +230,27 @@ class Control:
         return JSONResponse({"project_hash": project.project_hash, "rows": found})
 
     async def access(self, request: Request) -> Response:
-        """Give the registered keys access to a project, or take it away."""
+        """Grant or revoke the registered keys' access to a project."""
         body = await _json(request, {"project_hash", "accessible"}, required={"project_hash", "accessible"})
         project = self._state.projects.project(str(body["project_hash"]))
         project.accessible = _boolean(body, "accessible", True)
         return JSONResponse({"project_hash": project.project_hash, "accessible": project.accessible})
 
     async def requests(self, request: Request) -> Response:
-        """Tell what clients did; ``?details=1`` with the last requests one by one."""
+        """Return what clients did; with ``?details=1`` also the last requests one by one."""
         return JSONResponse(self._state.counters.as_dict(details=request.query_params.get("details") == "1"))
 
     async def forget_requests(self, request: Request) -> Response:
-        """Set the counters back."""
+        """Reset the counters."""
         self._state.counters.reset()
         return await self.requests(request)
 
     async def list_faults(self, _: Request) -> Response:
-        """List the faults in force."""
+        """List the active faults."""
         return JSONResponse({"faults": self._state.faults.as_list()})
 
     async def inject_faults(self, request: Request) -> Response:
-        """Put a fault into force, or a list of them under ``faults``."""
+        """Inject a fault, or a list of them under ``faults``."""
         body = await _json(request, None)
         rules = body["faults"] if set(body) == {"faults"} else [body]
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
@@ -259,12 +259,12 @@ class Control:
         return await self.list_faults(request)
 
     async def clear_faults(self, request: Request) -> Response:
-        """End one fault or all."""
+        """Remove one fault or all."""
         self._state.faults.clear(request.path_params.get("fault_id"))
         return await self.list_faults(request)
 
     async def get_settings(self, _: Request) -> Response:
-        """Give the settings."""
+        """Return the settings."""
         return JSONResponse(_settings(self._state.settings))
 
     async def change_settings(self, request: Request) -> Response:
@@ -276,12 +276,12 @@ class Control:
         return await self.get_settings(request)
 
     async def default_settings(self, request: Request) -> Response:
-        """Set the settings back."""
+        """Restore the default settings."""
         self._state.settings = Settings()
         return await self.get_settings(request)
 
     async def reset(self, request: Request) -> Response:
-        """Put label rows, faults, counters and settings back as they were at the start; webhooks stay."""
+        """Reset label rows, access, faults, counters and settings; webhooks stay."""
         self._state.projects.reset()
         self._state.faults.clear()
         self._state.counters.reset()
@@ -310,7 +310,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """How a control request wants an event to be sent."""
+    """How an event is to be sent, as the control request asks."""
 
     event_type: str
     duplicates: int

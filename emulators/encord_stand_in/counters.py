@@ -20,13 +20,13 @@ class EndpointCounts:
 
 
 class Counters:
-    """Counts since the start or since the last reset. Not thread-safe: used in the event loop only."""
+    """Counts since the start or the last reset. Not thread-safe: for use in the event loop only."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Start again from nothing. Connections that are open stay known: they are not new afterwards."""
+        """Set all counts to zero. Open connections do not count as new afterwards."""
         self._endpoints: dict[str, EndpointCounts] = {}
         self._refused: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
@@ -35,11 +35,11 @@ class Counters:
         self._details: deque[dict[str, Any]] = deque(maxlen=_DETAILS_KEPT)
 
     def connection_opened(self) -> None:
-        """Count an accepted connection, of whichever use, the control API's included."""
+        """Count an accepted connection, including those to the control API."""
         self._connections_opened += 1
 
     def request(self, endpoint: str, *, new_connection: bool, client: str, labels: list[str], write: bool) -> None:
-        """Count a request when it has been read, before anything is decided about it."""
+        """Count a request after it has been read, before anything is decided about it."""
         counts = self._endpoints.setdefault(endpoint, EndpointCounts())
         counts.requests += 1
         counts.new_connections += new_connection
@@ -49,7 +49,7 @@ class Counters:
         )
 
     def answered(self, endpoint: str, status: str, bytes_sent: int) -> None:
-        """Count an answer; ``status`` is the HTTP status, or ``reset`` and the like where none was sent."""
+        """Count a response; ``status`` is the HTTP status, or for example ``reset`` if none was sent."""
         counts = self._endpoints.setdefault(endpoint, EndpointCounts())
         counts.statuses[status] += 1
         counts.bytes_sent += bytes_sent
@@ -63,7 +63,7 @@ class Counters:
         self._faults[fault_id] += 1
 
     def as_dict(self, *, details: bool) -> dict[str, Any]:
-        """Return everything in the form that the control API gives out."""
+        """Return everything in the form that the control API serves."""
         endpoints = {
             name: {
                 "requests": counts.requests,

@@ -1,4 +1,4 @@
-"""One request to Encord's API and its answer, with the counters and the injected faults around it."""
+"""One request to Encord's API and its response, with counters and injected faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>
 
 
 class Exchange:
-    """One request to the API and its answer."""
+    """One request to the API and its response."""
 
     def __init__(self, state: State, api: Api, scope: Scope, receive: Receive, send: Send) -> None:
         self._state = state
@@ -138,7 +138,7 @@ class Exchange:
         return Answer(answer.status, (text,))
 
     async def _truncate(self, amount: Any, body: bytes, query: Query | None) -> tuple[str, int]:
-        """Announce the whole body, send its beginning, and end the connection."""
+        """Announce the length of the whole body, send its beginning, and close the connection."""
         answer = await self._api.encoded(self._respond(body, query), self._headers)
         whole = b"".join(answer.body)
         length = len(whole) // 2 if amount is True else int(len(whole) * amount) if amount < 1 else int(amount)
@@ -150,6 +150,6 @@ class Exchange:
         return "truncated", length
 
     async def _disconnected(self) -> None:
-        """Wait until the connection has ended: uvicorn would answer in our place otherwise."""
+        """Wait until the connection is closed: otherwise uvicorn would send its own response."""
         while (await self._receive())["type"] != "http.disconnect":
             pass

@@ -1,4 +1,4 @@
-"""Injected faults: which requests they meet, and what happens to those. Decides only; ``api`` carries it out."""
+"""Injected faults: which requests they affect, and how. This module only decides; ``exchange`` carries them out."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LONGEST_MS = 120_000
 
 
 class InvalidFaultError(Exception):
-    """A fault that is not of the described form."""
+    """A fault that does not have the documented form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What of a request a fault can be matched with. ``query`` is like ``labelrow/GET``, empty for REST."""
+    """The parts of a request that a fault can match. ``query`` is like ``labelrow/GET``, empty for REST."""
 
     path: str
     method: str
@@ -43,7 +43,7 @@ class Fault:
     applied: int = 0
 
     def meets(self, seen: Seen) -> bool:
-        """Return whether the fault happens to this request, and count it."""
+        """Return whether the fault affects this request, and count it."""
         rule = self.rule
         if (
             not fnmatchcase(seen.path, rule.get("path", "*"))
@@ -65,7 +65,7 @@ class Fault:
 
     @property
     def action(self) -> str | None:
-        """Return what happens beside latency, or None."""
+        """Return what happens in addition to latency, or None."""
         return next((name for name in sorted(_ACTIONS) if self.rule.get(name) not in (None, False)), None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What happens to a request: seconds of delay first, then the action of the first fault that has one."""
+    """What happens to a request: first a delay in seconds, then the action of the first fault that has one."""
 
     delay: float
     fault: Fault | None
@@ -83,14 +83,14 @@ class Verdict:
 
 
 class Faults:
-    """The faults in force, in the order in which they were injected."""
+    """The active faults, in the order in which they were injected."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._numbers = itertools.count(1)
 
     def inject(self, rules: list[dict[str, Any]]) -> None:
-        """Put all of these faults into force, or none. Raises InvalidFaultError."""
+        """Inject all of these faults, or none. Raises InvalidFaultError."""
         for rule in rules:
             _validate(rule)
         for rule in rules:
@@ -98,7 +98,7 @@ class Faults:
             self._faults.append(Fault(f"fault-{next(self._numbers)}", rule, chance))
 
     def clear(self, fault_id: str | None = None) -> None:
-        """End one fault or all."""
+        """Remove one fault or all."""
         self._faults = [] if fault_id is None else [fault for fault in self._faults if fault.id != fault_id]
 
     def as_list(self) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 Source: ``encord.client.EncordClientProject.get_task_actions`` with ``encord.orm.analytics`` (``TaskActionParams``,
 ``TaskAction``), ``encord.workflow.common.WorkflowClient.get_tasks`` with ``encord.workflow.stages``, and
-``encord.orm.label_row.LabelValidationState``; all keys in camel case. A page's order is not documented: here actions
-come by data unit, which is the harsher way for a client that expects them by time.
+``encord.orm.label_row.LabelValidationState``; all keys in camel case. The order of a page is not documented. Here
+actions are sorted by data unit, which is harder for a client that expects them by time.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class KeyRegistry:
-    """Registered Ed25519 keys by the hexadecimal form in which Encord's headers name them."""
+    """Registered Ed25519 keys by their hexadecimal form, which Encord's headers use."""
 
     def __init__(self, path: Path) -> None:
         self._file = WatchedFile(path)
         self._keys: dict[str, Ed25519PublicKey] = {}
 
     def find(self, public_key_hex: str) -> Ed25519PublicKey | None:
-        """Return the registered key of that name, or None."""
+        """Return the registered key with this hexadecimal form, or None."""
         text = self._file.changed_text()
         if text is not None:
             self._keys = _parse(text)

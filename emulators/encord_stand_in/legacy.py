@@ -1,9 +1,9 @@
 """The legacy API, ``POST /public``: a query in the body, the answer in Encord's envelope.
 
 Source: ``encord.http.request.Request`` (``query_type``, ``query_method``, ``values.uid``, ``values.payload``),
-``encord.http.querier`` (envelope), ``encord.client`` (which queries there are). Answered are ``labelrowmetadata``/GET,
-``labelrow``/GET and ``labelrow``/PUT. PUT creates the row of a unit that has none, as Encord does: it is here so that a
-test can prove that the exporter never does it. ``labelrow``/POST (saving labels) is refused and counted as a write.
+``encord.http.querier`` (envelope), ``encord.client`` (the queries). Supported are ``labelrowmetadata``/GET,
+``labelrow``/GET and ``labelrow``/PUT. PUT creates the row of a unit that has none, as Encord does, so that a test can
+prove that the exporter never calls it. ``labelrow``/POST (saving labels) is refused and counted as a write.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ class Query:
 
     @property
     def name(self) -> str:
-        """Name for counters, faults and the log: ``?`` for what is no name, since it comes unverified from the body."""
+        """Name for counters, faults and the log; ``?`` if it is not a name, since the body is not verified yet."""
         name = f"{self.query_type}/{self.query_method}"
         return name if _NAME.fullmatch(name) else "?"
 
     @property
     def is_write(self) -> bool:
-        """Whether carrying it out changes something at Encord."""
+        """Whether the query would change something in Encord."""
         return self.query_method != "GET"
 
     @property
     def hashes(self) -> list[str]:
-        """The hashes named by ``uid``."""
+        """The hashes in ``uid``."""
         return [str(item) for item in self.uid] if isinstance(self.uid, list) else [str(self.uid)] * bool(self.uid)
 
 
 def parse_query(body: bytes) -> Query | None:
-    """Return the query of a body, or None when it is not of that form."""
+    """Return the query in a body, or None if the body does not have that form."""
     try:
         document = json.loads(body)
         values = document["values"]
@@ -71,7 +71,7 @@ def parse_query(body: bytes) -> Query | None:
 
 
 class LegacyError(Exception):
-    """An error that the envelope names; ``reason`` is for the counters, None where nothing was refused."""
+    """An error for the envelope; ``reason`` is for the counters, None if nothing was refused."""
 
     def __init__(self, name: str, *, payload: Any = None, reason: str | None = None) -> None:
         super().__init__(name)
@@ -93,7 +93,7 @@ class LegacyApi:
         }
 
     def answer(self, query: Query | None, resource_type: str, project_hash: str, settings: Settings) -> Answer:
-        """Return the answer; every error is Encord's own, in the envelope."""
+        """Return the response; every error has Encord's form, in the envelope."""
         try:
             if query is None:
                 raise LegacyError("INVALID_ARGUMENTS_ERROR", reason="malformed_query")

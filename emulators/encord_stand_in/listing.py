@@ -1,8 +1,8 @@
 """The listing of a project's label rows (``labelrowmetadata``/GET) with its filters.
 
 Source of the filters: ``encord.client.EncordClientProject.list_label_rows`` (0.1.211). There is no paging and no limit.
-Not documented is whether ``edited_after`` and ``edited_before`` include their own instant: by default they do not,
-which is the harsher way for a client that asks in windows (setting ``edit_window_ends``).
+It is not documented whether ``edited_after`` and ``edited_before`` include their own instant. By default they do not,
+which is harder for a client that lists in windows (setting ``edit_window_ends``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Condition = Callable[[LabelRow], bool]
 
 
 class InvalidFilterError(Exception):
-    """A filter that is not of the form that the SDK sends; ``error_name`` is Encord's name for it."""
+    """A filter that does not have the form that the SDK sends; ``error_name`` is Encord's name of the error."""
 
     def __init__(self, message: str, error_name: str = "INVALID_ARGUMENTS_ERROR") -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ def _times(payload: dict[str, Any], ends: bool) -> Iterator[Condition]:
 
 
 def _listed_time(row: LabelRow) -> datetime | None:
-    """Return the edit time of a row as it is listed: none where the control API has taken it out of the listing."""
+    """Return the edit time of a row in the listing, or None if the control API has removed it from the listing."""
     return None if row.odd.get("last_edited_at", ...) is None else row.last_edited_at
 
 
@@ -94,7 +94,7 @@ def _texts(payload: dict[str, Any]) -> Iterator[Condition]:
 
 
 def like_pattern(like: str) -> re.Pattern[str]:
-    """Return SQL's LIKE as a regular expression: ``%`` any text, ``_`` one character, a backslash quotes the next."""
+    """Return SQL's LIKE as a regular expression: ``%`` any text, ``_`` one character, a backslash escapes the next."""
     parts = re.findall(r"\\.|%|_|[^\\%_]+|\\", like, flags=re.DOTALL)
     translated = {"%": ".*", "_": "."}
     return re.compile(

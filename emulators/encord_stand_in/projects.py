@@ -1,4 +1,4 @@
-"""The projects, their label rows, and what happens to them. State of the event loop: not thread-safe."""
+"""The projects, their label rows, and changes to them. Not thread-safe: for use in the event loop only."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class NotFoundError(Exception):
 
 @dataclass(slots=True)
 class LabelRow:
-    """One label row: what the listing says of it, and its content."""
+    """One label row: its entry in the listing, and its content."""
 
     project_hash: str
     key: str
     metadata: dict[str, Any]
     time_form: TimeForm
     last_edited_at: datetime | None
-    base: dict[str, Any] | None = None  # as made; None for an uninitialised or a generated row
+    base: dict[str, Any] | None = None  # as built at the start; None for an uninitialised or a generated row
     spec: GiantSpec | None = None
     revision: int = 0
     hidden_time: bool = False  # serve the row without its last_edited_at
-    odd: dict[str, Any] = field(default_factory=dict)  # put over what the listing shows of the row
+    odd: dict[str, Any] = field(default_factory=dict)  # replaces fields of the row in the listing
     _middle: bytes | None = None
     _parts: tuple[Settings, tuple[bytes, ...]] | None = None
 
     @property
     def label_hash(self) -> str | None:
-        """Return the label hash, or None when the row was never initialised."""
+        """Return the label hash, or None if the row was never initialised."""
         value: str | None = self.metadata["label_hash"]
         return value
 
@@ -57,12 +57,12 @@ class LabelRow:
 
     @property
     def version(self) -> tuple[str | None, int, str | None, bool, str]:
-        """Return what the served bytes depend on, beside the settings."""
+        """Return everything except the settings on which the served bytes depend."""
         edited = None if self.last_edited_at is None else self.last_edited_at.isoformat()
         return (self.label_hash, self.revision, edited, self.hidden_time, str(self.metadata["data_title"]))
 
     def parts(self, settings: Settings) -> tuple[bytes, ...]:
-        """Return the row's bytes in pieces; serialised once for each version. The row must be initialised."""
+        """Return the row's bytes in pieces, serialised once for each version. The row must be initialised."""
         if self._parts is None or self._parts[0] is not settings:
             self._parts = (settings, self._serialise(settings))
         return self._parts[1]
@@ -94,13 +94,13 @@ class LabelRow:
         return None if self.last_edited_at is None else times.render(self.last_edited_at, self.time_form)
 
     def touch(self, instant: datetime) -> None:
-        """Set the edit time, in the listing too."""
+        """Set the edit time of the row and of its listing."""
         self.last_edited_at = times.settled(instant, self.time_form)
         self.metadata["last_edited_at"] = times.render(instant, times.listing_form(self.time_form))
         self._parts = None
 
     def forget_bytes(self) -> None:
-        """Serialise the row again when it is next asked for."""
+        """Serialise the row again at the next request for it."""
         self._parts = None
 
     def rename(self, title: str) -> None:
@@ -115,7 +115,7 @@ class LabelRow:
         self.forget_bytes()
 
     def initialise(self) -> None:
-        """Make the empty label row of a unit that had none: what ``labelrow``/PUT does at Encord."""
+        """Create the empty label row of a unit that had none, as Encord does for ``labelrow``/PUT."""
         now = datetime.now(UTC)
         self.metadata["label_hash"] = identifier(self.project_hash, self.data_hash, "label")
         self.metadata["label_status"] = "LABEL_IN_PROGRESS"
@@ -134,17 +134,17 @@ class Action:
 
 @dataclass(slots=True)
 class Project:
-    """A project as the REST API gives it, its ontology, and its label rows in order."""
+    """A project as the REST API serves it, its ontology, and its label rows in order."""
 
     public: dict[str, Any]
     ontology: dict[str, Any]
     rows: list[LabelRow] = field(default_factory=list)
     accessible: bool = True
     actions: list[Action] = field(default_factory=list)
-    synthetic: SyntheticRows | None = None  # rows that are made while they are sent
+    synthetic: SyntheticRows | None = None  # rows that are generated while they are sent
 
     def act(self, row: LabelRow, kind: str, stage: str, at: datetime) -> None:
-        """Note an action on a row's task; ``stage`` is the title of the stage in which it happened."""
+        """Record an action on a row's task; ``stage`` is the title of the stage in which it happened."""
         public = {
             "projectUuid": self.project_hash,
             "taskUuid": row.metadata["task_uuid"],
@@ -162,7 +162,7 @@ class Project:
         return str(self.public["projectHash"])
 
     def stage(self, title: str) -> dict[str, str]:
-        """Return a workflow stage as the listing names it."""
+        """Return a workflow stage as in the listing."""
         stage = next(stage for stage in self.public["workflow"]["stages"] if stage["title"] == title)
         return {"uuid": stage["uuid"], "title": stage["title"]}
 
@@ -171,12 +171,12 @@ class Projects:
     """All projects."""
 
     def __init__(self) -> None:
-        # By way of JSON, so that nothing of the SDK's own types is left.
+        # Through JSON, so that none of the SDK's types are left.
         self._originals = [json.loads(json.dumps(build_project(name))) for name in PROJECT_NAMES]
         self.reset()
 
     def reset(self) -> None:
-        """Put everything back as it was at the start."""
+        """Restore the state at the start."""
         self._projects: dict[str, Project] = {}
         self._by_label: dict[str, LabelRow] = {}
         for original in self._originals:
@@ -207,14 +207,14 @@ class Projects:
             raise NotFoundError(f"no project {project_hash}") from None
 
     def ontology(self, ontology_hash: str) -> Project:
-        """Return the project whose ontology it is. Raises NotFoundError."""
+        """Return the project that has this ontology. Raises NotFoundError."""
         for project in self:
             if project.ontology["ontologyUuid"] == ontology_hash:
                 return project
         raise NotFoundError(f"no ontology {ontology_hash}")
 
     def row(self, *, label_hash: str | None = None, data_hash: str | None = None) -> LabelRow:
-        """Return a row by its label hash, else the main branch's row of a data unit. Raises NotFoundError."""
+        """Return a row by its label hash, or the main branch's row of a data unit. Raises NotFoundError."""
         if label_hash is not None:
             found = self._by_label.get(label_hash)
         else:
@@ -235,13 +235,13 @@ class Projects:
         self._by_label[str(row.label_hash)] = row
 
     def delete(self, row: LabelRow) -> None:
-        """Delete a row: it is neither listed nor found afterwards."""
+        """Delete a row from the listing and from the project."""
         self.project(row.project_hash).rows.remove(row)
         if row.label_hash is not None:
             del self._by_label[row.label_hash]
 
     def move(self, row: LabelRow, stage: str, kind: str, *, at: datetime | None = None) -> None:
-        """Move a row's task to a stage by an action that leaves label and edit time alone."""
+        """Move a row's task to a stage with an action that changes neither label nor edit time."""
         project = self.project(row.project_hash)
         before = row.metadata["workflow_graph_node"]["title"]
         row.metadata["workflow_graph_node"] = project.stage(stage)
@@ -249,17 +249,17 @@ class Projects:
         project.act(row, kind, before, at or datetime.now(UTC))
 
     def save(self, row: LabelRow) -> None:
-        """Do what the SDK's ``save`` does: a changed label, with neither a later edit time nor a task action."""
+        """Change a label as the SDK's ``save`` does, without a later edit time or a task action."""
         row.revision += 1
         row.forget_bytes()
 
     def complete(
         self, row: LabelRow, event_type: str, *, edited_at: datetime | None = None, change: bool = True
     ) -> None:
-        """Do what a person's finishing of the task does: a changed label, a later edit time, the next stage.
+        """Complete the task as a person does: a changed label, a later edit time, the next stage.
 
-        The edit time is now, yet always later than before and still later when written in the row's own form; or the
-        time given, for tests of equal and going-back times. An uninitialised row only changes its stage.
+        The edit time is the current time, or the given time for tests of equal and earlier times. The current time is
+        raised until it is later than before, also in the row's own form. An uninitialised row only changes its stage.
         """
         stage, status = _STAGE_AFTER.get(event_type, _STAGE_AFTER["task_completed_event"])
         project, before = self.project(row.project_hash), row.metadata["workflow_graph_node"]["title"]
@@ -276,7 +276,7 @@ class Projects:
         row.touch(edited_at or max(now, later))
 
     def add_synthetic(self, count: int) -> Project:
-        """Add a project of ``count`` completed rows that are made while they are sent."""
+        """Add a project of ``count`` completed rows that are generated while they are sent."""
         first = next(iter(self))
         project_hash = identifier("synthetic", count, "project")
         stages = first.public["workflow"]["stages"]
@@ -289,9 +289,9 @@ class Projects:
     def add_generated(
         self, project: Project, specs: Iterable[GiantSpec], *, spread: timedelta, stage: str = "Annotate"
     ) -> list[LabelRow]:
-        """Add rows of a chosen size; those that exist already are kept. Each is edited ``spread`` after the one before.
+        """Add rows of a chosen size; existing rows are kept. Each edit time is ``spread`` after the previous one.
 
-        The first has the project's own last edit time, so that they are as deterministic as everything else.
+        The first has the project's last edit time, so that these rows are deterministic too.
         """
         edited = times.parse(project.public["lastEditedAt"])
         dataset = {key: project.rows[0].metadata[key] for key in ("dataset_hash", "dataset_title")}

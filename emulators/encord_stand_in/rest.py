@@ -37,7 +37,7 @@ _ROUTES = (
 
 
 def endpoint(path: str) -> str:
-    """Return the name of the endpoint for counters: the path with its hashes replaced."""
+    """Return the endpoint's name for the counters: the path with placeholders for hashes."""
     for name, pattern in _ROUTES:
         if pattern.fullmatch(path):
             return f"{PREFIX}/{name}"
@@ -51,7 +51,7 @@ class RestApi:
         self._projects = projects
 
     def answer(self, method: str, path: str, query: feeds.Parameters, settings: Settings) -> Answer:
-        """Return the answer; errors have an HTTP status and a message."""
+        """Return the response; errors have an HTTP status and a message."""
         for name, pattern in _ROUTES:
             match = pattern.fullmatch(path)
             if match is None:
@@ -114,7 +114,7 @@ class RestApi:
 
 
 def _paged(results: Sequence[Any], query: feeds.Parameters, settings: Settings) -> Answer:
-    """Return one page. A token is a position: rows that move between two requests are repeated or left out."""
+    """Return one page. A token is a position, so rows that move between two requests are repeated or left out."""
     token = query.get("pageToken", ["0"])[0]
     begin = int(token) if token.isdigit() else 0
     end = begin + settings.page_size

@@ -1,4 +1,4 @@
-"""Uvicorn with two additions: each request knows its connection, and SIGTERM ends the process with exit code 0."""
+"""Uvicorn with two additions: each request has its connection, and SIGTERM ends the process with exit code 0."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Connection:
         return self._requests == 1
 
     def reset(self) -> None:
-        """End the connection at once: the client's next read fails with a reset, whatever was sent before is lost."""
+        """Reset the connection: the client's next read fails, and data that was sent before is lost."""
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -38,12 +38,12 @@ class Connection:
         self._transport.abort()
 
     def close(self) -> None:
-        """End the connection after what was written has been sent."""
+        """Close the connection after all written data has been sent."""
         self._transport.close()
 
 
 def protocol_class(opened: Callable[[], None]) -> type[H11Protocol]:
-    """Return a protocol that calls ``opened`` for each connection and puts a Connection into the scope's state."""
+    """Return a protocol that calls ``opened`` for each connection and stores a Connection in the scope's state."""
 
     class ConnectionProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -52,7 +52,7 @@ def protocol_class(opened: Callable[[], None]) -> type[H11Protocol]:
             super().connection_made(transport)
 
         def shutdown(self) -> None:
-            """End an idle connection at once: over TLS a polite close waits for the client, which may never read."""
+            """Reset an idle connection: a clean TLS close would wait for the client, which may never read."""
             idle = self.cycle is None or self.cycle.response_complete
             super().shutdown()
             if idle:
@@ -62,14 +62,14 @@ def protocol_class(opened: Callable[[], None]) -> type[H11Protocol]:
 
 
 class Server(uvicorn.Server):
-    """A server that says when it is ready and takes SIGTERM and SIGINT as a request to finish, not as a failure."""
+    """A server that reports when it is ready and treats SIGTERM and SIGINT as a request to end, not as a failure."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, then say so."""
+        """Start to listen, then report it."""
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on, and what to do about it, in one line."""
+    """The server cannot listen on an address. The message says what to do, in one line."""
 
 
 _ADVICE = {
@@ -103,7 +103,7 @@ def listening_sockets(addresses: list[str], port: int) -> list[socket.socket]:
     try:
         for address in addresses:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            # The protocol is named because asyncio switches Nagle's algorithm off only then (40 ms an answer else).
+            # asyncio turns off Nagle's algorithm, which costs 40 ms for each response, only if the protocol is named.
             sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What only the live service can settle, as settings that a test can turn either way (control API: ``settings``)."""
+"""Behaviour that only the live service would show, as settings that a test can change (control API: ``settings``)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Whitespace = Literal["compact", "spaced", "indented"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How answers look. The defaults are guesses; a client must be right for every combination."""
+    """The form of responses. The defaults are guesses; a client must work with every combination."""
 
     envelope_key_order: KeyOrder = "status-first"
     envelope_whitespace: Whitespace = "compact"
-    envelope_payload: Literal["absent", "null"] = "absent"  # of an answer that is no error
+    envelope_payload: Literal["absent", "null"] = "absent"  # of a response that is not an error
     row_whitespace: Literal["compact", "spaced"] = "compact"
     row_escapes: Literal["utf8", "ascii"] = "utf8"
     error_http_status: Literal["200", "same"] = "200"  # "same": the HTTP status repeats the envelope's
@@ -33,7 +33,7 @@ class Settings:
     largest_listing: int = 0  # rows; a larger listing is refused as too slow (0: none is)
 
     def changed(self, changes: dict[str, Any]) -> Settings:
-        """Return the settings with these changes; ValueError names the first one that is not possible."""
+        """Return the settings with these changes. Raises ValueError for the first one that is invalid."""
         hints = get_type_hints(Settings)
         for name, value in changes.items():
             if name not in hints:

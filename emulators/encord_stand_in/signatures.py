@@ -1,7 +1,7 @@
-"""Verification of Encord's two request signatures. Nothing here trusts what it has not verified.
+"""Verification of Encord's two request signatures. No part of a request is used before it is verified.
 
 Legacy (``POST /public``), source ``encord.configs.SshConfig``: ``Authorization: <public key hex>:<signature hex>``,
-the signature being Ed25519 over the SHA-256 of the body. Path and headers are not covered; so it is at Encord.
+with an Ed25519 signature over the SHA-256 of the body. Path and headers are not covered, as in Encord.
 
 REST (``/v2/public/...``), source ``encord.http.v2.request_signer``, after a draft of RFC 9421::
 
@@ -33,7 +33,7 @@ _LEGACY = re.compile(r"(?P<key>[0-9a-fA-F]{64}):(?P<signature>[0-9a-fA-F]{128})"
 
 
 class RefusedError(Exception):
-    """A request that does not verify. ``reason`` is short, countable, and holds nothing of the request."""
+    """A request whose verification failed. ``reason`` is a short key for counters, without data of the request."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What a signature can cover. ``target`` is the path with its query as sent, ``headers`` have lower-case names."""
+    """The parts that a signature can cover. ``target`` is path and query as sent; ``headers`` has lower-case names."""
 
     method: str
     target: str
@@ -64,7 +64,7 @@ def verify_legacy(request: SignedRequest, keys: KeyRegistry) -> str:
 
 
 def verify_rest(request: SignedRequest, keys: KeyRegistry, *, now: float, tolerance: float) -> str:
-    """Return the hexadecimal public key that signed method, target and body digest. Raises RefusedError."""
+    """Return the hexadecimal public key that signed method, target and digest of the body. Raises RefusedError."""
     headers = request.headers
     if not all(headers.get(name) for name in ("content-digest", "signature-input", "signature")):
         raise RefusedError("missing_signature_headers")

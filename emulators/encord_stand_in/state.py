@@ -1,4 +1,4 @@
-"""What the stand-in holds: projects, keys, webhooks, faults, counters and settings."""
+"""The stand-in's state: projects, keys, webhooks, faults, counters and settings."""
 
 from __future__ import annotations
 

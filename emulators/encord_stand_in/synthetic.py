@@ -1,7 +1,7 @@
-"""A project of very many completed rows that are made while they are sent: nothing is kept of them.
+"""A project with very many completed rows that are generated while they are sent and not stored.
 
-Row number i has hashes with i in them and was edited i seconds after the first, so every filter of the listing is
-arithmetic. Rows have the size of real ones in a listing, about 1.1 KB.
+The hashes of row i contain i, and its edit time is i seconds after the first, so every filter of the listing is
+arithmetic. In the listing a row has the size of a real one, about 1.1 KB.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ROWS_IN_PIECE = 500
 
 @dataclass(frozen=True, slots=True)
 class SyntheticRows:
-    """The rows; ``stages`` are the workflow's uuids by title."""
+    """The rows; ``stages`` has the UUIDs of the workflow's stages by title."""
 
     count: int
     stages: dict[str, str]
 
     def listing(self, payload: dict[str, Any]) -> Iterator[bytes]:
-        """Yield the listing's rows in pieces of JSON, with the array's brackets."""
+        """Yield the rows of the listing as pieces of a JSON array, brackets included."""
         template = json.dumps(self._row("@LABEL", "@DATA", "@TASK", "@TIME", "@TITLE"), separators=(",", ":"))
         pieces: list[str] = []
         comma = ""
@@ -90,7 +90,7 @@ class SyntheticRows:
 
 
 class _Tasks(Sequence[dict[str, Any]]):
-    """The tasks, made when they are asked for."""
+    """The tasks, generated on access."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -1,8 +1,8 @@
-"""Edit times in the forms that Encord writes them.
+"""Edit times in the forms in which Encord writes them.
 
 Source: ``encord.common.time_parser`` (0.1.211) tries, in this order, ``2023-02-09 14:12:03``,
 ``Thu, 01 May 2025 13:53:59 GMT`` (or ``UTC``, which the SDK itself writes) and ISO 8601 with an offset, because labels
-hold all of them.
+contain all of them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def render(instant: datetime, form: TimeForm) -> str:
 
 
 def listing_form(form: TimeForm) -> TimeForm:
-    """Return the form in which the listing gives the same time: the two need not agree, so ours do not always."""
+    """Return the form of the same time in the listing. It may differ from the row's, as it may in Encord."""
     return "plain" if form in {"long", "long_utc"} else form
 
 
 def parse(text: str) -> datetime:
-    """Parse any of the forms; a time without an offset is UTC, as the SDK reads it. Raises ValueError."""
+    """Parse any of the forms; a time without an offset is UTC, as in the SDK. Raises ValueError."""
     for form in _TO_THE_SECOND.values():
         try:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
@@ -48,12 +48,12 @@ def parse(text: str) -> datetime:
 
 
 def settled(instant: datetime, form: TimeForm) -> datetime:
-    """Return the instant that is left of this one when it is written in the form."""
+    """Return the instant as it is after being written in the form."""
     return parse(render(instant, form))
 
 
 def resolution(form: TimeForm) -> timedelta:
-    """Return the smallest step between two times that are still told apart when written in this form."""
+    """Return the smallest difference between two times that this form can represent."""
     if form == "iso":
         return timedelta(microseconds=1)
     return timedelta(milliseconds=1) if form == "iso_offset" else timedelta(seconds=1)

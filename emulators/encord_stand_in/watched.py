@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class WatchedFile:
-    """Tells by modification time, size and inode whether the file changed; a missing file reads as empty."""
+    """Detects changes by modification time, size and inode; a missing file counts as empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -14,7 +14,7 @@ class WatchedFile:
         self._first = True
 
     def changed_text(self) -> str | None:
-        """Return the text when it was never read before or changed since, else None."""
+        """Return the text at the first call and after each change, otherwise None."""
         try:
             stat = self._path.stat()
             mark: tuple[int, int, int] | None = (stat.st_mtime_ns, stat.st_size, stat.st_ino)

@@ -1,9 +1,9 @@
-"""Encord's webhooks: who is registered, what is sent, how it is signed.
+"""Encord's webhooks: the registered URLs, the events, and their signatures.
 
 Source: the fact sheet on Encord's API. Envelope: ``uid``, ``version`` (1), ``source`` ("Encord"), ``event_type``,
 ``event_created_timestamp``, ``payload`` with ``project_hash``, ``data_hashes``, ``label_hashes``. Signature:
 ``X-Encord-Signature`` = hexadecimal HMAC-SHA256 of ``"{timestamp}." + raw body``, ``X-Encord-Timestamp`` = whole Unix
-seconds. The fields' types are not settled, so the forms that were seen are all to be had (``PayloadForm``).
+seconds. The types of the fields are not documented, so all forms that were seen are available (``PayloadForm``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 PayloadForm = Literal["lists", "strings", "singular", "label_hash_only", "data_hashes_only"]
 SignatureForm = Literal["valid", "wrong", "missing", "malformed"]
 
-# The documentation has the misspelling in some copies.
+# Some copies of the documentation have this misspelling.
 MISSPELT = {"task_sumbitted_event": "task_submitted_event"}
 
 _TIMEOUT_SECONDS = 15.0
@@ -44,9 +44,9 @@ class NoSecretError(Exception):
 
 
 class SigningSecrets:
-    """Signing secrets from a file, one a line, read again when it changes; the first one signs.
+    """Signing secrets from a file, one on each line, read again when it changes; the first one signs.
 
-    Without a file there is one random secret for the life of the process.
+    Without a file the process has one random secret.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -54,7 +54,7 @@ class SigningSecrets:
         self._secrets = [secrets.token_hex(32)] if path is None else []
 
     def current(self) -> str:
-        """Return the secret that signs now. Raises NoSecretError when the file has none."""
+        """Return the current signing secret. Raises NoSecretError if the file has none."""
         if self._file is not None:
             text = self._file.changed_text()
             if text is not None:
@@ -66,7 +66,7 @@ class SigningSecrets:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A URL registered at a project's stages."""
+    """A URL that is registered for the stages of a project."""
 
     id: str
     url: str
@@ -74,12 +74,12 @@ class Webhook:
     project_hash: str | None  # None: all
 
     def wants(self, event_type: str, project_hash: str) -> bool:
-        """Return whether this event is sent to it."""
+        """Return whether this URL gets the event."""
         event = MISSPELT.get(event_type, event_type)
         return (not self.event_types or event in self.event_types) and self.project_hash in (None, project_hash)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the form in which the control API lists it: without the secret."""
+        """Return the webhook as the control API lists it: without the secret."""
         return {
             "id": self.id,
             "url": self.url,
@@ -90,7 +90,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an event is written and signed; the defaults are what the documentation says."""
+    """How an event is written and signed; the defaults follow the documentation."""
 
     payload_form: PayloadForm = "lists"
     signature: SignatureForm = "valid"
@@ -115,7 +115,7 @@ class Webhooks:
         self._webhooks: dict[str, Webhook] = {}
 
     def register(self, url: str, event_types: Sequence[str], project_hash: str | None) -> Webhook:
-        """Register a URL, or change what it gets; the same URL keeps its id. Raises ValueError."""
+        """Register a URL, or change its events; the same URL keeps its id. Raises ValueError."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or parts.port == 0:
             raise ValueError("url must be an http or https URL")
@@ -124,19 +124,19 @@ class Webhooks:
         return webhook
 
     def remove(self, webhook_id: str | None = None) -> None:
-        """Remove one, or all."""
+        """Remove one webhook, or all."""
         kept = {url: hook for url, hook in self._webhooks.items() if webhook_id and hook.id != webhook_id}
         self._webhooks = kept
 
     def all(self) -> list[Webhook]:
-        """Return all, in the order in which they were registered."""
+        """Return all webhooks in the order of their registration."""
         return list(self._webhooks.values())
 
 
 def event(
     event_type: str, project_hash: str, data_hashes: Sequence[str], label_hashes: Sequence[str], form: Form
 ) -> bytes:
-    """Return the raw body of a webhook. The ``uid`` is random, as at Encord."""
+    """Return the raw body of a webhook. The ``uid`` is random, as in Encord."""
     body: dict[str, Any] = {
         "uid": str(uuid.uuid4()),
         "version": form.version,
@@ -177,7 +177,7 @@ def signed_headers(body: bytes, secret: str, form: Form, *, now: float) -> dict[
 
 
 def deliver(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) -> dict[str, Any]:
-    """Send a webhook once and return what came of it. Blocks, at most 15 s for each step; follows no redirect."""
+    """Send a webhook once and return the result. Blocks, at most 15 s for each step; follows no redirects."""
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     started = time.monotonic()

@@ -1,1 +1,1 @@
-"""The label rows: made at the start with the SDK (``build``, ``ontology``, ``extras``), or on demand (``giant``)."""
+"""The label rows: built at the start with the SDK (``build``, ``ontology``, ``extras``), or on demand (``giant``)."""

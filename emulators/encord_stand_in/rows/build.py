@@ -1,6 +1,6 @@
-"""Make the label rows with the SDK's own classes.
+"""Build the label rows with the SDK's own classes.
 
-Everything is derived from names and fixed times, with no clock and no randomness, so that every start serves the same
+Everything is derived from names and fixed times, without clock or random numbers, so that every start serves the same
 bytes.
 """
 
@@ -26,7 +26,7 @@ _STAGES = ("Annotate", "Review", "Complete")
 
 
 def build_project(name: str) -> dict[str, Any]:
-    """Return everything that the server knows of a project at its start."""
+    """Return everything that the server has of a project at its start."""
     structure = build_structure()
     ontology_hash = identifier(name, "ontology")
     orm = OrmOntology(
@@ -103,8 +103,8 @@ def _build_row(project: str, unit: Unit, ontology: Ontology, at: datetime) -> di
 
 
 def _metadata(project: str, unit: Unit, at: datetime) -> dict[str, Any]:
-    """Return the row as the listing gives it; keys as ``LabelRowMetadata.from_dict`` reads them."""
-    unit_key = "image" if unit.key == "branch" else unit.key  # the branch is of the same data unit
+    """Return the row as in the listing, with the keys that ``LabelRowMetadata.from_dict`` reads."""
+    unit_key = "image" if unit.key == "branch" else unit.key  # the branch belongs to the same data unit
     data_hash = identifier(project, unit_key, "data")
     created = times.render(at - timedelta(days=1), times.listing_form(unit.time_form)) if unit.initialised else None
     edited = times.render(at, times.listing_form(unit.time_form)) if unit.initialised else None
@@ -166,7 +166,7 @@ def _no_spaces(_: str) -> dict[str, Any]:
 
 
 def _scene_spaces(project: str) -> dict[str, Any]:
-    """Return the spaces of the scene, a point cloud and a camera's image; keys as in ``spaces.types``."""
+    """Return the spaces of the scene, a point cloud and a camera image; keys as in ``spaces.types``."""
 
     def within(stream: str, file_name: str) -> dict[str, Any]:
         uri = f"cord-files-prod/{identifier(project, 'scene', stream)}/{file_name}"

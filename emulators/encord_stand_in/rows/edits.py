@@ -8,9 +8,9 @@ from typing import Any
 
 
 def edited(row: dict[str, Any], *, revision: int, last_edited_at: str | None) -> dict[str, Any]:
-    """Return the row as it is after its ``revision``-th edit; the same arguments give the same row.
+    """Return the row after its ``revision``-th edit; the same arguments give the same row.
 
-    The first box moves; a row without one has its first answer touched; one without either still says its revision.
+    An edit moves the first box. In a row without boxes it changes the first answer. Every row contains its revision.
     """
     changed = copy.deepcopy(row)
     if last_edited_at is None:

@@ -1,4 +1,4 @@
-"""What the real service sends beyond what the SDK makes, and drops when it reads it. Plain dictionaries.
+"""Data that the real service sends, and that the SDK neither writes nor keeps when it reads. Plain dictionaries.
 
 Source: the fact sheet on Encord's API: track hashes, classifications per frame, DICOM links and metadata,
 ``child_info`` of a group's spaces, reviews, unknown keys at any level, empty frames, orphaned answers, times with
@@ -13,12 +13,12 @@ from typing import Any
 
 from encord_stand_in.rows.names import identifier, short
 
-# A string of this form is served as the JSON that follows: forms of a number or text that no serialiser writes.
+# A string with this prefix is served as the JSON text after it: forms of numbers and strings that no serialiser writes.
 RAW_PREFIX = "@raw:"
 
 
 def add(row: dict[str, Any], key: str, metadata: dict[str, Any]) -> None:
-    """Add to a label row what a client that stores it must keep."""
+    """Add data to a label row that a client must keep when it stores the row."""
     _tracks_and_reviews(row)
     _frame_classifications(row)
     _spaces(row, metadata)
@@ -45,7 +45,7 @@ def add(row: dict[str, Any], key: str, metadata: dict[str, Any]) -> None:
 
 
 def delete_data_unit(row: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Make the row one whose data unit was deleted after it was labelled (documented: ``data_type`` is deleted)."""
+    """Mark the data unit as deleted after it was labelled (as documented, ``data_type`` is ``deleted``)."""
     row["data_type"] = "deleted"
     for unit in row["data_units"].values():
         unit["data_type"] = "deleted"
@@ -75,7 +75,7 @@ def _tracks_and_reviews(row: dict[str, Any]) -> None:
 
 
 def _frame_classifications(row: dict[str, Any]) -> None:
-    """Put classifications on their frames too, as the service does and the SDK stopped doing in 0.1.205."""
+    """Add classifications to their frames too. The service does this; the SDK no longer does since 0.1.205."""
     for position, (unit_hash, unit) in enumerate(row["data_units"].items()):
         labels = unit.get("labels") or {}
         for answer in row["classification_answers"].values():

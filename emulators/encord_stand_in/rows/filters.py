@@ -1,4 +1,4 @@
-"""What the options of ``labelrow``/GET change in the row that is served (``encord.client.get_label_row``)."""
+"""The options of ``labelrow``/GET, which change the row that is served (``encord.client.get_label_row``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 def shown_row(row: dict[str, Any], payload: dict[str, Any]) -> dict[str, Any]:
     """Return the row with signed links, an export history, or only some features, as the payload asks.
 
-    Signed links are random, as at Encord: a client that asks for them gets other bytes each time.
+    Signed links are random, as in Encord: a client that asks for them gets different bytes each time.
     """
     shown = copy.deepcopy(row)
     objects = payload.get("include_object_feature_hashes")

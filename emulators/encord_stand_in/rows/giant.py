@@ -1,8 +1,8 @@
 """Label rows of a chosen size, for benchmarks and limits: frames x objects, tracked or not.
 
-About 440 bytes an object, as in the fact sheet (10,000 frames x 10 objects are 44 MB). Written as text, without
-building dictionaries: 44 MB take about half a second. The middle part, all but a few hundred bytes, is kept and shared
-by the revisions of a row; an edit changes the head (the edit time) and the tail (an answer).
+An object takes about 440 bytes, as in the fact sheet (10,000 frames x 10 objects are 44 MB). Rows are written as text,
+without dictionaries: 44 MB take about half a second. The revisions of a row share the middle part, which is all but a
+few hundred bytes; an edit changes the head (the edit time) and the tail (an answer).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANSWER = '"%s":{"classifications":[],"objectHash":"%s"}'
 
 @dataclass(frozen=True, slots=True)
 class GiantSpec:
-    """The size of a row; ``index`` tells rows of the same size apart."""
+    """The size of a row; ``index`` distinguishes rows of the same size."""
 
     project: str
     frames: int
@@ -35,17 +35,17 @@ class GiantSpec:
 
     @property
     def key(self) -> str:
-        """Name of the row within its project."""
+        """Key of the row within its project."""
         return f"giant-{self.frames}x{self.objects}-{'tracked' if self.tracked else 'untracked'}-{self.index}"
 
     @property
     def estimated_bytes(self) -> int:
-        """Roughly how many bytes the row has."""
+        """Approximate number of bytes of the row."""
         return self.frames * self.objects * (440 if self.tracked else 500)
 
 
 def metadata(spec: GiantSpec, *, stage: dict[str, str], dataset: dict[str, str], edited: str) -> dict[str, Any]:
-    """Return the row as the listing gives it."""
+    """Return the row as in the listing."""
     data_hash = identifier(spec.project, spec.key, "data")
     return {
         "label_hash": identifier(spec.project, spec.key, "label"),
@@ -121,7 +121,7 @@ def head(row: dict[str, Any], *, edited: str | None, label_status: str) -> bytes
 
 
 def middle(spec: GiantSpec) -> bytes:
-    """Return the labels of all frames and the answers of all objects but for the tail's."""
+    """Return the labels of all frames and the answers of all objects except the one in the tail."""
     feature = short("feature", "Vehicle")
     seed = short(spec.project, spec.key)[:2]
     track = identifier(spec.key, "track")

@@ -1,4 +1,4 @@
-"""Putting objects and classifications on a label row with the SDK's classes. Needs the ``encord`` package."""
+"""Add objects and classifications to a label row with the SDK's classes. Needs the ``encord`` package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REVIEWER = "reviewer@example.com"
 
 
 class Labeller:
-    """Puts objects and classifications on a row, each with derived hashes and times."""
+    """Adds objects and classifications to a row, each with derived hashes and times."""
 
     def __init__(self, row: LabelRowV2, ontology: Ontology, key: str, at: datetime) -> None:
         self.row = row
@@ -77,7 +77,7 @@ class Labeller:
         return instance, self._stamp()
 
     def answer(self, instance: ObjectInstance, name: str, answer: Any, frames: Any = None) -> None:
-        """Answer an attribute of an object; with frames for a dynamic attribute."""
+        """Answer an attribute of an object; ``frames`` is for a dynamic attribute."""
         attribute = next(item for item in instance.ontology_item.attributes if item.name == name)
         instance.set_answer(_answer(attribute, answer), attribute, frames=frames)
 

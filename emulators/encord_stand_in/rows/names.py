@@ -1,11 +1,11 @@
-"""Identifiers in Encord's forms, derived from names instead of drawn at random, so that every start has the same."""
+"""Identifiers in Encord's forms, derived from names and not random, so that every start has the same ones."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
 
-# The projects in the order in which they are listed; the first is the main one, the second for allow lists.
+# The projects in the order of the listing; the first is the main one, the second is for tests of allow lists.
 PROJECT_NAMES = ("street-scenes", "small")
 
 _NAMESPACE = uuid.UUID("6f6e2f1e-5b0e-5c52-9a55-1d2f0c1d4b7a")

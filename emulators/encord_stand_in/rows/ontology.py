@@ -1,4 +1,4 @@
-"""The ontology of the synthetic projects, made with the SDK's own classes. Needs the ``encord`` package."""
+"""The ontology of the synthetic projects, built with the SDK's own classes. Needs the ``encord`` package."""
 
 from __future__ import annotations
 
@@ -100,5 +100,5 @@ def _add_classifications(structure: OntologyStructure) -> None:
 
 
 def editor(structure: OntologyStructure) -> dict[str, Any]:
-    """Return the form in which the REST API gives the structure (``editor``)."""
+    """Return the structure in the form that the REST API serves (``editor``)."""
     return dict(structure.to_dict())

@@ -12,7 +12,7 @@ _RAW = re.compile(r'"@raw:((?:[^"\\]|\\.)*)"')
 
 
 def row_bytes(row: dict[str, Any], settings: Settings) -> bytes:
-    """Serialise a label row; strings that begin with ``@raw:`` become the JSON text behind it (``rows.extras``)."""
+    """Serialise a label row; strings that start with ``@raw:`` become the JSON text after it (``rows.extras``)."""
     separators = (",", ":") if settings.row_whitespace == "compact" else (", ", ": ")
     text = json.dumps(row, ensure_ascii=settings.row_escapes == "ascii", separators=separators)
     if "@raw:" in text:

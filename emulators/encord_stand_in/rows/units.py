@@ -1,4 +1,4 @@
-"""The data units of the synthetic projects and what is labelled on each. Needs the ``encord`` package."""
+"""The data units of the synthetic projects and their labels. Needs the ``encord`` package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from encord_stand_in.times import TimeForm
 
 @dataclass(frozen=True)
 class Unit:
-    """One data unit and what is labelled on it."""
+    """One data unit and its labels."""
 
     key: str
     title: str
@@ -117,7 +117,7 @@ def _video(on: Labeller) -> None:
         on.answer(vehicle, "Motion", "Moving", Range(0, 11))
         on.answer(vehicle, "Motion", "Standing", Range(20, 39))
         on.answer(vehicle, "Lights", ("Brake", "Left"), [Range(5, 8), Range(30, 33)])
-    for frame in range(0, 40, 4):  # untracked: an object of its own on each frame
+    for frame in range(0, 40, 4):  # untracked: a separate object on each frame
         on.object("Traffic light", {frame: PointCoordinate(x=0.01 * frame, y=0.1)}, nth=frame)
     on.object("Lane", {7: PolylineCoordinates(points((0.0, 1.0), (1.0, 0.0)))})
     on.classification("Weather", "Sunny", [Range(0, 19)])
