@@ -1,6 +1,6 @@
-"""What the metric filters count of the HTTP API's access log, by the syntax that CloudWatch Logs documents for JSON.
+"""The metric filters of the HTTP API's access log count the right events, by CloudWatch Logs' syntax for JSON.
 
-The emulator keeps filters and counts nothing.
+The emulator stores filters, but counts nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TERM = re.compile(r'\$\.(\w+) (=|!=) "([^"]*)"')
 
 
 def matches(pattern: str, event: dict[str, str]) -> bool:
-    """Return whether a pattern of terms that are joined by && matches; a text may have * at its ends."""
+    """Return whether a pattern of terms joined by && matches; a text may start or end with *."""
     inside = re.fullmatch(r"\{ (.*) \}", pattern)
     assert inside
     terms = [TERM.fullmatch(term) for term in inside[1].split(" && ")]
@@ -43,14 +43,12 @@ def matches(pattern: str, event: dict[str, str]) -> bool:
         ("503", "-", []),
     ],
 )
-def test_only_what_the_api_answered_by_itself_is_counted(
-    status: str, integration_status: str, counted: list[str]
-) -> None:
+def test_only_responses_of_the_api_itself_are_counted(status: str, integration_status: str, counted: list[str]) -> None:
     event = {"status": status, "integrationStatus": integration_status}
     assert [name for name, pattern in sorted(FILTERS.items()) if matches(pattern, event)] == counted
 
 
-def test_the_filters_read_fields_that_the_log_has() -> None:
+def test_the_filters_read_existing_fields_of_the_log() -> None:
     fields = VARIABLES["__front_door_access_log_fields"]
     assert {field for pattern in FILTERS.values() for field, _, _ in TERM.findall(pattern)} <= fields.keys()
     assert fields["integrationStatus"] == "$context.integrationStatus"

@@ -1,4 +1,4 @@
-"""The scenario `alternative` sets every setting away from its default; what it does not is named with a reason."""
+"""The scenario `alternative` changes every setting from its default; each exception is listed with a reason."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ DEPLOYED = [
     entry["role"] for play in yaml.safe_load((ROOT / "playbooks/deploy.yml").read_text()) for entry in play["roles"]
 ]
 AS_BY_DEFAULT = {
-    "label_export_state": "an order, which the playbooks give; teardown gives the other one",
-    "label_export_destroy": "an order, which whoever destroys gives; teardown does",
-    "label_export_secure_logging": "the other way shows secrets in the output, which is there for a person debugging",
-    "label_bucket_destroy_with_labels": "an order, which whoever destroys gives; teardown does",
-    "execution_role_arn": "a role of one's own takes the place of ours (test_execution_role.py)",
-    "catalog_execution_role_arn": "a role of one's own takes the place of ours",
-    "catalog_execution_role_scheduler_arn": "a role of one's own takes the place of ours",
-    "front_door_show_url_tokens": "the other way shows a secret in the output",
-    "monitoring_existing_topic_arn": "a topic of one's own takes the place of ours, with its key and addresses",
-    "label_bucket_event_bridge": "the other way there is no events queue to look at",
-    "monitoring_dashboard": "the other way there is none to look at",
-    "catalog_function_enabled": "the other way there is no catalog to look at (test_catalog.py of scenario drift)",
+    "label_export_state": "set by the playbooks; teardown sets the other value",
+    "label_export_destroy": "given only to remove an environment; teardown does that",
+    "label_export_secure_logging": "the other value shows secrets in the output, for debugging",
+    "label_bucket_destroy_with_labels": "given only to remove an environment; teardown does that",
+    "execution_role_arn": "an existing role replaces ours (test_execution_role.py)",
+    "catalog_execution_role_arn": "an existing role replaces ours",
+    "catalog_execution_role_scheduler_arn": "an existing role replaces ours",
+    "front_door_show_url_tokens": "the other value shows a secret in the output",
+    "monitoring_existing_topic_arn": "an existing topic replaces ours, with its key and addresses",
+    "label_bucket_event_bridge": "with the other value there is no events queue to test",
+    "monitoring_dashboard": "with the other value there is none to test",
+    "catalog_function_enabled": "with the other value there is no catalog to test (test_catalog.py of scenario drift)",
     "handler_image_architecture": "the emulator runs what this machine runs, not both architectures",
-    "front_door_kind": "the other kinds take the place of the API with all its settings (test_front_door.py)",
+    "front_door_kind": "the other kinds replace the API and all its settings (test_front_door.py)",
 }  # fmt: skip
 
 
 class Tagged(yaml.SafeLoader):
-    """Reads files with tags of Ansible's."""
+    """Reads files with Ansible's tags."""
 
 
 Tagged.add_multi_constructor("!", lambda loader, suffix, node: f"{suffix} {node.value}")
@@ -51,7 +51,7 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("role", DEPLOYED)
-def test_every_setting_is_away_from_its_default(role: str) -> None:
+def test_every_setting_differs_from_its_default(role: str) -> None:
     of_this_machine = {name: value for name, value in variables(LOCAL).items() if name not in AS_BY_DEFAULT}
     chosen = {**of_this_machine, **variables(SCENARIO)}
     nothing = object()
@@ -59,5 +59,5 @@ def test_every_setting_is_away_from_its_default(role: str) -> None:
     assert same == {name for name in AS_BY_DEFAULT if name in defaults(role)}
 
 
-def test_the_exceptions_are_settings_that_there_are() -> None:
+def test_the_exceptions_are_existing_settings() -> None:
     assert AS_BY_DEFAULT.keys() - {name for role in DEPLOYED for name in defaults(role)} == set()

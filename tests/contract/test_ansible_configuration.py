@@ -1,4 +1,4 @@
-"""ansible.cfg holds settings that Ansible knows, and nothing here uses what the next versions of Ansible refuse."""
+"""ansible.cfg has only settings that Ansible knows, and nothing here uses what the next versions of Ansible refuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = sorted(
     if "/playbooks/roles/" not in str(path) and "/playbooks/collections/" not in str(path)
 )
 CONDITIONS = ["when", "that", "until", "changed_when", "failed_when"]
-# How a task of a role starts uv: by its own name, or through the variable of its path.
+# How a task of a role starts uv: by name, or through the variable with its path.
 STARTS_OF_UV = ["uv", "{{ __local_stack_uv }}", "__uv_install"]
 
 
@@ -33,7 +33,7 @@ Loader.add_multi_constructor("!", lambda loader, _suffix, node: loader.construct
 
 
 def tasks(node: Any, environment: tuple[str, ...] = ()) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Return every mapping of a document, each with the environment variables that it and its blocks set."""
+    """Yield every mapping of a document with the environment variables that it and its blocks set."""
     if isinstance(node, dict):
         own = node.get("environment")
         environment = (*environment, *(own if isinstance(own, dict) else ()))
@@ -81,7 +81,7 @@ def test_no_condition_is_a_template(keyword: str) -> None:
     assert found == []
 
 
-def test_uv_trusts_what_the_system_trusts_in_every_role() -> None:
+def test_uv_trusts_the_system_certificates_in_every_role() -> None:
     found = {True: 0, False: 0}
     untrusting = []
     for path, document in documents():

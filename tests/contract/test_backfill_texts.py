@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The text of each case, all from one run."""
+    """Return the text of each case, all from one run."""
     folder = tmp_path_factory.mktemp("texts")
     tasks = [
         {
@@ -97,7 +97,7 @@ def test_a_second_start_counts_its_own_rate(shown: dict[str, str]) -> None:
     assert "800 labels done, 100 queued, 0 failed, 1.0 labels a second" in shown["started again"]
 
 
-def test_the_end_sums_up_and_names_what_failed(shown: dict[str, str]) -> None:
+def test_the_end_has_totals_and_names_failed_labels(shown: dict[str, str]) -> None:
     assert "The backfill has ended: 999 labels done, 1 failed." in shown["ended"]
     assert "Failed: label l of project p" in shown["ended"]
     assert "playbooks/redrive.yml exports them again" in shown["ended"]

@@ -1,6 +1,6 @@
-"""The base image is looked up for the function's platform, counts for the tag, and what Lambda refuses is refused.
+"""The base image is resolved for the function's platform, is part of the tag, and is refused if Lambda would refuse it.
 
-The registry is one on loopback, which also answers for ECR. No engine is asked: checks build nothing.
+The registry is on loopback and also stands for ECR. No container engine is needed: checks build nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def host(registry: str, base: str, result: Path, **others: Any) -> dict[str, Any
 
 
 def run(directory: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> tuple[dict[str, Any], str]:
-    """Return what each host came to, and the output; a host that failed has no result."""
+    """Return the result of each host, and the output; a host that failed has no result."""
     inventory = directory / "inventory.yml"
     inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts}}))
     ran = subprocess.run(
@@ -62,7 +62,7 @@ def run(directory: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> t
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, dict[str, str], ImageRegistry]:
-    """One check of all hosts: their results, the output, the digests of the base and the registry."""
+    """Check all hosts once; return their results, the output, the digests of the base and the registry."""
     directory = tmp_path_factory.mktemp("checked")
     with image_registry() as registry:
         digests = registry.add_base("base", "3.13")
@@ -91,18 +91,18 @@ def test_the_base_is_the_platforms_own_manifest(checked: Any) -> None:
     assert found["arm"]["base"] == f"{registry.host}/base@{digests['arm64']}"
 
 
-def test_a_renewed_base_is_another_tag(checked: Any) -> None:
+def test_a_new_base_image_changes_the_tag(checked: Any) -> None:
     found, *_ = checked
     assert len({found[name]["tag"] for name in ("amd", "arm", "renewed")}) == 3
 
 
-def test_a_digest_needs_no_registry_and_is_built_from_for_the_platform_where_there_is_one(checked: Any) -> None:
+def test_a_digest_needs_no_registry_and_the_build_uses_the_platforms_digest_if_known(checked: Any) -> None:
     found, _, digests, registry = checked
     assert found["pinned"]["base"] == f"{registry.host}/base@{digests['amd64']}"
     assert found["unreachable"]["base"] == f"localhost:1/base@{digests['index']}"
 
 
-def test_a_base_that_cannot_be_looked_up_is_refused(checked: Any) -> None:
+def test_a_base_image_that_cannot_be_resolved_is_refused(checked: Any) -> None:
     found, output, *_ = checked
     assert found.keys() & {"unknown", "missing"} == set()
     assert "handler_image_base is 'localhost:1/base:3.13', and localhost:1 does not answer as a registry" in output
@@ -110,7 +110,7 @@ def test_a_base_that_cannot_be_looked_up_is_refused(checked: Any) -> None:
     assert "set handler_image_base_source to engine" in output
 
 
-def test_layers_that_lambda_refuses_are_refused_before_the_function_is_touched(tmp_path: Path) -> None:
+def test_layers_that_lambda_refuses_are_refused_before_the_function_is_changed(tmp_path: Path) -> None:
     with image_registry() as registry:
         registry.add_base("base", "3.13")
         hosts = {"one": host(registry.host, f"{registry.host}/base:3.13", tmp_path / "one")}

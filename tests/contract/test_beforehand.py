@@ -121,12 +121,12 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-def test_nothing_is_asked_of_an_engine_where_both_images_are_there(failures: dict[str, str]) -> None:
+def test_no_engine_is_needed_if_both_images_exist(failures: dict[str, str]) -> None:
     assert failures["complete"] == ""
 
 
 @pytest.mark.parametrize("function", ["exporter", "catalog"])
-def test_an_engine_is_needed_for_either_image(function: str, failures: dict[str, str]) -> None:
+def test_an_engine_is_needed_if_either_image_is_missing(function: str, failures: dict[str, str]) -> None:
     assert "no container engine that builds Linux images answers at unix:///" in failures[function]
 
 
@@ -137,13 +137,13 @@ def test_an_engine_that_does_not_reach_the_registry_is_named(failures: dict[str,
     assert "handler_image_registry in" in said
 
 
-def test_a_deployer_without_the_right_to_push_is_named(failures: dict[str, str]) -> None:
+def test_a_deployer_without_permission_to_push_is_named(failures: dict[str, str]) -> None:
     assert "AWS gave no login to the registry: " in failures["denied"]
     assert "not authorized to get a token" in failures["denied"]
     assert "ecr:GetAuthorizationToken" in failures["denied"]
 
 
-def test_the_users_own_docker_configuration_stops_nothing(failures: dict[str, str]) -> None:
+def test_the_docker_configuration_of_the_user_has_no_effect(failures: dict[str, str]) -> None:
     assert failures["ready"] == ""
     login = {"username": "AWS", "password": "token", "serveraddress": REGISTRY}
     assert login in Engine.logins

@@ -1,7 +1,7 @@
 """What a deployer with the rendered policies cannot do, against the local AWS, which enforces IAM.
 
-The attacks are those of a security audit: becoming administrator by way of the function's role, and reaching from one
-environment into another of the same account. Each is made with the calls that an attacker would make.
+The attacks are those of a security audit: becoming administrator through the function's role, and reaching from one
+environment into another of the same account. Each uses the calls that an attacker would use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRUST_IN_LAMBDA = json.dumps(
 
 @dataclass
 class Account:
-    """The account, in which an administrator has created what README's step 2 says."""
+    """The account, in which an administrator has created what step 2 of the README requires."""
 
     ministack: MiniStackProcess
     documents: dict[str, dict[str, Document]]
@@ -54,7 +54,7 @@ class Account:
 
 @dataclass
 class Caller:
-    """Somebody with credentials."""
+    """An identity with credentials."""
 
     ministack: MiniStackProcess
     name: str
@@ -90,7 +90,7 @@ class Environment:
         self.boundary_arn = f"arn:aws:iam::{ACCOUNT}:policy/boundary-of-{self.role}"
 
     def create_role(self, caller: Caller) -> None:
-        """Create the role as a deploy does: with its boundary, and its policy attached."""
+        """Create the role as a deploy does: with its boundary and its policy."""
         iam = caller.client("iam")
         iam.create_policy(PolicyName=self.role, PolicyDocument=EVERYTHING)
         iam.create_role(
@@ -121,7 +121,7 @@ class Environment:
         )
 
     def api(self, owner: Any) -> str:
-        """Return the identifier of the API, as the account's owner sees it."""
+        """Return the API's identifier, as the root user sees it."""
         (api,) = [api["ApiId"] for api in owner.get_apis()["Items"] if api["Name"] == self.name]
         return str(api)
 
@@ -146,21 +146,21 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def prod(account: Account) -> Environment:
-    """Prod, deployed by its own deployer."""
+    """Return prod, deployed by its own deployer."""
     PROD.deploy(account.user("deployer-of-prod", "prod"))
     return PROD
 
 
 @pytest.fixture(scope="module")
 def deployer(account: Account, prod: Environment) -> Caller:
-    """The deployer of dev, who has deployed it."""
+    """Return the deployer of dev, which is deployed."""
     caller = account.user("deployer-of-dev", "dev")
     DEV.deploy(caller)
     return caller
 
 
 def refused(call: Callable[..., Any], **arguments: Any) -> str:
-    """Make a call that must be refused; return the refusal's code and text."""
+    """Make a call that must be refused; return code and text of the refusal."""
     with pytest.raises(ClientError) as caught:
         call(**arguments)
     error = caught.value.response["Error"]
@@ -169,7 +169,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> str:
 
 
 def role_session(account: Account, deployer: Caller) -> Caller:
-    """Return a session of dev's role, taken by an outsider to whom the deployer has opened the role's trust."""
+    """Return a session of dev's role, assumed by an outsider whom the deployer has added to its trust policy."""
     outsider = account.user(f"outsider-{len(account.ministack.client('iam').list_users()['Users'])}")
     may_take_roles = EVERYTHING.replace('"Action": "*"', '"Action": "sts:AssumeRole"')
     account.ministack.client("iam").put_user_policy(
@@ -278,7 +278,9 @@ def test_the_deployer_cannot_widen_itself_or_the_role(attack: str, deployer: Cal
     refused(getattr(deployer.client("iam"), operation), **arguments)
 
 
-def test_a_role_that_lost_its_boundary_gets_nothing_before_it_has_it_again(account: Account, deployer: Caller) -> None:
+def test_a_role_that_lost_its_boundary_gets_no_policy_until_the_boundary_is_restored(
+    account: Account, deployer: Caller
+) -> None:
     owner, iam = account.ministack.client("iam"), deployer.client("iam")
     owner.delete_role_permissions_boundary(RoleName=DEV.role)
     try:
@@ -297,7 +299,7 @@ def test_an_administrators_role_cannot_be_passed_to_the_function(account: Accoun
     refused(functions.update_function_configuration, FunctionName=DEV.name, Role=made["Role"]["Arn"])
     functions.update_function_configuration(FunctionName=DEV.name, Role=DEV.role_arn)
     refused(DEV.create_function, caller=deployer, name="label-export-dev-second", role_arn=DEV.role_arn)
-    # Nor one of another environment, nor to a function that is its own or the catalog's, nor to a schedule.
+    # Nor one of another environment, nor to another function of the environment, nor to a schedule.
     refused(functions.update_function_configuration, FunctionName=DEV.name, Role=PROD.role_arn)
     refused(DEV.create_function, caller=deployer, name=f"{DEV.name}-catalog", role_arn=made["Role"]["Arn"])
     schedule = {
@@ -314,10 +316,10 @@ def test_an_administrators_role_cannot_be_passed_to_the_function(account: Accoun
     refused(functions.update_function_configuration, FunctionName=DEV.name, Role=own)
 
 
-def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
+def test_the_boundary_limits_the_role_whatever_its_policies_and_whoever_assumes_it(
     account: Account, deployer: Caller, prod: Environment
 ) -> None:
-    """The audit's attack: everything in the role's policy, the trust opened, and somebody else takes the role."""
+    """The audit's attack: the role's policy allows everything, its trust policy everyone, an outsider assumes it."""
     iam = deployer.client("iam")
     iam.create_policy_version(PolicyArn=DEV.policy_arn, PolicyDocument=EVERYTHING, SetAsDefault=True)
     role = role_session(account, deployer)
@@ -334,8 +336,8 @@ def test_whatever_the_role_is_given_and_whoever_takes_it_the_boundary_holds(
 # Who reads the secrets
 
 
-def test_only_the_named_readers_read_a_secret_and_nobody_is_locked_out(account: Account, deployer: Caller) -> None:
-    """With encord_secrets_readers: the roles, the readers and the account's root; an administrator can undo it."""
+def test_only_named_readers_can_read_a_secret_and_nobody_is_locked_out(account: Account, deployer: Caller) -> None:
+    """With encord_secrets_readers: the roles, the readers and the root user; an administrator can undo it."""
     manager, iam = account.ministack.client("secretsmanager"), account.ministack.client("iam")
     administrator = account.user("administrator-who-does-not-read")
     iam.attach_user_policy(UserName=administrator.name, PolicyArn=ADMINISTRATOR)
@@ -348,7 +350,7 @@ def test_only_the_named_readers_read_a_secret_and_nobody_is_locked_out(account: 
     assert manager.get_secret_value(SecretId=DEV.secret)["SecretString"] == "private", "the account's root"
     assert role_session(account, deployer).client("secretsmanager").get_secret_value(SecretId=DEV.secret)
     refused(theirs.get_secret_value, SecretId=DEV.secret)
-    # Without the random characters at its end, as the functions name it.
+    # Without the random suffix, as the functions name it.
     refused(theirs.get_secret_value, SecretId=manager.describe_secret(SecretId=DEV.secret)["ARN"][:-7])
 
     theirs.describe_secret(SecretId=DEV.secret)
@@ -381,7 +383,7 @@ def test_only_the_named_readers_read_a_secret_and_nobody_is_locked_out(account: 
         ("iam", "get_role", {"RoleName": PROD.role}),
         ("iam", "delete_role", {"RoleName": PROD.role}),
         ("iam", "create_policy_version", {"PolicyArn": PROD.policy_arn, "PolicyDocument": EVERYTHING}),
-        # A name that begins as the environment's own does.
+        # A name that starts like the environment's own.
         ("sqs", "create_queue", {"QueueName": "label-export-dev2"}),
         ("lambda", "get_function", {"FunctionName": "label-export-dev2"}),
         ("ecr", "create_repository", {"repositoryName": "label-export-dev2"}),
@@ -394,7 +396,7 @@ def test_the_deployer_of_dev_does_not_reach_prod(
     refused(getattr(deployer.client(service), operation), **arguments)
 
 
-def test_an_http_api_is_its_environments(account: Account, deployer: Caller, prod: Environment) -> None:
+def test_an_http_api_belongs_to_its_environment(account: Account, deployer: Caller, prod: Environment) -> None:
     owner = account.ministack.client("apigatewayv2")
     theirs, gateway = prod.api(owner), deployer.client("apigatewayv2")
     (route,) = owner.get_routes(ApiId=theirs)["Items"]
@@ -407,7 +409,7 @@ def test_an_http_api_is_its_environments(account: Account, deployer: Caller, pro
     refused(gateway.create_api, Name="of prod", ProtocolType="HTTP", Tags=prod.tags)
     refused(gateway.update_route, ApiId=theirs, RouteId=route["RouteId"], Target="integrations/mine")
     refused(gateway.delete_stage, ApiId=theirs, StageName="$default")
-    # Nor by making it its own first, or nobody's.
+    # Nor after changing its tags to the own environment, or removing them.
     refused(gateway.tag_resource, ResourceArn=arn, Tags=DEV.tags)
     refused(gateway.untag_resource, ResourceArn=arn, TagKeys=["environment"])
 
@@ -417,7 +419,7 @@ def test_an_http_api_is_its_environments(account: Account, deployer: Caller, pro
     gateway.update_stage(ApiId=ours, StageName="$default", Description="mine")
 
 
-def test_somebody_with_the_policies_of_two_environments_deploys_both(account: Account, deployer: Caller) -> None:
+def test_a_user_with_the_policies_of_two_environments_deploys_both(account: Account, deployer: Caller) -> None:
     both = account.user("deployer-of-both", "dev", "prod")
     owner = account.ministack.client("apigatewayv2")
     for environment in (DEV, PROD):
@@ -436,8 +438,8 @@ def test_somebody_with_the_policies_of_two_environments_deploys_both(account: Ac
 @pytest.mark.parametrize(
     "access_key", ["", "test", "111122223333"], ids=["the owner's", "the emulator's", "an account's"]
 )
-def test_the_owner_of_an_account_needs_the_secret(access_key: str, account: Account) -> None:
-    """The emulator takes each of these access keys for an account's owner."""
+def test_the_root_user_needs_the_secret_key(access_key: str, account: Account) -> None:
+    """MiniStack treats each of these access keys as that of an account's root user."""
     name = access_key or account.ministack.access_key
     for secret in (name, "guessed"):
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
@@ -448,7 +450,7 @@ def test_the_owner_of_an_account_needs_the_secret(access_key: str, account: Acco
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "reset"), ("POST", "config"), ("GET", "sqs/messages"), ("GET", "health")]
 )
-def test_the_emulators_own_interface_answers_for_its_health_alone(method: str, path: str, account: Account) -> None:
+def test_the_emulators_management_api_serves_only_its_health(method: str, path: str, account: Account) -> None:
     url = f"{account.ministack.url}/_ministack/{path}"
     answer = requests.request(method, url, data="{}", timeout=10, verify=account.ministack.certificate)
     assert answer.status_code == (200 if path == "health" else 403)

@@ -1,4 +1,4 @@
-"""What the documents lead to is there: links, the paths of CONTRIBUTING's table, decisions with status and date."""
+"""Links in documents, the paths in CONTRIBUTING's table, and the status and date of decisions are correct."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCUMENTS = [name for name in LISTED if (ROOT / name).exists()]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 WHERE_IS = re.findall(r"^\| ([^|]+) \| ([^|]*`[^|]*) \| ([^|]*)\|$", CONTRIBUTING, re.MULTILINE)
-# What a newcomer looks for (and a test of newcomers asks for).
+# What a new contributor looks for.
 ASKED = {
     "an alarm",
     "the Encord stand-in",
@@ -35,12 +35,12 @@ def test_every_link_leads_somewhere(name: str) -> None:
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
-def test_contributing_says_where_everything_is_that_is_looked_for() -> None:
+def test_contributing_lists_everything_that_a_contributor_looks_for() -> None:
     assert {what for what, _where, _word in WHERE_IS} >= ASKED
 
 
 @pytest.mark.parametrize("row", WHERE_IS, ids=lambda row: row[0])
-def test_what_is_looked_for_is_there(row: tuple[str, str, str]) -> None:
+def test_the_listed_files_contain_what_they_are_listed_for(row: tuple[str, str, str]) -> None:
     _what, where, word = row
     paths = [path for path in re.findall(r"`([^`]+)`", where) if "<" not in path]
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -1,4 +1,4 @@
-"""A playbook that reached no host or no task fails, and playbooks find what they need wherever they are called from."""
+"""A playbook that matches no host or no task fails, and playbooks find their files from every directory."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_a_deploy_without_an_inventory_fails_and_names_the_command() -> None:
 
 
 @pytest.mark.parametrize("playbook", ["deploy.yml", "playbooks/verify.yml"])
-def test_a_playbook_is_complete_in_another_directory_and_with_other_settings(playbook: str, tmp_path: Path) -> None:
-    """Ansible also ignores ansible.cfg in a checkout that everyone may write to."""
+def test_a_playbook_runs_from_another_directory_and_with_other_settings(playbook: str, tmp_path: Path) -> None:
+    """Ansible also ignores ansible.cfg in a checkout that is writable by everyone."""
     (tmp_path / "empty.cfg").touch()
     settings = {"ANSIBLE_ROLES_PATH": "/nowhere", "ANSIBLE_COLLECTIONS_PATH": "/nowhere", "ANSIBLE_CONFIG": "empty.cfg"}
     result = run(str(ROOT / playbook), "-i", str(ROOT / "inventory" / "dev"), cwd=tmp_path, **settings)
@@ -50,15 +50,15 @@ def test_a_playbook_is_complete_in_another_directory_and_with_other_settings(pla
 
 
 @pytest.mark.parametrize("playbook", sorted(ROOT.glob("playbooks/*.yml")), ids=lambda path: path.stem)
-def test_the_callback_stands_beside_every_playbook(playbook: Path) -> None:
-    """Ansible loads callbacks of the playbook's directory; one that has to be enabled would need ansible.cfg."""
+def test_the_callback_is_beside_every_playbook(playbook: Path) -> None:
+    """Ansible loads callbacks from the playbook's directory; a callback that must be enabled would need ansible.cfg."""
     assert all(play["hosts"] in ("label_export", "localhost") for play in yaml.safe_load(playbook.read_text()))
     assert (playbook.parent / "callback_plugins" / "empty_run.py").is_file()
 
 
 @pytest.fixture
 def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The callback, at the start of a deploy of roles that each have a tag of their name."""
+    """Return the callback, at the start of a deploy of roles that are tagged with their names."""
     path = ROOT / "playbooks/callback_plugins/empty_run.py"
     specification = importlib.util.spec_from_file_location("empty_run", path)
     assert specification is not None
@@ -129,7 +129,7 @@ def test_a_tag_that_no_task_has_is_an_error_that_names_the_tags(callback: Any, m
 
 
 @pytest.mark.parametrize("tags", [("all",), ("export_queue",), ("always",), ("tagged",)])
-def test_a_run_that_did_what_was_asked_for_ends_well(
+def test_a_run_that_did_what_was_requested_succeeds(
     tags: tuple[str], callback: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, tags=tags)
@@ -137,7 +137,7 @@ def test_a_run_that_did_what_was_asked_for_ends_well(
     assert callback.said == []
 
 
-def test_a_run_that_failed_keeps_its_own_error(callback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_keeps_its_own_error(callback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, tags=("nonsense",))
     finish(callback, ["always"], failed=True)
     assert callback.said == []

@@ -1,8 +1,8 @@
-"""No option of ansible-playbook gets past the account and the environment that are meant, and a confirmed removal.
+"""No option of ansible-playbook skips the checks of account and environment, or of a confirmed removal.
 
-AWS is a server that knows who calls it by the access key, and remembers everything else that it is asked; the container
-engine, which is asked before some of that, is another. The hosts of one run are environments that differ in what is
-wrong with them.
+AWS is a server that recognises the caller by the access key, and records every other request. The container
+engine, to which a deploy connects before some of these requests, is a second server. The hosts of a run are
+environments, each with another mistake.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ ROOT = Path(__file__).resolve().parents[2]
 MEANT, OTHER = "000000000000", "999999999999"
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
-# What each environment sets otherwise than the first. Its access key is its name.
+# What each environment sets differently from the first. Its access key is its name.
 ENVIRONMENTS: dict[str, dict[str, str]] = {
     "right": {},
-    # The key's account is not the one that is meant; the removal is.
+    # The key belongs to another account; the removal is confirmed.
     "other": {"label_export_destroy": "dev"},
     "unnamed": {"label_export_environment": ""},
 }
 
 
 class Aws(BaseHTTPRequestHandler):
-    """AWS of accounts without images, in which nothing is allowed but to look for them and to ask who one is."""
+    """AWS with accounts without images. Only looking for images and GetCallerIdentity are allowed."""
 
     identity_calls: ClassVar[list[str]] = []
     other_calls: ClassVar[list[str]] = []
 
     @property
     def caller(self) -> str:
-        """Whose access key signed the request."""
+        """Return the name in the access key that signed the request."""
         return self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
 
     def do_POST(self) -> None:
@@ -66,7 +66,7 @@ class Aws(BaseHTTPRequestHandler):
         )
 
     def refuse(self) -> None:
-        """Refuse a call, and remember whose it was."""
+        """Refuse a call, and record its caller."""
         self.other_calls.append(self.caller)
         self.answer(403, "<Error><Code>AccessDenied</Code></Error>")
 
@@ -96,7 +96,7 @@ class Aws(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """The settings that all environments on that AWS share."""
+    """Return the settings that all environments on this AWS share."""
     directory = tmp_path_factory.mktemp("user")
     key = directory / "key"
     key.write_bytes(
@@ -127,7 +127,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
 
 @dataclass
 class Run:
-    """What a run came to: the exit code, its output on one line, and each environment's last failure."""
+    """The result of a run: the exit code, its output on one line, and each environment's last failure."""
 
     code: int
     output: str
@@ -142,7 +142,7 @@ def run(
     typed: str = "",
     **variables: str,
 ) -> Run:
-    """Run a playbook for some environments; ``typed`` is what a person answers to its questions."""
+    """Run a playbook for some environments; ``typed`` is the input to its questions."""
     Aws.identity_calls.clear()
     Aws.other_calls.clear()
     inventory = directory / "inventory.yml"
@@ -170,9 +170,9 @@ def run(
 DEPLOY = ("right", "other", "unnamed")
 # `right` has confirmed nothing.
 DESTROY = ("right", "other")
-# No to every task of the role that checks, and on with all others.
+# "No" to every task of the role that checks, then continue with all others.
 NO_THEN_ON = "n\n" * 13 + "c\n"
-# No to the tasks up to the check of the account, and on with what asks AWS before anything is made.
+# "No" to the tasks up to the account check, then continue with the requests before anything is created.
 NO_THEN_BEFOREHAND = "n\n" * 12 + "c\n"
 WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     "nothing left out": (DEPLOY, ["playbooks/status.yml"], ""),
@@ -185,7 +185,7 @@ WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     ),
     "step": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_ON),
     "step, without the check's own task": (DEPLOY, ["deploy.yml", "--step"], NO_THEN_BEFOREHAND),
-    # The hosts that are left out are those for which everything would be asked first.
+    # Without the hosts for which everything would be asked first.
     "limit": (DEPLOY, ["playbooks/redrive.yml", "--limit", "other,unnamed"], ""),
     "removal with skip-tags": (DESTROY, ["playbooks/destroy.yml", "--skip-tags", "always"], ""),
     "removal, started at a task": (
@@ -199,29 +199,29 @@ WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_ROUND)
-def test_no_option_gets_past_account_environment_and_confirmation(
+def test_no_option_skips_the_checks_of_account_environment_and_confirmation(
     way: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     hosts, arguments, typed = WAYS_ROUND[way]
     found = run(tmp_path, settings, hosts, *arguments, typed=typed)
     assert found.code != 0
-    # Only an environment that is the one that is meant reaches AWS, and only where nothing is removed.
+    # Only the correct environment reaches AWS, and only if nothing is removed.
     reaching = {"right"} if hosts is DEPLOY and way != "limit" else set()
     assert set(Aws.other_calls) == reaching, found.output
     assert f"The credentials belong to account {OTHER}" in found.failures["other"]
     assert f"label_export_account_id is {MEANT}" in found.failures["other"]
     asked = Aws.identity_calls.count("other")
-    # Each item of the loop that includes what asks AWS beforehand asks who it is; otherwise the first task that would.
+    # Each item of the loop that includes the early requests asks for its identity; otherwise the first such task does.
     assert asked >= 1 if way == "step, without the check's own task" else asked == 1
     if "unnamed" in hosts:
         assert "unnamed" not in Aws.identity_calls
-        # The preflight says it, or else the check that no option leaves out.
+        # The preflight says it, or else the check that no option skips.
         assert re.search("label_export_environment is ''|do not name an environment", found.failures["unnamed"])
     if hosts is DESTROY:
         assert "-e label_export_destroy=dev" in found.failures["right"]
         assert "right" not in Aws.identity_calls
     if way == "nothing left out":
-        # The role's tasks come first here, and ask once for all others; the summary has the reason as one sentence.
+        # Here the role's tasks run first and ask once for all hosts; the summary has the reason as one sentence.
         assert Aws.identity_calls.count("right") == 1
         sentences = re.findall(
             r"FAILED: .*? The credentials belong to account (\d+) .* Then run it again", found.output
@@ -229,7 +229,7 @@ def test_no_option_gets_past_account_environment_and_confirmation(
         assert sentences == [OTHER]
 
 
-def test_step_without_a_task_is_no_success(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_step_without_a_task_is_not_a_success(settings: dict[str, Any], tmp_path: Path) -> None:
     found = run(tmp_path, settings, ("right",), "playbooks/status.yml", "--step", typed="n\n" * 300)
     assert found.code == 1
     assert "Nothing was done" in found.output
@@ -238,10 +238,10 @@ def test_step_without_a_task_is_no_success(settings: dict[str, Any], tmp_path: P
 
 
 @pytest.mark.parametrize("function", ["export", "catalog"])
-def test_a_role_alone_says_which_tag_it_needs_where_the_image_is_missing(
+def test_a_single_role_names_the_tag_that_it_needs_if_the_image_is_missing(
     function: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Without the preflights of all roles, which would take the time of the test."""
+    """Without the preflights of all roles, which would take most of the test's time."""
     arguments = ["deploy.yml", "--tags", f"{function}_function", "--skip-tags", "always"]
     found = run(tmp_path, settings, ("right",), *arguments)
     image = "handler_image" if function == "export" else "catalog_image"
@@ -249,7 +249,7 @@ def test_a_role_alone_says_which_tag_it_needs_where_the_image_is_missing(
     assert Aws.other_calls == []
 
 
-def test_an_endpoint_left_in_the_shell_is_named_before_anybody_is_asked(
+def test_an_endpoint_left_in_the_shell_is_named_before_the_first_request(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     url = settings["label_export_aws_endpoint_url"]
@@ -263,13 +263,13 @@ def test_an_endpoint_left_in_the_shell_is_named_before_anybody_is_asked(
     assert Aws.other_calls == []
 
 
-def test_an_engine_that_does_not_answer_is_found_in_a_check_and_before_anything_is_made(
+def test_an_engine_that_does_not_answer_is_reported_in_a_check_and_before_anything_is_created(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     without = {**settings, "label_export_docker_host": f"unix://{tmp_path}/nowhere.sock"}
     found = run(tmp_path, without, ("right",), "playbooks/deploy.yml", "--check")
     assert found.code != 0
-    # The run ends with one sentence and the command, without Ansible's frame around it.
+    # The run ends with one sentence and the command, without Ansible's error frame.
     end = found.output.partition("PLAY RECAP")[2].partition("FAILED: ")[2]
     assert end.startswith("handler_image : Engine | Ensure there is an engine to build with The image has to be built")
     assert re.search(r"Then run it again, with the same options: ansible-playbook playbooks/deploy.yml -i \S+$", end)
@@ -281,7 +281,7 @@ def test_an_engine_that_does_not_answer_is_found_in_a_check_and_before_anything_
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)
 def test_every_play_with_an_environment_has_the_checked_one(path: Path) -> None:
     for play in yaml.safe_load(path.read_text()):
-        # Neither reaches AWS as the deployer: one writes files, the other makes the deployer of a local stack.
+        # Neither uses AWS as the deployer: one writes files, the other creates the deployer of a local stack.
         without = {role["role"] for role in play["roles"]} <= {"deployer_policies", "local_deployer"}
         if play.get("hosts") == "label_export" and not without:
             assert play["environment"] == "{{ label_export_module_environment }}"

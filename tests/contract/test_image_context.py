@@ -1,7 +1,7 @@
-"""A commit is one image, whatever the file system and the settings of who has it checked out.
+"""A commit gives one image, independent of the file system and the settings of the checkout.
 
-Two clones of the same commit differ in umask, line ends, times, time zone, a link on the way and files that editors and
-systems leave: they have one tag, and what goes into the image has the same names and modes, which any user can read.
+Two clones of the same commit differ in umask, line ends, times, time zone, a symbolic link in the path, and files that
+editors and systems leave. They give the same tag, and the image has the same names and modes, readable by every user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def git(directory: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the source of the image as it is here, and without its dependencies, which are downloaded."""
+    """Return a repository with the image's source as in this checkout, without dependencies, which are downloaded."""
     repository = tmp_path_factory.mktemp("commit")
     tracked = subprocess.run(
         ["git", "ls-files", "-z", ".gitattributes", "lambda"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -43,7 +43,7 @@ def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: str, linked: bool) -> dict[str, Any]:
-    """Clone the commit and put together its image's content under other circumstances; return tag and modes."""
+    """Clone the commit and assemble the image's content under other conditions; return tag and modes."""
     before = os.umask(umask)
     try:
         git(directory, *settings, "clone", "--quiet", str(commit), "clone")
@@ -64,7 +64,7 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
                 os.utime(file, (0, 0))
             (directory / "link").symlink_to(source)
             source = directory / "link"
-        # A configuration of Docker that is no JSON has no part in it.
+        # A Docker configuration that is not JSON has no effect.
         (directory / "docker").mkdir()
         (directory / "docker/config.json").write_text("{")
         inventory = directory / "inventory.yml"
@@ -108,7 +108,7 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
         os.umask(before)
 
 
-def test_one_commit_is_one_tag_and_readable_for_any_user(
+def test_one_commit_gives_one_tag_and_files_that_every_user_can_read(
     commit: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     usual = assembled(commit, tmp_path_factory.mktemp("usual"), 0o022, "UTC", linked=False)
@@ -116,7 +116,7 @@ def test_one_commit_is_one_tag_and_readable_for_any_user(
         commit, tmp_path_factory.mktemp("other"), 0o077, "Asia/Tokyo", "-c", "core.autocrlf=true", linked=True
     )
     assert other["tag"] == usual["tag"]
-    # Where the private key may be is the user's alone, and nothing of it is left by the next run.
+    # Only the user can read the place of the private key, and the next run leaves nothing of it.
     for result in (usual, other):
         assert re.fullmatch(r".*/cache/label-export/[0-9a-f]{16}", result["path"])
         assert result["mode"] == "0700"
@@ -127,7 +127,7 @@ def test_one_commit_is_one_tag_and_readable_for_any_user(
     assert {mode for name, mode in content.items() if name.endswith(".py")} == {"644"}
     assert set(content.values()) == {"644", "755"}
     assert modes["docker/config.json"] == "600"
-    # The modes of what is not in the image are the umask's.
+    # The umask determines the modes of files outside the image.
     assert modes.keys() & {"dependencies/.lock", "dependencies/bin"} == set()
     inside = ("label_export", "label_catalog", "dependencies", "files")
     assert [line for line in other["listed"] if line.startswith(inside)] == [
@@ -135,5 +135,5 @@ def test_one_commit_is_one_tag_and_readable_for_any_user(
     ]
 
 
-def test_every_text_file_of_the_repository_has_the_line_ends_of_unix_on_any_machine() -> None:
+def test_every_text_file_of_the_repository_has_unix_line_ends_on_every_machine() -> None:
     assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text().splitlines()

@@ -24,7 +24,7 @@ OTHER_ACCOUNT = "210987654321"
 
 @dataclass
 class Readers:
-    """A bucket with two projects, and who reads one of them."""
+    """A bucket with two projects, and the readers of one of them."""
 
     ministack: MiniStackProcess
     documents: dict[str, Document]
@@ -40,7 +40,7 @@ class Readers:
         )
 
     def reader(self, name: str, document: Document | None) -> Any:
-        """Return the S3 client of a new user with this policy alone."""
+        """Return the S3 client of a new user who has only this policy."""
         iam = self.ministack.client("iam")
         iam.create_user(UserName=name)
         if document is not None:
@@ -71,7 +71,7 @@ def refusal(call: Any, **arguments: Any) -> str:
     return str(refused.value.response["Error"]["Code"])
 
 
-def test_a_reader_reads_the_data_sets_of_its_project_and_nothing_else(readers: Readers) -> None:
+def test_a_reader_can_read_only_the_data_sets_of_its_project(readers: Readers) -> None:
     s3 = readers.reader("reader", readers.documents["reader"])
     for name in READABLE:
         assert s3.get_object(Bucket=BUCKET, Key=f"encord/{PROJECT}/{name}")["Body"].read() == b"{}"
@@ -86,18 +86,18 @@ def test_a_reader_reads_the_data_sets_of_its_project_and_nothing_else(readers: R
     assert refusal(s3.delete_object, Key=f"encord/{PROJECT}/index/latest.json") == "AccessDenied"
 
 
-def test_without_the_policy_nothing_is_read(readers: Readers) -> None:
+def test_without_the_policy_nothing_can_be_read(readers: Readers) -> None:
     s3 = readers.reader("stranger", None)
     assert refusal(s3.get_object, Key=f"encord/{PROJECT}/{READABLE[0]}") == "AccessDenied"
 
 
-def test_the_key_is_used_through_s3_alone(readers: Readers) -> None:
+def test_the_key_can_be_used_only_through_s3(readers: Readers) -> None:
     (statement,) = [found for found in readers.documents["reader"]["Statement"] if found["Action"] == "kms:Decrypt"]
     assert statement["Resource"].startswith(f"arn:aws:kms:{REGION}:")
     assert statement["Condition"] == {"StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}}
 
 
-def test_the_bucket_lets_the_named_account_read_the_project(readers: Readers) -> None:
+def test_the_bucket_policy_allows_the_named_account_to_read_the_project(readers: Readers) -> None:
     document = readers.documents["reader-of-another-account"]
     assert {statement["Sid"][: len("LabelReaders")] for statement in document["Statement"]} == {"LabelReaders"}
     readers.ministack.client("s3").put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(document))

@@ -1,4 +1,4 @@
-"""`make down` ends what was started, as it is written down, whatever the shell that asks has in its environment."""
+"""`make down` ends the recorded processes and containers, whatever the environment of its shell contains."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OURS, ANOTHER = "localhost:4766/label-export-local:1", "localhost:4566/label-exp
 
 
 class Engine(BaseHTTPRequestHandler):
-    """A container engine with an image of two stacks."""
+    """A container engine with an image for each of two stacks."""
 
     asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        """Answer what docker's client asks before it removes something."""
+        """Answer the requests that the Docker client makes before it removes something."""
         path = unquote(self.path)
         self.asked.append(path)
         answers = {
@@ -42,7 +42,7 @@ class Engine(BaseHTTPRequestHandler):
         return self.answer(200 if path.endswith("/_ping") else 404, {"message": "not found"})
 
     def do_DELETE(self) -> None:
-        """Remember what is removed."""
+        """Record what is removed."""
         self.asked.append(f"DELETE {unquote(self.path)}")
         self.answer(200, [])
 
@@ -73,7 +73,7 @@ def engine(tmp_path: Path) -> Iterator[str]:
 
 
 def down(directory: Path, **variables: str) -> None:
-    """End the stack that is kept in a directory."""
+    """End the stack whose state is in a directory."""
     result = subprocess.run(
         ["ansible-playbook", "playbooks/local_down.yml", "-e", f"local_stack_directory={directory}"],
         cwd=ROOT,
@@ -85,7 +85,7 @@ def down(directory: Path, **variables: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_what_is_written_down_is_ended_and_nothing_else(engine: str, tmp_path: Path) -> None:
+def test_only_recorded_processes_are_ended(engine: str, tmp_path: Path) -> None:
     state = tmp_path / "local" / "state"
     state.mkdir(parents=True)
     (state / "started.json").write_text(json.dumps({"aws_port": 4766, "docker_host": engine}))
@@ -97,6 +97,6 @@ def test_what_is_written_down_is_ended_and_nothing_else(engine: str, tmp_path: P
     assert not state.exists()
 
 
-def test_where_nothing_was_started_no_engine_is_asked(engine: str, tmp_path: Path) -> None:
+def test_if_nothing_was_started_no_engine_is_contacted(engine: str, tmp_path: Path) -> None:
     down(tmp_path / "local", DOCKER_HOST=engine)
     assert Engine.asked == []

@@ -1,4 +1,4 @@
-"""The table of AWS's partitions is botocore's."""
+"""The table of AWS partitions is botocore's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_the_table_of_partitions_is_botocores() -> None:
     assert variables["__label_export_partitions"] == botocores
 
 
-def test_no_role_and_no_module_names_a_partition_of_its_own() -> None:
-    """Every ARN is made with ``label_export_partition``; a message may show the form of one, with ``<region>``."""
+def test_no_role_or_module_hard_codes_a_partition() -> None:
+    """Every ARN uses ``label_export_partition``; a message may show the form of an ARN, with ``<region>``."""
     paths = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml"), *ROOT.glob("roles/*/templates/*")]
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"

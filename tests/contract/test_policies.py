@@ -1,4 +1,4 @@
-"""The IAM policies of an environment fit into managed ones, name that environment alone, and are explained."""
+"""The IAM policies of an environment fit into managed policies, name only that environment, and are explained."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rendered_policies import Document, render
 
 ROOT = Path(__file__).resolve().parents[2]
 REASONS = (ROOT / "docs/decisions/0020-what-the-deployer-may-do.md").read_text()
-# IAM and STS quotas: characters of a managed policy, white space not counted; managed policies of a user or role.
+# IAM and STS quotas: characters of a managed policy without white space; managed policies of a user or role.
 MANAGED_POLICY_CHARACTERS = 6144
 ATTACHED_POLICIES = 10
-# Every way in which an ARN of the environment `dev` names it: nothing of its name follows, or a part that it owns.
+# Every form of an ARN of the environment `dev`: its name at the end, or followed by a part that it owns.
 OURS = re.compile(
     r"arn:aws:s3:::label-export-dev-000000000000-eu-west-1(/\*|/encord/\*/(state/)?index/\*)?"
     r"|arn:aws:(sqs|sns):eu-west-1:000000000000:label-export-dev"
@@ -41,7 +41,7 @@ NAMES = [
     "deployer-identity",
     "deployer-monitoring",
 ]
-# The policies of the roles that the functions and the schedules have.
+# The policies of the roles of functions and schedules.
 ROLES = ["execution-role", "catalog-execution-role", "schedules-role"]
 DEPLOYERS = [name for name in NAMES if name.startswith("deployer-")]
 
@@ -93,7 +93,7 @@ def test_a_policy_fits_into_a_managed_one(name: str, rendered: dict[str, dict[st
     assert {environment: size for environment, size in sizes.items() if size > MANAGED_POLICY_CHARACTERS} == {}
 
 
-def test_no_action_has_a_wildcard_or_stands_twice_in_a_statement(rendered: dict[str, dict[str, Document]]) -> None:
+def test_no_action_has_a_wildcard_or_is_repeated_in_a_statement(rendered: dict[str, dict[str, Document]]) -> None:
     for documents in rendered.values():
         for statement in statements(documents, *NAMES):
             actions = as_list(statement["Action"])
@@ -109,7 +109,7 @@ def test_every_statement_is_named_and_only_allows(rendered: dict[str, dict[str, 
             assert {statement["Effect"] for statement in statements(documents, name)} == {"Allow"}
 
 
-def test_what_is_wider_than_the_environments_names_is_explained(rendered: dict[str, dict[str, Document]]) -> None:
+def test_statements_wider_than_the_environments_names_are_explained(rendered: dict[str, dict[str, Document]]) -> None:
     first_cells = re.findall(r"^\|[^|]+\|", REASONS, re.MULTILINE)
     explained = {sid for cell in first_cells for sid in re.findall(r"`(\w+)`", cell)}
     wide = {
@@ -130,7 +130,7 @@ def test_every_partition_has_its_own_arns(rendered: dict[str, dict[str, Document
     assert set(re.findall(r"\w+\.cn-north-1\.amazonaws\.com[.a-z]*", text)) > {"s3.cn-north-1.amazonaws.com.cn"}
 
 
-def test_rights_on_the_role_need_the_boundary_or_the_setting_that_there_is_none(
+def test_permissions_on_the_role_require_the_boundary_unless_a_setting_disables_it(
     rendered: dict[str, dict[str, Document]],
 ) -> None:
     def unbounded(environment: str) -> set[str]:
@@ -152,7 +152,7 @@ def test_rights_on_the_role_need_the_boundary_or_the_setting_that_there_is_none(
     assert unbounded("no_boundary") >= widening - {"iam:PutRolePermissionsBoundary"}
 
 
-def test_a_role_that_is_given_is_only_read_and_passed(rendered: dict[str, dict[str, Document]]) -> None:
+def test_an_existing_role_is_only_read_and_passed(rendered: dict[str, dict[str, Document]]) -> None:
     actions = {
         action
         for statement in statements(rendered["given_role"], "deployer-identity")
@@ -161,7 +161,7 @@ def test_a_role_that_is_given_is_only_read_and_passed(rendered: dict[str, dict[s
     assert {action for action in actions if not re.match(r"iam:(Get|List)", action)} == {"iam:PassRole"}
 
 
-def test_keys_are_used_through_aws_services_alone(rendered: dict[str, dict[str, Document]]) -> None:
+def test_keys_are_used_only_through_aws_services(rendered: dict[str, dict[str, Document]]) -> None:
     found = [
         statement
         for statement in statements(rendered["every_setting"], *NAMES, *ROLES)
@@ -175,7 +175,7 @@ def test_keys_are_used_through_aws_services_alone(rendered: dict[str, dict[str, 
 # Every action is one that a playbook calls
 
 COLLECTIONS = Path(ansible.__file__).parents[1] / "ansible_collections"
-# Actions that are named otherwise than the operation that needs them (Service Authorization Reference).
+# Actions whose name differs from the operation that needs them (Service Authorization Reference).
 OPERATION_OF = {
     "lambda:InvokeFunction": "invoke",
     "s3:DeleteObject": "delete_objects",
@@ -193,20 +193,20 @@ OPERATION_OF = {
     "s3:PutLifecycleConfiguration": "put_bucket_lifecycle_configuration",
     "sqs:DeleteMessage": "delete_message_batch",
 }
-# Actions that no module calls by their name.
+# Actions that no module calls by name.
 BESIDES = {
-    "apigateway:": "asked for by the HTTP verb of each call",
+    "apigateway:": "checked by the HTTP verb of each call",
     "ec2:DescribeSecurityGroups": "Lambda, for a function in a VPC",
     "ec2:DescribeSubnets": "Lambda, for a function in a VPC",
     "ec2:DescribeVpcs": "Lambda, for a function in a VPC",
-    "kms:": "services of AWS on behalf of the deployer, for keys that are given",
+    "kms:": "AWS services on behalf of the deployer, for configured keys",
     "ecr:BatchCheckLayerAvailability": "docker push",
     "ecr:CompleteLayerUpload": "docker push",
-    "ecr:GetDownloadUrlForLayer": "Lambda, which pulls the image as whoever makes the function",
+    "ecr:GetDownloadUrlForLayer": "Lambda, which pulls the image as the caller that creates the function",
     "ecr:InitiateLayerUpload": "docker push",
     "ecr:PutImage": "docker push",
     "ecr:UploadLayerPart": "docker push",
-    "iam:PassRole": "Lambda, for the role that a function is given",
+    "iam:PassRole": "Lambda, for the function's role",
     "logs:CreateLogDelivery": "API Gateway, for a stage's access log",
     "logs:DeleteLogDelivery": "API Gateway, for a stage's access log",
     "logs:DescribeResourcePolicies": "API Gateway, for a stage's access log",
@@ -218,7 +218,7 @@ BESIDES = {
 
 
 def sources() -> str:
-    """Return the text of our modules, and of those of amazon.aws that the roles use."""
+    """Return the source of our modules, and of the amazon.aws modules that the roles use."""
     tasks = "\n".join(path.read_text() for path in ROOT.glob("roles/*/tasks/*.yml") if "local_stack" not in path.parts)
     used = set(re.findall(r"^\s+amazon\.aws\.(\w+):", tasks, re.MULTILINE))
     upstream = COLLECTIONS / "amazon/aws/plugins"
@@ -231,7 +231,7 @@ def sources() -> str:
 
 
 def actions(rendered: dict[str, dict[str, Document]]) -> list[str]:
-    """Return every action that some environment's deployer is allowed."""
+    """Return every action that the deployer of some environment is allowed."""
     found = (statement for documents in rendered.values() for statement in statements(documents, *DEPLOYERS))
     return sorted({action for statement in found for action in statement["Action"]})
 
@@ -250,15 +250,15 @@ def test_every_action_is_called_by_a_module_or_has_another_reason(rendered: dict
     assert [action for action in actions(rendered) if action not in called and not has_another_reason(action)] == []
 
 
-def test_the_reasons_are_for_actions_that_there_are(rendered: dict[str, dict[str, Document]]) -> None:
+def test_the_reasons_are_for_existing_actions(rendered: dict[str, dict[str, Document]]) -> None:
     named = {*OPERATION_OF, *(known for known in BESIDES if not known.endswith(":"))}
     assert named - set(actions(rendered)) == set()
 
 
-def test_the_rights_on_network_interfaces_stay_while_a_version_is_in_a_vpc(
+def test_the_permissions_on_network_interfaces_stay_while_a_version_is_in_a_vpc(
     rendered: dict[str, dict[str, Document]],
 ) -> None:
-    """Lambda deletes a version's interfaces with the rights of the function's role."""
+    """Lambda deletes a version's interfaces with the permissions of the function's role."""
     in_a_vpc = {
         environment
         for environment, documents in rendered.items()

@@ -1,6 +1,6 @@
-"""playbooks/preflight.yml reads only, names what would stop a deploy, and shows what a deploy makes.
+"""playbooks/preflight.yml only reads, names what would stop a deploy, and shows what a deploy creates.
 
-AWS is a server of a new account, which has every image already. All cases are hosts of two runs.
+AWS is a server with a new account, which has every image already. All cases are hosts of two runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROLES = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["pr
 
 
 class Aws(BaseHTTPRequestHandler):
-    """AWS as far as a preflight asks it; it remembers what it was asked."""
+    """AWS as far as a preflight uses it; it records the requests."""
 
     asked: ClassVar[list[str]] = []
 
@@ -75,7 +75,7 @@ class Aws(BaseHTTPRequestHandler):
         return f"<IsTruncated>false</IsTruncated><EvaluationResults>{members}</EvaluationResults>"
 
     def do_GET(self) -> None:
-        """Answer Lambda's quotas; anything else, as Encord's root, is not found."""
+        """Answer Lambda's quotas; everything else, such as Encord's root, is not found."""
         self.asked.append(self.path)
         if self.path.startswith("/2016-08-19/account-settings"):
             limit = {"ConcurrentExecutions": EXECUTIONS, "UnreservedConcurrentExecutions": EXECUTIONS}
@@ -100,17 +100,17 @@ class Aws(BaseHTTPRequestHandler):
 
 
 def result(action: str, content: str) -> str:
-    """Return an answer of the query protocol."""
+    """Return a response of the query protocol."""
     return f"<{action}Response><{action}Result>{content}</{action}Result></{action}Response>"
 
 
-# What each host sets otherwise than the first one. These run the playbook ...
+# What each host sets differently from the first. These run the playbook ...
 HOSTS: dict[str, dict[str, Any]] = {
     "fine": {},
     "unknown": {"preflight_deployer_arn": UNKNOWN},
     "wrong": {"label_bucket_kms_key_arn": "alias/labels"},
 }
-# ... and these only the parts of it that they are about.
+# ... and these only the tested part of it.
 ENCORD = {"preflight_encord": True, "asked_parts": ["preflight:encord"]}
 HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
     "lacking": {
@@ -121,7 +121,7 @@ HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
     "crowded": {"preflight_http_apis_quota": 2, "asked_parts": ["preflight:quotas"]},
     "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function:beforehand"]},
     "deaf": ENCORD,
-    # With the Encord stand-in, whose domain, key and project are known once it runs.
+    # With the Encord stand-in, whose address, key and project are known only when it runs.
     "titled": {**ENCORD, "export_function_workflow_stages": ["Complete"]},
     "mistyped": {**ENCORD, "export_function_workflow_stages": ["Complete", "Reveiw"]},
     "strange": {**ENCORD, "export_function_workflow_stages": ["Complete"]},
@@ -129,7 +129,7 @@ HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
 
 
 class Run(NamedTuple):
-    """What a host came to: the message that it failed with, empty if none, and what was shown for it."""
+    """The result of a host: the message of its failure, empty if there was none, and its output."""
 
     failed: str
     shown: str
@@ -138,7 +138,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """One run of the playbook and one of its parts, in check mode, by host."""
+    """Run the playbook and its parts once each, in check mode; return the results by host."""
     directory = tmp_path_factory.mktemp("preflight")
     key = directory / "key"
     key.write_bytes(
@@ -160,7 +160,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         **HOSTS_OF_PARTS,
         "titled": {**HOSTS_OF_PARTS["titled"], **encord},
         "mistyped": {**HOSTS_OF_PARTS["mistyped"], **encord},
-        # A key that Encord does not know.
+        # A key that is not registered at Encord.
         "strange": {**HOSTS_OF_PARTS["strange"], **encord, "encord_secrets_private_key_file": str(key)},
     }
     with serving(Aws) as url:
@@ -174,7 +174,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
             "encord_secrets_private_key_file": str(key),
             "execution_role_permissions_boundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
             "export_function_maximum_concurrency": 4,
-            # Nothing listens there. A base image that is named by its digest needs no registry.
+            # Nothing listens there. A base image that is pinned by digest needs no registry.
             "export_function_encord_domain": "https://127.0.0.1:9",
             "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
             "preflight_encord": False,
@@ -195,7 +195,7 @@ def played(
     directory: Path,
     variables: dict[str, str],
 ) -> dict[str, Run]:
-    """Run a playbook in check mode; return what each host came to."""
+    """Run a playbook in check mode; return each host's result."""
     inventory = directory / "inventory.yml"
     inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
     outcome = subprocess.run(
@@ -220,7 +220,7 @@ def played(
 
 
 def run_of(host: str, report: dict[str, Any]) -> Run:
-    """Return what a host came to in the report of Ansible's callback."""
+    """Return a host's result from the report of Ansible's callback."""
     results = [task["hosts"][host] for play in report["plays"] for task in play["tasks"] if host in task["hosts"]]
     failed = [each["msg"] for each in results if each.get("failed") and each.get("failed_when_result") is not False]
     shown = [each["msg"] for each in results if isinstance(each.get("msg"), list)]
@@ -231,12 +231,12 @@ def run_of(host: str, report: dict[str, Any]) -> Run:
     )
 
 
-def test_it_looks_at_the_roles_of_a_deploy() -> None:
+def test_it_checks_the_roles_of_a_deploy() -> None:
     (play,) = yaml.safe_load((ROOT / "playbooks/deploy.yml").read_text())
     assert [entry["role"] for entry in play["roles"]] == ["label_export", *ROLES]
 
 
-def test_it_shows_what_a_deploy_makes(runs: dict[str, Run]) -> None:
+def test_it_shows_what_a_deploy_creates(runs: dict[str, Run]) -> None:
     run = runs["fine"]
     assert run.failed == ""
     for part in (
@@ -261,13 +261,13 @@ def test_it_only_reads(runs: dict[str, Run]) -> None:
     assert [name for name in Aws.asked if not re.fullmatch(r"(Get|Simulate|BatchGet)\w+|/.*", name)] == []
 
 
-def test_what_the_deployer_lacks_is_named_with_its_policy(runs: dict[str, Run]) -> None:
+def test_missing_permissions_of_the_deployer_are_named_with_their_policy(runs: dict[str, Run]) -> None:
     assert f"{LACKING} lacks permissions" in runs["lacking"].failed
     assert "deployer-data, Queues: sqs:TagQueue, sqs:UntagQueue" in runs["lacking"].failed
     assert "deployer-identity, RolePassedToLambdaAlone: iam:PassRole" in runs["lacking"].failed
 
 
-def test_where_nothing_may_be_simulated_that_is_said(runs: dict[str, Run]) -> None:
+def test_a_simulation_that_is_not_allowed_is_reported(runs: dict[str, Run]) -> None:
     assert runs["unknown"].failed == ""
     assert "NOT simulated: " in runs["unknown"].shown
     assert "AccessDenied" in runs["unknown"].shown
@@ -288,7 +288,7 @@ def test_an_encord_that_does_not_answer_is_named(runs: dict[str, Run]) -> None:
     assert "https://127.0.0.1:9 does not answer this machine: " in runs["deaf"].failed
 
 
-def test_a_title_that_is_no_stage_of_the_projects_is_refused(runs: dict[str, Run]) -> None:
+def test_a_title_that_is_not_a_stage_of_the_projects_is_refused(runs: dict[str, Run]) -> None:
     assert runs["titled"].failed == ""
     assert (
         "export_function_workflow_stages has Reveiw, which no project has; the stages are " in runs["mistyped"].failed

@@ -1,4 +1,4 @@
-"""docs/reading-labels.md: each recipe runs as it stands there, against a bucket, and prints what the data says."""
+"""Each recipe in docs/reading-labels.md runs unchanged against a bucket, and prints what the data contains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Reader:
     annotations: list[Row]
 
     def run(self, recipe: str, folder: Path) -> str:
-        """Return what a recipe prints."""
+        """Return the output of a recipe."""
         environment = {
             **os.environ,
             "AWS_ENDPOINT_URL": self.url,

@@ -1,4 +1,4 @@
-"""The README promises only what is there: its commands exist, and an inventory that is not filled in is refused."""
+"""The README is true: its commands exist, and an inventory that is not filled in is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_readme_has_the_two_commands_and_the_deploy() -> None:
     assert {"make demo", "make test", "ansible-playbook deploy.yml -i inventory/dev"} <= set(COMMANDS)
 
 
-def test_every_command_is_of_a_kind_that_is_tested() -> None:
+def test_every_command_has_a_test() -> None:
     makes = {command for command in COMMANDS if command.startswith("make ")}
     assert set(COMMANDS) == makes | set(PLAYBOOK_COMMANDS) | OTHER_COMMANDS
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -49,7 +49,7 @@ def test_every_playbook_command_is_well_formed(command: str) -> None:
 
 
 @pytest.mark.parametrize("environment", AWS_ENVIRONMENTS)
-def test_a_sample_inventory_says_what_is_missing_and_where(environment: str) -> None:
+def test_a_sample_inventory_reports_what_is_missing_and_where(environment: str) -> None:
     result = ansible("ansible-playbook", "deploy.yml", "-i", f"inventory/{environment}")
     said = " ".join(result.stdout.split())
     assert result.returncode != 0

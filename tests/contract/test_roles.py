@@ -1,7 +1,7 @@
-"""Holds roles, inventories and playbooks to what they promise each other, by reading them: nothing is run.
+"""Checks that roles, inventories and playbooks agree with each other, by reading them: nothing is run.
 
-A role's inputs are written down three times, for three readers: `defaults/main.yml` for Ansible,
-`meta/argument_specs.yml` for who passes a wrong one, `README.md` for who looks for the right one.
+A role's inputs are listed in three places, for three readers: `defaults/main.yml` for Ansible,
+`meta/argument_specs.yml` for validation, `README.md` for users.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
-# What a user copies and fills in. `local` is filled in by the stack that it describes.
+# What a user copies and fills in. `local` is filled in by the local stack.
 SAMPLES = ("dev", "staging", "prod")
-# What `playbooks/local.yml` wrote down; only the other variables of `inventory/local` read it.
+# Written by `playbooks/local.yml`; only the other variables of `inventory/local` read it.
 OF_THE_INVENTORY_ITSELF = {"label_export_local_stack", "label_export_local_stack_file"}
-# They make nothing of their own: label_export checks and names, retired_versions only removes, the others look at what
-# is deployed or move it.
+# They create nothing: label_export checks and names, retired_versions only removes, the others read what is deployed
+# or move it.
 MAKES_NOTHING = {
     "label_export",
     "retired_versions",
@@ -39,7 +39,7 @@ MAKES_NOTHING = {
     "probe",
     "requeued_labels",
     "preflight",
-    # The first writes files, the other makes what goes with the local stack.
+    # The first writes files, the other creates what belongs to the local stack.
     "deployer_policies",
     "local_deployer",
 }
@@ -48,7 +48,7 @@ Task = dict[str, Any]
 
 
 class Line(NamedTuple):
-    """One line of a file, with the one above it."""
+    """One line of a file, and the line above it."""
 
     place: str
     above: str
@@ -60,7 +60,7 @@ def load(path: Path) -> Any:
 
 
 def under(*patterns: str) -> list[Path]:
-    """Return the files that match, so that a pattern which matches none is noticed."""
+    """Return the files that match; a pattern that matches none is an error."""
     found = [path for pattern in patterns for path in ROOT.glob(pattern)]
     assert found, f"no file matches {patterns}"
     return sorted(found)
@@ -77,7 +77,7 @@ def has_template(value: object) -> bool:
     return "{{" in str(value)
 
 
-# What a role says of itself
+# What a role documents
 
 
 def defaults(role: str) -> dict[str, Any]:
@@ -85,12 +85,12 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 def commented_out(role: str) -> list[str]:
-    """Return the inputs without a sane default; they stand in the defaults as a comment each."""
+    """Return the inputs without a sane default; each is a comment in the defaults."""
     return re.findall(r"^# ?(\w+):", (ROOT / "roles" / role / "defaults/main.yml").read_text(), re.MULTILINE)
 
 
 def inputs(role: str) -> list[str]:
-    # A comment like "# present: the whole stack runs" explains; an input has its role's name.
+    # A comment such as "# present: the whole stack runs" is an explanation; an input starts with its role's name.
     return sorted([*defaults(role), *(name for name in commented_out(role) if name.startswith(f"{role}_"))])
 
 
@@ -111,7 +111,7 @@ def task_files(role: str) -> list[Path]:
 
 
 def tasks_in(tasks: list[Task]) -> Iterator[Task]:
-    """Return every task, those inside blocks too."""
+    """Yield every task, including those in blocks."""
     for task in tasks:
         yield task
         for part in ("block", "rescue", "always"):
@@ -119,7 +119,7 @@ def tasks_in(tasks: list[Task]) -> Iterator[Task]:
 
 
 def variables_set_in(role: str) -> set[str]:
-    """Return what the role names for the whole play besides its inputs: its vars, what its tasks register or set."""
+    """Return the variables that the role sets for the whole play in addition to its inputs: vars, registers, facts."""
     path = ROOT / "roles" / role / "vars/main.yml"
     names = set(load(path)) if path.exists() else set()
     for file in task_files(role):
@@ -161,7 +161,7 @@ def test_literal_defaults_are_the_same_in_the_spec(role: str) -> None:
     literal = {name: value for name, value in defaults(role).items() if not has_template(value)}
     for options in entry_points(role).values():
         said = {name: option["default"] for name, option in options.items() if "default" in option}
-        # A template in the spec is evaluated before the preflight can say what is missing, so there need not be one.
+        # A template in the spec is evaluated before the preflight can report what is missing, so it is not required.
         assert {name: value for name, value in said.items() if not has_template(value)} == literal
         for name, value in said.items():
             assert value == defaults(role)[name], name
@@ -170,7 +170,7 @@ def test_literal_defaults_are_the_same_in_the_spec(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_the_readme_lists_the_outputs(role: str) -> None:
     public = {name for name in variables_set_in(role) if not name.startswith("__")}
-    # The last is a loop's variable, spelt out because the roles that it includes have loops of their own.
+    # The last is the variable of a loop, spelled out because the included roles have loops too.
     outputs = public - set(inputs(role)) - {"label_export_checked_role"}
     assert set(readme_table(role, "Outputs")) == outputs
 
@@ -205,7 +205,7 @@ def name_of(path: Path) -> str:
 def test_task_names_are_intentions_under_one_topic(path: Path) -> None:
     names = [task.get("name", "") for task in tasks_in(load(path))]
     if not names and path.stem in {"names", "preflight"}:
-        return  # Imported for the role's variables, or asked for inputs that the role does not have.
+        return  # Imported for the role's variables, or for inputs that the role does not have.
     assert all(names), "every task has a name"
     if path.stem == "main":
         assert [name for name in names if " | " in name] == [], "the contents page has no topic"
@@ -227,7 +227,7 @@ def test_tasks_neither_ignore_errors_nor_sleep_nor_use_a_shell(path: Path) -> No
 
 
 def code_and_comment(line: str) -> tuple[str, str]:
-    """Part a line of YAML or Python at its first comment; a # inside a text follows no blank."""
+    """Split a line of YAML or Python at its first comment; a # inside a text does not follow a blank."""
     match = re.search(r"(?:^|\s)#(.*)$", line)
     return (line[: match.start()], match.group(1).strip()) if match else (line, "")
 
@@ -243,7 +243,7 @@ def lacks_a_reason(line: Line) -> bool:
     return not re.search(r"\w{2}", reason) and not is_comment(line.above)
 
 
-def test_every_override_of_a_result_has_its_reason_beside_it() -> None:
+def test_every_override_of_a_result_has_a_reason() -> None:
     found = [
         line
         for path in under("roles/*/tasks/*.yml", "playbooks/*.yml", "tests/molecule/**/*.yml")
@@ -254,8 +254,8 @@ def test_every_override_of_a_result_has_its_reason_beside_it() -> None:
     assert [line.place for line in found if lacks_a_reason(line)] == []
 
 
-def test_every_noqa_has_its_reason_beside_it() -> None:
-    # This file writes the word down without meaning it.
+def test_every_noqa_has_a_reason() -> None:
+    # This file contains the word without using it.
     sources = under("roles/**/*.yml", "playbooks/*.yml", "inventory/**/*.yml", "tests/molecule/**/*.yml")
     sources += [path for path in under(*(f"{top}/**/*.py" for top in PYTHON)) if path != Path(__file__)]
     found = [line for path in sources for line in lines_of(path) if re.search(r"#\s*noqa\b", line.text)]
@@ -270,7 +270,7 @@ PYTHON = ("lambda", "roles", "scripts", "tests", "collections/ansible_collection
 
 
 def without_comments(template: str) -> tuple[list[str], set[int]]:
-    """Return a template's lines without Jinja's comments, and the numbers of the lines that a comment touched."""
+    """Return a template's lines without Jinja comments, and the numbers of the lines that had one."""
     commented: set[int] = set()
     for match in re.finditer(r"\{#.*?#\}", template, re.DOTALL):
         first = template.count("\n", 0, match.start())
@@ -280,9 +280,9 @@ def without_comments(template: str) -> tuple[list[str], set[int]]:
 
 
 def unexplained(lines: list[str], commented: set[int]) -> Iterator[int]:
-    """Return the numbers of lines where an Action or Resource has a wildcard and no comment beside it.
+    """Yield the numbers of lines where an Action or Resource has a wildcard without a comment.
 
-    Beside it is on the line, on the one above, or above the key whose list the line is part of.
+    The comment is on the line, on the line above, or above the key of the list that contains the line.
     """
     key_line = 0
     key = ""
@@ -301,18 +301,18 @@ POLICIES = [path for path in under("roles/*/templates/*.j2") if '"Statement"' in
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=name_of)
-def test_every_wildcard_in_a_policy_template_has_its_reason_beside_it(path: Path) -> None:
+def test_every_wildcard_in_a_policy_template_has_a_reason(path: Path) -> None:
     lines, commented = without_comments(path.read_text())
     assert [f"{name_of(path)}:{number + 1}" for number in unexplained(lines, commented)] == []
 
 
 @pytest.mark.parametrize("path", under("roles/*/vars/main.yml"), ids=name_of)
-def test_every_wildcard_in_policies_of_vars_has_its_reason_beside_it(path: Path) -> None:
+def test_every_wildcard_in_policies_of_vars_has_a_reason(path: Path) -> None:
     text = path.read_text().split("\n")
     commented = {number for number, line in enumerate(text) if code_and_comment(line)[1]}
     bare = [code_and_comment(line)[0] for line in text]
     found = list(unexplained(bare, commented))
-    # An ARN that is put together in an expression: the comment stands above the variable.
+    # An ARN that is built in an expression: the comment is above the variable.
     variable = 0
     for number, line in enumerate(bare):
         if re.match(r"\w+:", line):
@@ -356,13 +356,13 @@ def test_a_playbook_is_a_list_of_roles_tagged_with_their_names(path: Path) -> No
 
 
 def variables(environment: str) -> dict[str, Path]:
-    """Return what an inventory sets, and where."""
+    """Return the variables that an inventory sets, and their files."""
     files = sorted((ROOT / "inventory" / environment).glob("*_vars/**/*.yml"))
     return {name: path for path in files for name in load(path) or {}}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_hosts_files_hold_no_variables(environment: str) -> None:
+def test_hosts_files_contain_no_variables(environment: str) -> None:
     def keys(node: object) -> Iterator[str]:
         if isinstance(node, dict):
             for key, value in node.items():
@@ -401,7 +401,7 @@ REQUIREMENTS = under("requirements*.txt", "lambda/*.lock", "roles/*/files/**/*re
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=name_of)
 def test_requirements_are_pinned(path: Path) -> None:
-    # Lines that a backslash continues are one; a hash or an option after the version is fine.
+    # Lines that end with a backslash continue; a hash or an option after the version is allowed.
     text = path.read_text().replace("\\\n", " ")
     wanted = [line.split("#")[0].strip() for line in text.splitlines()]
     packages = [line for line in wanted if line and not line.startswith("-")]

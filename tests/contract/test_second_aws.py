@@ -1,6 +1,7 @@
-"""Check, deploy, deploy again, on an AWS that nobody here corrects: Moto's server. The second deploy changes nothing.
+"""Check, deploy and deploy again on an AWS that this repository does not patch: Moto's server.
 
-The scenarios show the same for all roles on an emulator that emulators/emulated_aws.py brings closer to AWS.
+The second deploy must change nothing. The scenarios test all roles in the same way on a patched emulator
+(emulators/emulated_aws.py).
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from moto_process import ACCOUNT, moto
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = ROOT / "tests/contract/second_aws.yml"
 ABSENT = ROOT / "tests/contract/second_aws_function_absent.yml"
-# Roles of a deploy that are not run on Moto, and why.
+# Roles of a deploy that do not run on Moto, and why.
 GAPS = {
     "handler_image": "needs a registry: Moto takes an image's manifest, and no push",
     "catalog_image": "as handler_image",
-    "export_function": "a version is used only after its self check, and Moto runs no image",
+    "export_function": "a version is used only after its self check, and Moto runs no images",
     "catalog_function": "as export_function",
     "front_door": "the HTTP API belongs to a version in use",
-    "retired_versions": "removes old versions and images, of which there are none",
+    "retired_versions": "removes old versions and images, and there are none",
 }
-# The roles that are run: of the others the play has only the defaults.
+# The roles that run; of the others, the play has only the defaults.
 ROLES = [entry["role"] for entry in yaml.safe_load(PLAYBOOK.read_text())[0]["roles"] if entry["role"] not in GAPS]
-# Tasks whose setting Moto does not keep, and the setting.
+# Tasks with a setting that Moto does not keep, and the setting.
 NOT_KEPT = {
     "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and TLS-only": "EventBridge",
     "export_queue : Present | Ensure the dead-letter queue": "RedriveAllowPolicy",
@@ -42,7 +43,7 @@ NOT_KEPT = {
 
 
 class Runs:
-    """What the three runs changed, and their output."""
+    """The changes and the output of the three runs."""
 
     def __init__(self, folder: Path, url: str) -> None:
         key = folder / "key"
@@ -61,11 +62,11 @@ class Runs:
             "encord_secrets_private_key_file": str(key),
             "execution_role_permissions_boundary": "",
             "monitoring_emails": ["operators@example.com"],
-            # A role's default, and the role is not part of the play: it asks for a container engine.
+            # The default of a role that is not part of the play; it would need a container engine.
             "handler_image_source": str(ROOT / "lambda"),
-            # Its alarms name an API, of which there is none.
+            # Its alarms need an API, and there is none.
             "front_door_kind": "none",
-            # Moto tags no dashboard: TagResource answers that there is none.
+            # Moto does not tag dashboards: TagResource answers that there is none.
             "monitoring_dashboard": False,
         }
         self.inventory = folder / "inventory.yml"
@@ -77,7 +78,7 @@ class Runs:
         self.url = url
 
     def client(self, service: str) -> Any:
-        """Return a client of Moto, whose account has what was deployed."""
+        """Return a client of Moto, for the account with the deployment."""
         return boto3.client(
             service,
             endpoint_url=self.url,
@@ -139,12 +140,12 @@ def test_the_second_deploy_changes_nothing(runs: Runs) -> None:
     assert [task for task in changed(runs.second) if task not in NOT_KEPT] == []
 
 
-def test_what_moto_does_not_keep_is_still_so(runs: Runs) -> None:
+def test_moto_still_does_not_keep_these_settings(runs: Runs) -> None:
     assert set(changed(runs.second)) >= set(NOT_KEPT), "Moto keeps it now: remove it from NOT_KEPT"
     assert all(setting in runs.second for setting in NOT_KEPT.values())
 
 
-def test_a_check_announces_what_the_deploy_then_changes(runs: Runs) -> None:
+def test_a_check_announces_the_changes_of_the_deploy(runs: Runs) -> None:
     assert len(changed(runs.first)) > len(GAPS)
     assert [task for task in changed(runs.first) if task not in changed(runs.checked)] == []
 
@@ -165,7 +166,7 @@ def test_the_function_is_kept_active_without_the_catalog_too(runs: Runs) -> None
     assert changed(again) == []
 
 
-def test_a_removal_waits_for_the_network_interfaces_shows_it_and_says_what_to_do_about_those_that_stay(
+def test_a_removal_waits_visibly_for_network_interfaces_and_says_what_to_do_about_remaining_ones(
     runs: Runs,
 ) -> None:
     ec2 = runs.client("ec2")

@@ -1,4 +1,4 @@
-"""The report fails with a finding of a severity that the setting refuses, and says which findings there are."""
+"""The report fails for a finding whose severity the setting refuses, and lists the findings."""
 
 from __future__ import annotations
 

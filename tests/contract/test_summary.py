@@ -1,4 +1,4 @@
-"""A run ends with a summary that fits a screen: what was changed and what is next, or why it failed."""
+"""A run ends with a summary that fits on a screen: what changed and what to do next, or why it failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def play(directory: Path, tasks: list[dict[str, Any]], **variables: str) -> str:
-    """Run tasks on this machine below the repository's callbacks; return what is shown."""
+    """Run tasks on this machine with the repository's callbacks; return the output."""
     playbook = directory / "play.yml"
     playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     result = subprocess.run(
@@ -60,7 +60,7 @@ def test_a_run_ends_with_its_changes_and_its_notes(tmp_path: Path) -> None:
     assert "canary" not in "".join(summary)
 
 
-def test_what_is_only_shown_is_in_the_summary_whole(tmp_path: Path) -> None:
+def test_a_message_without_changes_is_complete_in_the_summary(tmp_path: Path) -> None:
     lines = [f"line {number}" for number in range(30)]
     shown = play(tmp_path, [said("policies : Files | Show what to do with them", lines)])
     summary = shown.partition("SUMMARY of ")[2].splitlines()
@@ -86,13 +86,13 @@ def test_a_failure_ends_with_its_reason_and_the_command(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_hidden_says_how_it_is_shown(tmp_path: Path) -> None:
+def test_a_hidden_result_says_how_to_show_it(tmp_path: Path) -> None:
     shown = play(tmp_path, [{"name": "Fail", "ansible.builtin.fail": {"msg": "canary"}, "no_log": True}])
     summary = shown.partition("PLAY RECAP")[2]
     assert "add -e label_export_secure_logging=false" in summary
     assert "canary" not in summary
 
 
-def test_nothing_is_added_to_an_output_that_a_program_reads(tmp_path: Path) -> None:
+def test_nothing_is_added_to_machine_readable_output(tmp_path: Path) -> None:
     task = said("door : Present | Report what to do next", "a", changed_when=True)
     assert json.loads(play(tmp_path, [task], ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"))["plays"]

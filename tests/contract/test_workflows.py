@@ -1,4 +1,4 @@
-"""Workflows run actions that cannot be exchanged behind their names, and keep no credentials for later steps."""
+"""Workflows pin actions to commits, and keep no credentials for later steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_there_are_workflows() -> None:
 def test_actions_are_named_by_their_commits(path: Path) -> None:
     used = [step["uses"] for step in steps(path) if "uses" in step]
     assert [name for name in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", name)] == []
-    # The version stands beside each, for whoever reads it and for tools that renew it.
+    # The version is beside each commit, for readers and for tools that update it.
     named = re.findall(r"uses: \S+ # v\d+\.\d+\.\d+$", path.read_text(), re.MULTILINE)
     assert len(named) == len(used)
 
@@ -56,7 +56,7 @@ def test_a_sample_gets_short_lived_credentials_and_stores_no_key(path: Path) -> 
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
-def test_a_sample_runs_playbooks_and_scripts_that_exist_and_no_text_of_others(path: Path) -> None:
+def test_a_sample_runs_existing_playbooks_and_scripts_and_no_text_that_others_control(path: Path) -> None:
     scripts = [step["run"] for step in steps(path) if "run" in step]
     named = {
         name for script in scripts for name in re.findall(r"(?:playbooks/|scripts/)?\b\w+(?:\.yml|_changes)\b", script)
@@ -64,11 +64,11 @@ def test_a_sample_runs_playbooks_and_scripts_that_exist_and_no_text_of_others(pa
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
     assert [script for script in scripts if "${{" in script] == [], (
-        "an expression in a script is code of whoever fills it in"
+        "an expression in a script executes text that others control"
     )
 
 
-def test_only_the_nightly_one_starts_by_itself_and_only_once_it_is_set_up() -> None:
+def test_only_the_nightly_workflow_starts_itself_and_only_once_it_is_set_up() -> None:
     deploy, drift = (yaml.safe_load(path.read_text()) for path in SAMPLES)
     assert set(deploy["on"]) == {"workflow_dispatch"}
     assert deploy["concurrency"]["cancel-in-progress"] is False

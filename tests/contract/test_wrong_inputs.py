@@ -1,7 +1,7 @@
-"""Every wrong input is refused before AWS is asked anything, with what is wrong, where it is set and how to mend it.
+"""Every wrong input is refused before the first request to AWS; the message says what, where and how to fix it.
 
-All cases are hosts of one run: each host has one wrong input, and meets the preflight of the role that is to refuse
-it. What the deploy itself does with the refusal is shown by one more run of it.
+All cases are hosts of one run: each host has one wrong input, and runs the preflight of the role that must refuse
+it. One more run shows that the deploy itself is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 ROOT = Path(__file__).resolve().parents[2]
 ALIAS = "arn:aws:kms:eu-west-1:123456789012:alias/labels"
 ELSEWHERE = "arn:aws:kms:us-east-1:123456789012:key/0000"
-# Credentials that AWS would be asked with, once.
+# Credentials that the modules would use for AWS.
 ENVIRONMENT = {
     "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
     "AWS_ACCESS_KEY_ID": "nobody",
@@ -47,7 +47,7 @@ ROLES_WITH_KEYS = (
 
 
 class Case(NamedTuple):
-    """Which role is to refuse, what is set, a part of the answer, and the file that it names."""
+    """The role that must refuse, the input, a part of the message, and the file that the message names."""
 
     role: str
     overrides: dict[str, Any]
@@ -61,7 +61,7 @@ def of(role: str, said: str, **overrides: Any) -> Case:
 
 
 def of_a_key(**overrides: str) -> Case:
-    """Return a case of a KMS key, which role ``label_export`` refuses for all roles; the file is the other role's."""
+    """Return a case of a KMS key, which role ``label_export`` checks for all roles; the file is the other role's."""
     ((name, value),) = overrides.items()
     role = next(role for role in ROLES_WITH_KEYS if name.startswith(role))
     return Case("label_export", overrides, f"{name} is '{value}'", f"group_vars/label_export/{role}.yml")
@@ -72,18 +72,18 @@ def misspelt(name: str, meant: str) -> Case:
 
 
 def by_the_spec(role: str, **overrides: Any) -> Case:
-    """Return a case that the argument spec refuses, in Ansible's own words: they name the variable alone."""
+    """Return a case that the argument spec refuses; Ansible's message names only the variable."""
     (name,) = overrides
     return Case(role, overrides, "Validation of arguments failed", name)
 
 
 def by_the_file(said: str, file: str) -> Case:
-    """Return a case of a private key's file."""
+    """Return a case of a private key file."""
     return of("encord_secrets", said, encord_secrets_private_key_file=file)
 
 
 def by_the_function(said: str, **overrides: Any) -> Case:
-    """Return a case that the function's own code refuses: it names its setting, and the variable."""
+    """Return a case that the function's own code refuses: the message has its setting, and the variable."""
     (name,) = overrides
     return Case("export_function", overrides, f"The function would not start: {said} ", f"inventory variable {name}")
 
@@ -486,7 +486,7 @@ CASES = {
         "in retired_versions.yml and image",
     ),
     "all versions in a word": by_the_spec("retired_versions", retired_versions_kept="all"),
-    # What operates
+    # Operation
     "no version looked at": of("deployment_facts", "deployment_facts_versions is '0'", deployment_facts_versions=0),
     "a version by its alias": Case(
         "live_version", {"live_version_number": "live"}, "live_version_number is 'live'", "-e live_version_number="
@@ -502,7 +502,7 @@ CASES = {
         "requeued_labels", "requeued_labels_events ['x']", requeued_labels_events=["x"]
     ),
     "no dead letter moved": of("dead_letters", "dead_letters_limit is '0'", dead_letters_limit=0),
-    # front_door, last in a deploy but for what follows it there
+    # front_door, last in a deploy except for what follows it there
     "an access log for 31 days": of("front_door", "front_door_kind is", front_door_log_retention_days=31),
 }
 
@@ -515,7 +515,7 @@ class Refusal(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a run came to: a host's refusals, its counts, and how often AWS was called."""
+    """The result of a run: the refusals of each host, its counts, and the number of calls to AWS."""
 
     refused: dict[str, list[Refusal]]
     counts: dict[str, dict[str, int]]
@@ -523,7 +523,7 @@ class Run(NamedTuple):
 
 
 def keys(directory: Path) -> dict[str, str]:
-    """Write a good key and two wrong ones; return their paths by their names."""
+    """Write one valid key and two invalid ones; return their paths by name."""
     good = ed25519.Ed25519PrivateKey.generate()
     openssh, pem = serialization.PrivateFormat.OpenSSH, serialization.Encoding.PEM
     texts = {
@@ -556,12 +556,12 @@ def host_name(case: str) -> str:
 
 
 def refusals(answer: dict[str, Any]) -> dict[str, list[Refusal]]:
-    """Return why each host was refused, from the output of Ansible's callback for JSON."""
+    """Return why each host was refused, from the output of Ansible's JSON callback."""
     found: dict[str, list[Refusal]] = {}
     for task in (task for play in answer["plays"] for task in play["tasks"]):
         for name, outcome in task["hosts"].items():
             if outcome.get("failed"):
-                # A loop's items hold the messages. From ansible-core 2.21, they do not say which items failed.
+                # A loop's items have the messages. Since ansible-core 2.21 they do not show which items failed.
                 messages = [item["msg"] for item in outcome.get("results", []) if "msg" in item]
                 text = " ".join(" ".join([*messages, str(outcome.get("msg", ""))]).split())
                 found.setdefault(name, []).append(Refusal(task["task"]["name"], text))
@@ -569,14 +569,14 @@ def refusals(answer: dict[str, Any]) -> dict[str, list[Refusal]]:
 
 
 class Deaf(socketserver.BaseRequestHandler):
-    """Counts a connection, and closes it."""
+    """Counts a connection and closes it."""
 
     def handle(self) -> None:
         self.server.calls += 1  # type: ignore[attr-defined]
 
 
 def play(playbook: Path, cases: dict[str, Case], directory: Path) -> Run:
-    """Run a playbook with a host for each case, and an AWS that only counts who calls."""
+    """Run a playbook with one host for each case, and an AWS that only counts connections."""
     paths = keys(directory)
     with socketserver.TCPServer(("127.0.0.1", 0), Deaf) as aws:
         aws.calls = 0  # type: ignore[attr-defined]
@@ -628,7 +628,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_wrong_input_is_refused_with_what_and_where(case: str, preflights: Run) -> None:
+def test_a_wrong_input_is_refused_with_the_cause_and_the_file(case: str, preflights: Run) -> None:
     found = preflights.refused.get(host_name(case), [])
     assert found, "it was let through"
     (refusal,) = found
@@ -646,22 +646,22 @@ WRONG_IN_A_DEPLOY = (
 )
 
 
-def test_the_deploy_refuses_in_its_first_and_its_last_role_before_it_asks_aws(tmp_path: Path) -> None:
+def test_the_deploy_refuses_in_its_first_and_its_last_role_before_it_calls_aws(tmp_path: Path) -> None:
     cases = {name: CASES[name] for name in WRONG_IN_A_DEPLOY}
-    # So many that they would fit neither into an environment nor into a variable of a process's.
+    # So many that they fit neither into an environment nor into a single environment variable of a process.
     projects = [str(uuid.UUID(int=number)) for number in range(5_000)]
     fine = Case("", {"export_function_projects": projects}, "", "")
     run = play(ROOT / "playbooks/deploy.yml", {**cases, "nothing wrong": fine}, tmp_path)
     for name, case in cases.items():
         (refusal,) = run.refused[host_name(name)]
         assert case.said in refusal.message
-    # The one with nothing wrong is what gets as far as AWS, so that the others would have been seen there.
+    # Only the valid host reaches AWS; a call of any other would be counted there.
     (unanswered,) = run.refused["nothing_wrong"]
     assert unanswered.task == "label_export : Caller | Ensure the credentials belong to the configured account"
     assert run.calls_to_aws == 1
     assert {count["changed"] for count in run.counts.values()} == {0}
 
 
-def test_no_preflight_asks_aws_or_changes_anything(preflights: Run) -> None:
+def test_no_preflight_calls_aws_or_changes_anything(preflights: Run) -> None:
     assert preflights.calls_to_aws == 0
     assert {count["changed"] for count in preflights.counts.values()} == {0}

@@ -1,8 +1,8 @@
-"""Images are built for the function's platform by an engine that keeps images in containerd.
+"""An engine that keeps images in containerd builds for the function's platform.
 
-Such an engine keeps several platforms of an image side by side, and may build on any of them where the image is named
-by a tag. `make containerd-store` starts one (scripts/containerd_store) and runs this file. The base image is one of two
-platforms, in a registry on loopback, with a marker in each.
+Such an engine keeps several platforms of an image, and may build on any of them if the image is named by
+a tag. `make containerd-store` starts one (scripts/containerd_store) and runs this file. The base image has two
+platforms, in a registry on loopback, with a different marker in each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def docker(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source of the image, without dependencies, which would be downloaded."""
+    """Return the image's source without its dependencies, which would be downloaded."""
     source = shutil.copytree(ROOT / "lambda", tmp_path_factory.mktemp("source") / "lambda")
     (source / "requirements.lock").write_text("")
     return source
@@ -44,14 +44,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Images:
-    """The registry, with a base image that the engine has for its own platform by its tag."""
+    """The registry, with a base image that the engine has by tag for its own platform."""
 
     registry: ImageRegistry
     source: Path
     base: dict[str, str]
 
     def build(self, directory: Path, base: str, *more: str, **others: Any) -> Any:
-        """Have the image; return what the role says of it, or the output of a run that failed."""
+        """Build the image; return the role's result, or the output of a failed run."""
         result = directory / "result.json"
         values = {
             "ansible_connection": "local",
@@ -71,7 +71,7 @@ class Images:
         run = subprocess.run(
             [
                 *("ansible-playbook", "tests/contract/base_image.yml", "-i", str(inventory)),
-                # The base image's Python is a header alone: nothing can be run.
+                # The base image's Python is only a header: it cannot run.
                 *("-e", "label_export_version=1", "-e", "__handler_image_target=exporter", *more),
             ],
             cwd=ROOT,
@@ -99,7 +99,7 @@ def images(source: Path) -> Iterator[Images]:
         yield Images(registry, source, {**digests, "name": f"{named}:3.13", "pinned": f"{named}@{digests['index']}"})
 
 
-def test_the_engine_is_one_that_keeps_images_in_containerd() -> None:
+def test_the_engine_keeps_images_in_containerd() -> None:
     assert "io.containerd.snapshotter" in docker("info", "--format", "{{json .DriverStatus}}")
 
 
@@ -122,8 +122,8 @@ def test_the_image_is_built_on_the_functions_platform(
     assert configuration["architecture"] == platform
 
 
-def test_an_image_on_the_wrong_platforms_base_is_not_pushed(tmp_path: Path, images: Images) -> None:
-    """The base's configuration says arm64, as an engine writes it that has built on another platform's base."""
+def test_an_image_for_the_wrong_platform_is_not_pushed(tmp_path: Path, images: Images) -> None:
+    """The base image's configuration says arm64, as after a build on the base of another platform."""
     registry, before = images.registry, images.registry.tags(REPOSITORY)
     registry.add_image("base", "mistaken", "arm64", base_layer("amd64", ""))
     base = f"{registry.host}/base:mistaken"

@@ -1,4 +1,4 @@
-"""Servers once for the session, proxies before them, and a function of its own for each test."""
+"""Servers for the whole session behind proxies, and a new function for each test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture
 def system(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    """The function between healthy servers, started cold; pauses between its tries are short."""
+    """Return the function between healthy servers, cold-started, with short pauses between retries."""
     servers.stand_in.files.public_keys.write_text(public_key_text(servers.stand_in.files.key))
     servers.stand_in.control("POST", "reset")
     servers.aws.forget()

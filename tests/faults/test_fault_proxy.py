@@ -23,7 +23,7 @@ HEALTH = "/_stand_in/health"
 
 
 def ask(proxy: FaultProxy, system: System, patience: float = 30.0) -> int | str:
-    """Return the status that a client gets within so many seconds, or the name of its error."""
+    """Return the status that a client gets within ``patience`` seconds, or the name of its error."""
     certificate = str(system.stand_in.files.certificate)
     with urllib3.PoolManager(ca_certs=certificate, retries=False, timeout=patience) as client:
         try:
@@ -93,7 +93,7 @@ def test_requests_are_chosen_by_number_path_and_seed(system: System) -> None:
         ("POST", "/public", {}, b"[", ""),
     ],
 )
-def test_operations_have_the_services_own_names(
+def test_operations_have_the_names_of_the_services(
     method: str, target: str, headers: dict[str, str], body: bytes, operation: str
 ) -> None:
     assert described(method, target, headers, body, "127.0.0.1").operation == operation

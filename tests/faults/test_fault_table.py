@@ -1,7 +1,7 @@
-"""The fault table: what must happen to the function under each disturbance, against real servers through a proxy.
+"""The fault table: what the function must do under each fault, against real servers behind a proxy.
 
-ROWS has the table's words. Each row is proved by the tests that name it; what a row asks beyond the function is said in
-ELSEWHERE. tests/unit/handler/test_faults.py has the finer cases of the same faults.
+ROWS has the table's text. Tests name the rows that they prove. ELSEWHERE says what a row requires beyond the function.
+tests/unit/handler/test_faults.py has the finer cases of the same faults.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ ROWS = {
 }
 
 ELSEWHERE = {
-    LOST: "what never reaches the function leaves nothing that could be looked at",
+    LOST: "what never reaches the function leaves nothing to test",
     THROTTLED: "Lambda refuses before the function runs; the mapping's maximum concurrency is read back once deployed",
 }
 
@@ -97,7 +97,7 @@ T = TypeVar("T", bound=Callable[..., None])
 
 
 def proves(row: str) -> Callable[[T], T]:
-    """Note that a test proves a row of the table."""
+    """Record that a test proves a row of the table."""
 
     def note(test: T) -> T:
         PROOFS[row].append(test.__name__)
@@ -106,13 +106,13 @@ def proves(row: str) -> Callable[[T], T]:
     return note
 
 
-def test_every_row_is_proved_or_said_to_be_elsewhere() -> None:
+def test_every_row_is_proved_or_listed_as_elsewhere() -> None:
     assert set(PROOFS) | set(ELSEWHERE) == set(ROWS)
     assert not set(PROOFS) & set(ELSEWHERE)
 
 
 def be_impatient_with(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the function wait a minute for an answer, but where none will come half a second."""
+    """Let the function wait up to a minute for a response, but half a second where none will come."""
     if fault.end == "blackhole":
         monkeypatch.setattr("label_export.adapters.encord.source.READ_SHARE", 0.01)
         for service in READ_TIMEOUTS:
@@ -120,7 +120,7 @@ def be_impatient_with(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Logged:
-    """What the function wrote since the last look."""
+    """The log lines that the function wrote since the last call."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -151,7 +151,7 @@ def test_a_duplicate_makes_no_version_and_an_older_row_never_replaces_a_newer(sy
     assert len(system.versions(label)) == 1
     system.edit(label, "2026-02-01T00:00:00Z")
     system.send(label)
-    assert system.deliver() == [system.message(label)], "in doubt, and looked at again"
+    assert system.deliver() == [system.message(label)], "in doubt, and read again"
     assert len(system.versions(label)) == 1
     system.edit(label, "2026-03-02T00:00:00Z")
     system.send(label, label)
@@ -161,7 +161,7 @@ def test_a_duplicate_makes_no_version_and_an_older_row_never_replaces_a_newer(sy
 
 
 @proves(FORGED)
-def test_who_cannot_sign_gets_one_refusal_and_causes_nothing(system: System) -> None:
+def test_an_unsigned_request_gets_one_refusal_and_has_no_effect(system: System) -> None:
     (label,) = system.labels(1)
     attempts: list[dict[str, Any]] = [
         {"secret": "another"},
@@ -224,7 +224,7 @@ def envelope(**changes: Any) -> str:
         ),
     ],
 )
-def test_what_cannot_be_right_is_refused_by_name_and_never_500(
+def test_a_malformed_request_is_refused_by_name_and_never_with_500(
     system: System, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], status: int, field: str | None
 ) -> None:
     monkeypatch.setenv("LABEL_EXPORT_PROJECTS", json.dumps(["p-1"]))
@@ -248,7 +248,7 @@ def test_the_good_elements_beside_an_odd_one_are_exported(system: System, logged
 def test_what_was_refused_after_authentication_can_be_queued_from_the_log(
     system: System, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], Logged]
 ) -> None:
-    """By the functions of the module that playbooks/requeue.yml uses. What the API refuses is in its access log."""
+    """With the functions of the module behind playbooks/requeue.yml. What the API refuses is in its access log."""
     labels = system.labels(3)
     monkeypatch.setenv("LABEL_EXPORT_PROJECTS", json.dumps(["another"]))
     assert system.post(labels)["statusCode"] == 403
@@ -289,7 +289,7 @@ def test_nothing_is_acknowledged_while_the_queue_is_down(
 
 
 @proves(QUEUE_DOWN)
-def test_a_batch_that_sqs_took_in_part_is_sent_again_in_that_part(system: System) -> None:
+def test_the_failed_part_of_an_sqs_batch_is_sent_again(system: System) -> None:
     labels = system.labels(12)
     partial = {
         "Successful": [],
@@ -303,7 +303,7 @@ def test_a_batch_that_sqs_took_in_part_is_sent_again_in_that_part(system: System
 
 
 @proves(QUEUE_DOWN)
-def test_a_lost_answer_of_the_queue_at_worst_queues_twice(system: System) -> None:
+def test_a_lost_response_of_the_queue_at_worst_queues_twice(system: System) -> None:
     labels = system.labels(2)
     system.aws.inject(Rule(resets(after_effect=True), "SendMessageBatch", times=1))
     assert system.post(labels)["statusCode"] == 202
@@ -334,8 +334,8 @@ PASSING = {
 
 @proves(ENCORD_FAILS)
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_encord_fails_and_comes_back(system: System, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once: tried again. For long: bounded tries, nothing stored, back to the queue, and exported once it is over."""
+def test_exports_after_encord_recovers(system: System, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One failure is retried. A long one: bounded retries, nothing stored, back to the queue, exported when it ends."""
     be_impatient_with(fault, monkeypatch)
     label, other = system.labels(2)
     system.send(label)
@@ -356,13 +356,13 @@ def test_encord_fails_and_comes_back(system: System, fault: Fault, monkeypatch: 
 
 
 @proves(ENCORD_FAILS)
-def test_a_retry_after_beyond_the_time_left_hands_back_without_another_call(system: System) -> None:
+def test_a_retry_after_beyond_the_time_left_returns_the_label_without_another_call(system: System) -> None:
     (label,) = system.labels(1)
     system.send(label)
     system.encord.inject(Rule(answers(Answer(429, b"", {"Retry-After": "60"})), "labelrow", times=1))
     assert system.deliver(in_process(Context(30))) == [system.message(label)]
     assert system.encord.count("labelrow") == 1
-    handler.application.cache_clear()  # another process, or a minute later: this one waits for the whole pause
+    handler.application.cache_clear()  # as another process would: this one waits for the whole pause
     system.drain()
     assert system.is_exact(label)
 
@@ -371,7 +371,7 @@ def test_a_retry_after_beyond_the_time_left_hands_back_without_another_call(syst
 def test_a_silent_encord_costs_no_more_than_the_time_left(
     system: System, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its tries share the time that is left, and what had not begun is not begun."""
+    """Its retries share the time that is left, and labels that had not begun are returned."""
     monkeypatch.setenv("LABEL_EXPORT_CONCURRENCY", "1")
     before, *labels = system.labels(4)
     system.send(before)
@@ -392,7 +392,7 @@ def test_a_silent_encord_costs_no_more_than_the_time_left(
 
 
 @proves(KEY_REFUSED)
-def test_a_refused_key_is_read_again_once_and_encord_is_left_alone(
+def test_a_refused_key_is_read_again_once_and_encord_is_not_called_again(
     system: System, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
@@ -402,7 +402,7 @@ def test_a_refused_key_is_read_again_once_and_encord_is_left_alone(
     for _ in range(3):
         system.deliver()
     assert system.aws.count("GetSecretValue") == 2, "read, and read again once"
-    assert system.encord.count("labelrow") <= 5, "those that had begun side by side, and none after them"
+    assert system.encord.count("labelrow") <= 5, "only those that had begun in parallel"
     assert set(logged().reasons()) == {"key_refused"}
     assert all(system.stored(label) is None for label in labels)
     assert system.waiting() == len(labels)
@@ -448,7 +448,7 @@ S3_PASSING = {
 
 @proves(S3_FAILS)
 @pytest.mark.parametrize("fault", S3_PASSING.values(), ids=S3_PASSING.keys())
-def test_s3_fails_and_comes_back_with_one_version_an_edit(
+def test_after_s3_recovers_each_edit_has_one_version(
     system: System, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be_impatient_with(fault, monkeypatch)
@@ -463,7 +463,7 @@ def test_s3_fails_and_comes_back_with_one_version_an_edit(
 
 
 @proves(S3_FAILS)
-def test_the_look_at_what_is_stored_is_tried_again_too(system: System) -> None:
+def test_reading_the_stored_object_is_retried_too(system: System) -> None:
     (label,) = system.labels(1)
     system.send(label)
     system.aws.inject(Rule(answers(Answer(503)), "HeadObject", nth=[1]), Rule(resets(), "HeadObject", times=1))
@@ -481,7 +481,7 @@ def test_the_look_at_what_is_stored_is_tried_again_too(system: System) -> None:
     ],
     ids=["AccessDenied", "KMS disabled", "KMS key gone"],
 )
-def test_what_s3_forbids_is_dead_lettered_and_neighbours_are_not(
+def test_a_label_that_s3_denies_is_dead_lettered_and_others_are_not(
     system: System, logged: Callable[[], Logged], answer: Answer, reason: str
 ) -> None:
     forbidden, *neighbours = system.labels(4)
@@ -491,7 +491,7 @@ def test_what_s3_forbids_is_dead_lettered_and_neighbours_are_not(
     assert system.deliver() == [system.message(forbidden)]
     assert all(map(system.is_exact, neighbours))
     system.drain()
-    assert rule.applied == MAX_RECEIVES, "once a delivery: no try again of what is forbidden"
+    assert rule.applied == MAX_RECEIVES, "once for each delivery: a refusal is not retried"
     assert set(logged().reasons()) == {reason}
     assert system.dead() == [system.message(forbidden)]
     assert [len(system.versions(label)) for label in neighbours] == [1, 1, 1]
@@ -499,7 +499,7 @@ def test_what_s3_forbids_is_dead_lettered_and_neighbours_are_not(
 
 @proves(S3_FAILS)
 def test_s3_itself_denies_and_the_item_is_dead_lettered(system: System, logged: Callable[[], Logged]) -> None:
-    """No injected answer: a policy on the bucket keeps everybody from one key."""
+    """No injected response: a policy on the bucket denies one key to everybody."""
     forbidden, neighbour = system.labels(2)
     resource = f"arn:aws:s3:::{system.name}/{system.key(forbidden)}"
     statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": resource}
@@ -516,14 +516,14 @@ def test_s3_itself_denies_and_the_item_is_dead_lettered(system: System, logged: 
 
 
 def statuses(system: System, operation: str) -> list[int | None]:
-    """Return how S3 answered the operation each time, in the order in which the requests came."""
+    """Return the statuses of S3's responses to the operation, in the order of the requests."""
     return [exchange.status for exchange in system.aws.exchanges if exchange.operation == operation]
 
 
 @proves(RACE)
 @pytest.mark.parametrize("known", [False, True], ids=["new key", "known key"])
-def test_the_loser_of_a_race_looks_again_and_never_writes_the_older_row(system: System, known: bool) -> None:
-    """A writer fetched, and is held before its write; another one exports a newer edit meanwhile."""
+def test_the_loser_of_a_race_reads_again_and_never_writes_the_older_row(system: System, known: bool) -> None:
+    """A writer has fetched and is held before its write; meanwhile another one exports a newer edit."""
     (label,) = system.labels(1)
     if known:
         system.send(label)
@@ -536,7 +536,7 @@ def test_the_loser_of_a_race_looks_again_and_never_writes_the_older_row(system: 
         held.set()
         assert go_on.wait(30)
 
-    # Held after the fetch took effect: the slow writer has the older row in hand.
+    # Held after the fetch: the slow writer has the older row.
     system.encord.inject(Rule(calls(hold), "labelrow", times=1))
     system.send(label)
     slow = threading.Thread(target=system.drain)
@@ -553,8 +553,8 @@ def test_the_loser_of_a_race_looks_again_and_never_writes_the_older_row(system: 
 
 
 @proves(RACE)
-def test_two_writers_between_look_and_write(system: System) -> None:
-    """The other one writes after our look and before our write: 412, look again, and the newer edit stays."""
+def test_another_writer_between_read_and_write(system: System) -> None:
+    """Another writer writes between our read and our write: 412, read again, and the newer edit stays."""
     (label,) = system.labels(1)
     record = {"messageId": "fast", "body": system.message(label), "attributes": {}, "eventSource": "aws:sqs"}
 
@@ -573,10 +573,10 @@ def test_two_writers_between_look_and_write(system: System) -> None:
 
 @proves(CLOCKS)
 @pytest.mark.parametrize("hours", [-3, 3], ids=["behind", "ahead"])
-def test_the_order_is_encords_whatever_our_clock_says(
+def test_the_order_is_encords_whatever_our_clock_shows(
     system: System, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    """Edits of long ago and of the far future, exported by a function whose idea of time is hours off."""
+    """Edits from long ago and from the far future, exported by a function whose clock is hours off."""
     (label,) = system.labels(1)
     now = time.time
     monkeypatch.setattr("label_export.entrypoints.queue_batch.time.time", lambda: now() + 3600.0 * hours)
@@ -584,7 +584,7 @@ def test_the_order_is_encords_whatever_our_clock_says(
     for day, versions in edits.items():
         system.edit(label, f"{day}T00:00:00Z")
         system.send(label)
-        system.deliver()  # once: an earlier edit time is then in doubt still
+        system.deliver()  # only once: an earlier edit time is still in doubt then
         assert len(system.versions(label)) == versions
     head = system.s3.head_object(Bucket=system.name, Key=system.key(label))
     assert head["Metadata"]["last-edited-at"].startswith(("2031-01-01", "Wed, 01 Jan 2031"))
@@ -598,7 +598,7 @@ ONE_EVENT += "json.dump(handler.handle(json.load(sys.stdin), Context()), open(sy
 
 @proves(KILLED)
 def test_killed_in_the_middle_of_a_batch(system: System, tmp_path: Any) -> None:
-    """SIGKILL between a write's effect and its answer: a process cannot be ended any harder (nor by memory or time)."""
+    """SIGKILL between a write's effect and its response: no process can end harder, by lack of memory or of time."""
     labels = system.labels(6)
     system.send(*labels)
     started: list[subprocess.Popen[str]] = []
@@ -627,13 +627,17 @@ def test_killed_in_the_middle_of_a_batch(system: System, tmp_path: Any) -> None:
     assert len(finished) == 3
     assert system.waiting() == len(labels), "nothing was deleted"
     system.drain()
-    assert [len(system.versions(label)) for label in labels] == [1] * len(labels), "finished ones repeat as nothing"
+    assert [len(system.versions(label)) for label in labels] == [1] * len(labels), (
+        "exporting finished ones again changes nothing"
+    )
     assert all(map(system.is_exact, labels))
     assert system.dead() == []
 
 
 @proves(KILLED)
-def test_what_had_not_begun_is_handed_back_when_time_runs_low(system: System, logged: Callable[[], Logged]) -> None:
+def test_labels_that_had_not_begun_are_returned_when_time_runs_out(
+    system: System, logged: Callable[[], Logged]
+) -> None:
     labels = system.labels(3)
     system.send(*labels)
     assert sorted(system.deliver(in_process(Context(4))) or []) == sorted(map(system.message, labels))
@@ -645,7 +649,7 @@ def test_what_had_not_begun_is_handed_back_when_time_runs_low(system: System, lo
 
 @proves(POISON)
 def test_poison_and_half_a_batch(system: System, logged: Callable[[], Logged]) -> None:
-    """Half of the batch can never succeed, for three reasons: only that half returns, and is dead-lettered."""
+    """Half of the batch can never succeed, for three reasons: only that half is returned and dead-lettered."""
     good, bad = system.labels(3), system.labels(6)[3:]
     system.encord.inject(Rule(answers(encord_error(400, "CORRUPTED_LABEL_ERROR")), "labelrow", body=bad[0]))
     system.aws.inject(Rule(answers(s3_error(403, "AccessDenied")), "PutObject", path=bad[1]))
@@ -663,7 +667,7 @@ def test_poison_and_half_a_batch(system: System, logged: Callable[[], Logged]) -
 
 
 @proves(ROTATED)
-def test_the_key_rotated_and_the_function_replaced_under_traffic(
+def test_no_label_is_lost_when_key_and_function_change_under_traffic(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("label_export.adapters.aws.secretsmanager.REFRESH_AFTER", 0.0)
@@ -674,14 +678,14 @@ def test_the_key_rotated_and_the_function_replaced_under_traffic(
             system.secrets.put_secret_value(SecretId=system.key_arn, SecretString=system.new_key())
         if number == 8:
             handler.application.cache_clear()
-        assert system.deliver() == [], "the new key is found by the delivery that the old one is refused in"
+        assert system.deliver() == [], "the delivery in which the old key is refused finds the new one"
     assert all(map(system.is_exact, labels))
     assert system.dead() == []
 
 
 @proves(REDRIVEN)
-def test_dead_letters_redriven_twice(system: System) -> None:
-    """By receive, send and delete, before and after the cause is mended; the second time the delete is lost."""
+def test_redriving_dead_letters_twice_is_safe(system: System) -> None:
+    """By receive, send and delete, before and after the cause is fixed; the second time the delete is lost."""
     label, good = system.labels(2)
     system.encord.inject(Rule(answers(encord_error(400, "CORRUPTED_LABEL_ERROR")), "labelrow", body=label))
     system.send(label, good)
@@ -728,7 +732,7 @@ def test_terminal_cases_end_and_create_nothing(system: System, logged: Callable[
     system.drain()
     expected = {"data unit deleted": "data_deleted"}.get(kind, kind.replace(" ", "_"))
     seen = logged()
-    assert seen.reasons("label_unconfirmed") == [expected] * 2, "one answer is no evidence"
+    assert seen.reasons("label_unconfirmed") == [expected] * 2, "one response is no evidence"
     assert seen.reasons("nothing_to_export") == [expected]
     assert system.dead() == []
     assert system.stand_in.counts()["total"]["writes"] == 0
@@ -739,7 +743,7 @@ def test_terminal_cases_end_and_create_nothing(system: System, logged: Callable[
 @pytest.mark.parametrize(
     "answer", [None, encord_error(404, "RESOURCE_NOT_FOUND_ERROR")], ids=["no access", "not found"]
 )
-def test_labels_of_a_project_that_cannot_be_read_are_dead_letters_which_a_redrive_exports(
+def test_labels_of_an_unreadable_project_are_dead_letters_and_a_redrive_exports_them(
     system: System, logged: Callable[[], Logged], answer: Answer | None
 ) -> None:
     labels = system.labels(3)
@@ -759,7 +763,9 @@ def test_labels_of_a_project_that_cannot_be_read_are_dead_letters_which_a_redriv
 
 
 @proves(WENT_BACK)
-def test_an_edit_time_that_goes_back_is_stored_at_a_late_receive(system: System, logged: Callable[[], Logged]) -> None:
+def test_a_row_with_an_earlier_edit_time_is_stored_at_a_late_receive(
+    system: System, logged: Callable[[], Logged]
+) -> None:
     (label,) = system.labels(1)
     system.edit(label, "2030-01-01T00:00:00Z")
     system.send(label)
@@ -783,7 +789,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture
 def giant(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A row of some 8 MB where 1 MiB is the bound of memory; parts of 5 MiB, S3's least."""
+    """Add a row of about 8 MB with a memory limit of 1 MiB; parts of 5 MiB, S3's minimum."""
     monkeypatch.setenv("LABEL_EXPORT_MEMORY_LIMIT_BYTES", str(MEBIBYTE))
     monkeypatch.setattr(s3_adapter, "SINGLE_LIMIT", MEBIBYTE)
     monkeypatch.setattr(s3_adapter, "PART_BYTES", 5 * MEBIBYTE)
@@ -797,7 +803,7 @@ def unfinished(system: System) -> int:
 
 
 @proves(GIANT)
-def test_a_giant_row_survives_what_passes(system: System, giant: str) -> None:
+def test_a_giant_row_survives_temporary_failures(system: System, giant: str) -> None:
     system.encord.inject(Rule(truncates(0.7, reset=True), "labelrow", times=1))
     system.aws.inject(
         Rule(answers(s3_error(503, "SlowDown")), "UploadPart", times=1),
@@ -821,7 +827,7 @@ def test_a_giant_row_survives_what_passes(system: System, giant: str) -> None:
     ],
     ids=["answers lost", "reset in the stream", "denied", "never completed"],
 )
-def test_a_giant_row_that_fails_half_way_leaves_nothing(system: System, giant: str, rule: Rule) -> None:
+def test_a_giant_row_that_fails_half_way_leaves_no_object(system: System, giant: str, rule: Rule) -> None:
     rule.matched = rule.applied = 0
     system.aws.inject(rule)
     system.send(giant)
@@ -835,7 +841,7 @@ def test_a_giant_row_that_fails_half_way_leaves_nothing(system: System, giant: s
 
 
 @proves(GIANT)
-def test_a_giant_row_cut_by_encord_begins_no_upload(system: System, giant: str) -> None:
+def test_a_giant_row_truncated_by_encord_starts_no_upload(system: System, giant: str) -> None:
     system.encord.inject(Rule(truncates(0.9, reset=True), "labelrow"))
     system.send(giant)
     assert system.deliver() == [system.message(giant)]
@@ -843,7 +849,7 @@ def test_a_giant_row_cut_by_encord_begins_no_upload(system: System, giant: str) 
 
 
 @proves(GIANT)
-def test_beyond_the_bounds_a_giant_row_is_dead_lettered_by_name(
+def test_a_giant_row_beyond_the_limits_is_dead_lettered_by_name(
     system: System, giant: str, logged: Callable[[], Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LABEL_EXPORT_SPOOL_LIMIT_BYTES", str(2 * MEBIBYTE))
@@ -855,8 +861,8 @@ def test_beyond_the_bounds_a_giant_row_is_dead_lettered_by_name(
 
 
 @proves(RACE)
-def test_a_slow_giant_row_loses_to_a_newer_one(system: System, giant: str) -> None:
-    """Conditional completion: the newer edit is written while the parts of the older one go up."""
+def test_a_slow_giant_row_does_not_replace_a_newer_one(system: System, giant: str) -> None:
+    """Conditional completion: the newer edit is written while the parts of the older one are uploaded."""
     record = {"messageId": "fast", "body": system.message(giant), "attributes": {}, "eventSource": "aws:sqs"}
     system.edit(giant, "2026-05-01T00:00:00Z")
 

@@ -1,4 +1,4 @@
-"""The README's first commands, as a newcomer types them: `make demo`, again, `make down`, again."""
+"""The README's first commands, as a new user runs them: `make demo`, again, `make down`, again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE = ROOT / ".local" / "state"
 
 def make(target: str) -> str:
     """Run a target of the Makefile; return its output. Fails with the output when it fails."""
-    # What a user's shell has for the real AWS must not matter.
+    # The user's environment for the real AWS must have no effect.
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": str(uuid.uuid4())}
     result = subprocess.run(
         ["make", target],
@@ -33,7 +33,7 @@ def make(target: str) -> str:
 
 
 def runs(process: int) -> bool:
-    """Tell whether a process runs. One that has ended and waits for its parent to notice does not."""
+    """Return whether a process runs. A process that has ended, but is not reaped yet, does not."""
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -43,7 +43,7 @@ def runs(process: int) -> bool:
 
 @pytest.fixture(scope="module")
 def first() -> Iterator[str]:
-    """The output of the first demo, from nothing but what was downloaded before."""
+    """Return the output of the first demo, with nothing except earlier downloads."""
     make("down")
     yield make("demo")
     make("down")

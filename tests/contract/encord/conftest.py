@@ -1,4 +1,4 @@
-"""The stand-in started once for all tests of this folder, and the unmodified SDK as a client of it."""
+"""The stand-in, started once for all tests of this directory, and the unmodified SDK as its client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def running(files: Files) -> Iterator[StandInProcess]:
 
 @pytest.fixture
 def stand_in(running: StandInProcess) -> StandInProcess:
-    """The stand-in as it is after its start."""
+    """Return the stand-in, reset to its initial state."""
     running.control("DELETE", "webhooks")
     running.control("POST", "reset")
     return running
@@ -34,7 +34,7 @@ def stand_in(running: StandInProcess) -> StandInProcess:
 
 @pytest.fixture
 def new_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandInProcess]]:
-    """Start a stand-in of one's own; ended at the end of the test if it still runs."""
+    """Start a separate stand-in; it is stopped at the end of the test."""
     started: list[StandInProcess] = []
 
     def start(
@@ -52,7 +52,7 @@ def new_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandInProcess]]:
 
 @pytest.fixture
 def client_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> Callable[..., EncordUserClient]:
-    """Make a client of the unmodified SDK, without retries: one call is one request."""
+    """Return a client of the unmodified SDK without retries: one call is one request."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files.certificate))
     settings = RequestsSettings(max_retries=0, connection_retries=0, connect_timeout=5, read_timeout=10)
 

@@ -1,4 +1,4 @@
-"""The bytes of a label row: the same from the API and from the control API, on every start, in every envelope."""
+"""The bytes of a label row are the same from both APIs, after every start, and in every form of envelope."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_two_starts_serve_the_same_bytes(stand_in: Any, new_stand_in: Callable[.
 
 
 def test_a_start_is_quick(new_stand_in: Callable[..., Any]) -> None:
-    """Most of a start is the SDK's import. Both are measured at the same load, and have several tries."""
+    """Most of a start is the import of the SDK. Both are measured under the same load, with several tries."""
 
     def seconds_of_the_import() -> float:
         started = time.monotonic()
@@ -92,7 +92,7 @@ def test_several_rows_are_served_with_the_same_bytes(caller: Any, stand_in: Any)
     assert content == b'{"status":200,"response":[ROW,ROW,ROW]}'
 
 
-def test_rows_hold_what_a_parser_and_a_serialiser_would_change(stand_in: Any) -> None:
+def test_rows_contain_what_a_parser_and_a_serialiser_would_change(stand_in: Any) -> None:
     row = stand_in.row_bytes(stand_in.row("image")["label_hash"])
     assert b'"oddNumbers":[1.10,1E2,-0.0,1e-07,18446744073709551615,"\\u00e9\\/","\\ud83d\\ude80"]' in row
     assert json.dumps(json.loads(row), ensure_ascii=False, separators=(",", ":")).encode() != row
@@ -145,7 +145,7 @@ def test_a_giant_row_is_served_whole_and_others_meanwhile(caller: Any, stand_in:
         f"{stand_in.url}/public", data=query(giant["label_hash"]), headers=headers, stream=True, timeout=30
     ) as answer:
         first = answer.raw.read(1000)
-        assert stand_in.control("GET", "health")["status"] == "ok"  # while the giant waits for its reader
+        assert stand_in.control("GET", "health")["status"] == "ok"  # while the giant row waits for its reader
         content = first + answer.raw.read()
     row = stand_in.row_bytes(giant["label_hash"])
     assert content == b'{"status":200,"response":' + row + b"}"
@@ -184,7 +184,7 @@ def test_an_error_is_enveloped_with_an_http_status_as_set(caller: Any, stand_in:
         ({"colour": 1}, "unknown setting 'colour'"),
     ],
 )
-def test_an_impossible_setting_is_refused_by_name(stand_in: Any, change: dict[str, Any], message: str) -> None:
+def test_an_invalid_setting_is_refused_by_name(stand_in: Any, change: dict[str, Any], message: str) -> None:
     before = stand_in.control("GET", "settings")
     assert message in stand_in.control("POST", "settings", change, status=400)["error"]
     assert stand_in.control("GET", "settings") == before

@@ -1,4 +1,4 @@
-"""Injected faults and counters: what a client meets, and what can be proved about what it did."""
+"""Injected faults and counters: what a client gets, and what the counters prove about its requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def query(label_hash: str) -> str:
 
 @pytest.fixture
 def get(caller: Any, stand_in: Any) -> Callable[[], requests.Response]:
-    """Ask for the image's row."""
+    """Request the image's row."""
     body = query(stand_in.row("image")["label_hash"])
     headers = caller.legacy_headers(body)
     return lambda: caller.legacy(body, headers)
@@ -112,8 +112,8 @@ def test_a_reset_before_and_after_the_effect(stand_in: Any, client: EncordUserCl
     assert stand_in.row("uninitialised")["label_hash"] is not None
 
 
-def test_a_reset_is_one_on_the_wire(new_stand_in: Callable[..., Any]) -> None:
-    """Over plain HTTP: Python's TLS tells a reset as an end of file."""
+def test_a_reset_is_a_tcp_reset(new_stand_in: Callable[..., Any]) -> None:
+    """Over plain HTTP, since Python's TLS reports a reset as an end of file."""
     stand_in = new_stand_in(tls=False)
     inject(stand_in, reset=True)
     with socket.create_connection(("127.0.0.1", int(stand_in.url.rsplit(":", 1)[1])), timeout=5) as connection:
@@ -122,7 +122,7 @@ def test_a_reset_is_one_on_the_wire(new_stand_in: Callable[..., Any]) -> None:
             connection.recv(100)
 
 
-def test_a_blackhole_answers_nothing_and_lets_go(stand_in: Any, caller: Any) -> None:
+def test_a_blackhole_sends_nothing_and_ends_with_its_client(stand_in: Any, caller: Any) -> None:
     inject(stand_in, blackhole=True, count=1)
     body = query(stand_in.row("image")["label_hash"])
     with pytest.raises(requests.exceptions.ReadTimeout):
@@ -136,10 +136,10 @@ def test_a_blackhole_answers_nothing_and_lets_go(stand_in: Any, caller: Any) -> 
         if statuses == {"blackhole": 1}:
             return
         time.sleep(0.05)
-    pytest.fail(f"the request was not ended with its client: {statuses}")
+    pytest.fail(f"the request did not end when its client disconnected: {statuses}")
 
 
-def test_another_row_in_place_of_the_one_asked_for(stand_in: Any, get: Callable[[], requests.Response]) -> None:
+def test_another_row_replaces_the_requested_one(stand_in: Any, get: Callable[[], requests.Response]) -> None:
     other = stand_in.row("video")["label_hash"]
     inject(stand_in, other_row=other, count=1)
     assert get().json()["response"]["label_hash"] == other
@@ -172,14 +172,14 @@ def test_the_control_api_is_never_delayed(stand_in: Any) -> None:
 
 
 def test_a_kept_connection_answers_without_delay(stand_in: Any, get: Callable[[], requests.Response]) -> None:
-    """Not held up by Nagle's algorithm, which costs 40 ms: benchmarks measure through this server."""
+    """Nagle's algorithm would cost 40 ms for each response, and benchmarks measure through this server."""
 
     def seconds() -> float:
         started = time.monotonic()
         get()
         return time.monotonic() - started
 
-    # With the delay no request is as fast; on a machine with other work some are.
+    # With the delay no request is as fast; without it some are, even on a busy machine.
     assert any(seconds() < 0.035 for _ in range(200))
 
 
@@ -230,7 +230,7 @@ def test_a_probability_is_repeatable_by_its_seed(stand_in: Any, get: Callable[[]
     assert 2 <= runs[0].count(503) <= 14
 
 
-def test_faults_meet_only_what_they_match(stand_in: Any, client: EncordUserClient) -> None:
+def test_faults_affect_only_matching_requests(stand_in: Any, client: EncordUserClient) -> None:
     project_hash, image = stand_in.project()["project_hash"], stand_in.row("image")["label_hash"]
     inject(stand_in, status=503, label_hash=image)
     inject(stand_in, status=503, path="/v2/public/ontologies/*", method="POST")
@@ -257,15 +257,15 @@ def test_faults_meet_only_what_they_match(stand_in: Any, client: EncordUserClien
         ({"colour": 1, "reset": True}, "unknown key 'colour'"),
     ],
 )
-def test_a_wrong_fault_is_refused_by_name(stand_in: Any, rule: dict[str, Any], message: str) -> None:
+def test_an_invalid_fault_is_refused_by_name(stand_in: Any, rule: dict[str, Any], message: str) -> None:
     assert message in stand_in.control("POST", "faults", rule, status=400)["error"]
     assert stand_in.control("GET", "faults") == {"faults": []}
 
 
-def test_several_faults_at_once_and_all_or_none(stand_in: Any, get: Callable[[], requests.Response]) -> None:
+def test_several_faults_are_injected_all_or_none(stand_in: Any, get: Callable[[], requests.Response]) -> None:
     rules = [{"latency_ms": 5}, {"status": 503, "count": 1}, {"status": 500, "count": 1}]
     assert len(stand_in.control("POST", "faults", {"faults": rules})["faults"]) == 3
-    assert statuses(get, 2) == [503, 200]  # the first that acts; the second had its one chance with the same request
+    assert statuses(get, 2) == [503, 200]  # only the first acts; the second was used up by the same request
     stand_in.control("DELETE", "faults")
     stand_in.control("POST", "faults", {"faults": [{"latency_ms": 5}, {"nth": 1}]}, status=400)
     assert stand_in.control("GET", "faults") == {"faults": []}

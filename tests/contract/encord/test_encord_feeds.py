@@ -62,7 +62,7 @@ def test_the_final_stage_lists_its_tasks(project: Project, stand_in: Any) -> Non
         assert list(project.workflow.get_stage(name=other).get_tasks())
 
 
-def test_an_approval_leaves_the_edit_time_alone(project: Project, stand_in: Any) -> None:
+def test_an_approval_does_not_change_the_edit_time(project: Project, stand_in: Any) -> None:
     row = stand_in.row("video")
     before = stand_in.row_bytes(row["label_hash"])
     moved = stand_in.control(
@@ -73,7 +73,7 @@ def test_an_approval_leaves_the_edit_time_alone(project: Project, stand_in: Any)
     assert stand_in.row_bytes(row["label_hash"]) == before
 
 
-def test_a_save_by_the_sdk_changes_the_label_alone(project: Project, stand_in: Any) -> None:
+def test_a_save_by_the_sdk_changes_only_the_label(project: Project, stand_in: Any) -> None:
     row = stand_in.row("video")
     before = stand_in.row_bytes(row["label_hash"])
     saved = stand_in.control("POST", "save-labels", {"label_hash": row["label_hash"]})

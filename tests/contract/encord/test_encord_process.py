@@ -1,4 +1,4 @@
-"""The process: addresses, TLS, a busy port, its end, and what its log holds."""
+"""The process: addresses, TLS, a port in use, its end, and its log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_listens_on_the_addresses_it_is_given_with_one_port(new_stand_in: Cal
         pass
 
 
-def test_plain_http_without_a_certificate(new_stand_in: Callable[..., Any]) -> None:
+def test_serves_plain_http_without_a_certificate(new_stand_in: Callable[..., Any]) -> None:
     stand_in = new_stand_in(tls=False)
     assert stand_in.url.startswith("http://")
     assert stand_in.control("GET", "health")["status"] == "ok"
@@ -62,14 +62,14 @@ def test_tls_is_verifiable_and_not_plain(stand_in: Any) -> None:
 def test_a_signal_ends_it_cleanly_even_with_open_connections(
     new_stand_in: Callable[..., Any], number: signal.Signals
 ) -> None:
-    # A server that waits for idle connections to close takes 30 s over TLS (asyncio), or ten minutes here without it.
+    # A server that waits for idle connections to close takes 30 s with TLS (asyncio), or ten minutes here without it.
     stand_in = new_stand_in(shutdown_seconds=600)
     stand_in.control("GET", "health")  # its connection stays open
     stand_in.process.send_signal(number)
     assert stand_in.process.wait(timeout=25) == 0
 
 
-def test_a_busy_port_is_one_clear_line(stand_in: Any) -> None:
+def test_a_port_in_use_is_reported_in_one_line(stand_in: Any) -> None:
     port = stand_in.url.rsplit(":", 1)[1]
     result = run("--port", port, "--public-key-file", str(stand_in.files.public_keys))
     assert result.returncode == 1
@@ -79,7 +79,7 @@ def test_a_busy_port_is_one_clear_line(stand_in: Any) -> None:
     )
 
 
-def test_an_address_that_the_machine_has_not_is_one_clear_line(files: Any) -> None:
+def test_an_address_of_another_machine_is_reported_in_one_line(files: Any) -> None:
     result = run("--port", "0", "--bind", "192.0.2.1", "--public-key-file", str(files.public_keys))
     assert result.returncode == 1
     assert result.stderr.startswith("encord_stand_in: cannot listen on 192.0.2.1 port 0: Cannot assign requested")
@@ -91,12 +91,12 @@ def test_an_address_that_the_machine_has_not_is_one_clear_line(files: Any) -> No
     [
         (["--public-key-file", "/nonexistent"], "--public-key-file: no such file: /nonexistent"),
         (["--public-key-file", "FILE", "--certificate", "FILE"], "--certificate and --key go together"),
-        (["--public-key-file", "FILE", "--bind", ALL_ADDRESSES], "does not listen on all of them"),
+        (["--public-key-file", "FILE", "--bind", ALL_ADDRESSES], "does not listen on all addresses"),
         (["--public-key-file", "FILE", "--webhook-secret-file", "/nonexistent"], "--webhook-secret-file: no such"),
         ([], "--public-key-file"),
     ],
 )
-def test_wrong_arguments_are_refused_by_name(files: Any, arguments: list[str], message: str) -> None:
+def test_invalid_arguments_are_refused_by_name(files: Any, arguments: list[str], message: str) -> None:
     result = run(*(str(files.public_keys) if item == "FILE" else item for item in arguments))
     assert result.returncode == 2
     assert message in result.stderr
@@ -108,7 +108,7 @@ def test_a_secret_is_made_when_no_file_is_given(files: Any) -> None:
     assert len(first.current()) == 64
 
 
-def test_the_log_holds_neither_bodies_nor_keys_nor_signatures(new_stand_in: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_log_contains_no_bodies_keys_or_signatures(new_stand_in: Callable[..., Any], tmp_path: Path) -> None:
     files = make_files(tmp_path)
     stand_in = new_stand_in(files=files)
     caller = RawCaller(stand_in, files.key)
@@ -149,7 +149,7 @@ def test_the_control_api_answers_loopback_clients_only(files: Any, client: str, 
 
 
 @pytest.mark.parametrize(("token", "status"), [(b"right", 200), (b"wrong", 403), (b"", 403), (None, 403)])
-def test_the_control_api_asks_for_its_token(files: Any, token: bytes | None, status: int) -> None:
+def test_the_control_api_requires_its_token(files: Any, token: bytes | None, status: int) -> None:
     stand_in = StandIn(state_of(files), "right")
     headers = [] if token is None else [(b"x-control-token", token)]
     answered, body = control_answer(stand_in, headers=headers)
@@ -165,7 +165,7 @@ def state_of(files: Any) -> State:
 def control_answer(
     stand_in: StandIn, client: str = "127.0.0.1", path: str = "/_stand_in/projects", headers: Any = ()
 ) -> tuple[int, bytes]:
-    """Return status and body that the control API answers a client with this address."""
+    """Return status and body of the control API's response to a client with this address."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -184,11 +184,11 @@ def control_answer(
 
 
 @pytest.mark.parametrize("path", ["nothing", "label-rows/00000000-0000-4000-8000-000000000000"])
-def test_what_is_not_there_is_404(stand_in: Any, path: str) -> None:
+def test_an_unknown_path_is_404(stand_in: Any, path: str) -> None:
     assert stand_in.session.get(f"{stand_in.url}/_stand_in/{path}", timeout=5).status_code == 404
 
 
-def test_reset_puts_everything_back(stand_in: Any) -> None:
+def test_reset_restores_the_initial_state(stand_in: Any) -> None:
     before = stand_in.control("GET", "projects")
     row = stand_in.row("video")
     bytes_before = stand_in.row_bytes(row["label_hash"])

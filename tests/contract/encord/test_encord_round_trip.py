@@ -1,6 +1,6 @@
-"""The real function exports a row of every modality, and the unmodified SDK reads back the bytes that lie in S3.
+"""The real function exports a row of every modality, and the unmodified SDK reads back the bytes stored in S3.
 
-Encord is the stand-in, whose rows the SDK's own classes made; S3 is the server of the function's unit tests.
+Encord is the stand-in, whose rows were built with the SDK's classes; S3 is the server of the function's unit tests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Context:
 
 
 class Exported:
-    """The function between the stand-in and a bucket, after it was told of every label and data unit of a project."""
+    """The function between the stand-in and a bucket, after it has received every label and data unit of a project."""
 
     def __init__(self, stand_in: StandInProcess, aws: AwsServer) -> None:
         self.stand_in = stand_in
@@ -114,7 +114,7 @@ def test_the_sdk_reads_back_what_was_stored(exported: Exported, project: Project
 
 
 def as_known(row: LabelRowV2) -> dict[str, Any]:
-    """What the SDK knows of a row; where the row has no edit time, the SDK makes one up, so those are left out."""
+    """Return the SDK's view of a row. Edit times are left out: the SDK invents one if the row has none."""
     return without_times(row.to_encord_dict())
 
 
@@ -131,10 +131,8 @@ def test_every_row_of_the_stand_in_is_read_back_or_named_here(exported: Exported
     assert exported.rows["uninitialised"]["label_hash"] is None
 
 
-def test_the_one_row_that_the_sdk_cannot_read_is_the_one_that_is_not_stored(
-    exported: Exported, project: Project
-) -> None:
-    """Its data unit was deleted: the SDK knows no data type of that name, and the function has nothing to save."""
+def test_the_only_row_that_the_sdk_cannot_read_is_not_stored(exported: Exported, project: Project) -> None:
+    """Its data unit was deleted: the SDK has no such data type, and the function has nothing to store."""
     label_hash = exported.rows["deleted"]["label_hash"]
     served = json.loads(exported.stand_in.row_bytes(label_hash))
     assert served["data_type"] == "deleted"

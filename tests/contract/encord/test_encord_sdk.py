@@ -32,7 +32,7 @@ def all_keys(stand_in: Any) -> set[str]:
     return {row["key"] for row in stand_in.project()["label_rows"]} - {"branch"}
 
 
-def test_a_project_comes_with_its_ontology_and_workflow(project: Project, stand_in: Any) -> None:
+def test_a_project_has_its_ontology_and_workflow(project: Project, stand_in: Any) -> None:
     assert project.title == "Street scenes"
     assert [stage.title for stage in project.workflow.stages] == ["Annotate", "Review", "Complete"]
     assert {item.name for item in project.ontology_structure.objects} >= {"Vehicle", "Person", "Speech"}
@@ -63,7 +63,7 @@ def test_an_unknown_project_is_not_found(client: EncordUserClient) -> None:
         client.get_project("00000000-0000-4000-8000-000000000000")
 
 
-def test_all_rows_are_listed_the_uninitialised_one_without_a_label_hash(project: Project, stand_in: Any) -> None:
+def test_lists_all_rows_and_the_uninitialised_one_without_a_label_hash(project: Project, stand_in: Any) -> None:
     rows = project.list_label_rows_v2()
     assert keys_of(stand_in, rows) == all_keys(stand_in)
     assert [row.data_title for row in rows if row.label_hash is None] == ["not opened yet.jpg"]
@@ -110,7 +110,7 @@ def test_listing_by_hashes(project: Project, stand_in: Any) -> None:
     assert project.list_label_rows_v2(label_hashes=video["label_hash"]) == []
 
 
-def test_like_takes_a_quoted_wildcard_literally(client: EncordUserClient, stand_in: Any) -> None:
+def test_like_matches_an_escaped_wildcard_literally(client: EncordUserClient, stand_in: Any) -> None:
     small = client.get_project(stand_in.project(1)["project_hash"])
     assert len(small.list_label_rows_v2(data_title_like="gate 50\\%\\_a.mp4")) == 1
     assert small.list_label_rows_v2(data_title_like="gate 5\\%%") == []
@@ -139,19 +139,19 @@ def test_every_modality_is_read(project: Project, stand_in: Any, key: str) -> No
     assert read["data_units"].keys() == served["data_units"].keys()
     assert read["object_answers"].keys() == set(served["object_answers"]) - orphans(served)
     assert read["classification_answers"].keys() == served["classification_answers"].keys()
-    # What the SDK drops is there to be dropped: a client that stores the SDK's form would be found out.
+    # What the SDK drops must be there: a client that stores the SDK's form would fail these tests.
     assert "editorVersion" in served
     assert "editorVersion" not in read
 
 
 def orphans(row: dict[str, Any]) -> set[str]:
-    """Answers of objects that are nowhere: neither on a frame, nor with a range of their own."""
+    """Return the answers of objects that are neither on a frame nor have a range of their own."""
     text = json.dumps(row)
     answers = row["object_answers"].items()
     return {name for name, answer in answers if "featureHash" not in answer and text.count(f'Hash": "{name}"') == 1}
 
 
-def test_what_the_service_sends_and_the_sdk_drops_is_there(stand_in: Any) -> None:
+def test_rows_contain_what_the_sdk_drops(stand_in: Any) -> None:
     video, dicom, group = (json.loads(stand_in.row_bytes(stand_in.row(key)["label_hash"])) for key in
                            ("video", "dicom", "group"))  # fmt: skip
     (frames,) = (unit["labels"] for unit in video["data_units"].values())
@@ -199,7 +199,7 @@ def test_a_bundle_is_one_request_in_random_order_without_duplicates(project: Pro
         answer = project._client.get_label_rows([row.label_hash for row in rows] * 2, get_signed_url=False)
         assert len(answer) == len(rows)
         orders.add(tuple(row["label_hash"] for row in answer))
-    assert len(orders) > 1  # 12! orders: five equal ones would be a wonder
+    assert len(orders) > 1  # 12! orders: five equal ones are practically impossible
     stand_in.control("DELETE", "requests")
     with project.create_bundle() as bundle:
         for row in rows:
@@ -285,7 +285,7 @@ def test_the_options_of_a_label_row_change_what_is_served(project: Project, stan
 
 
 @pytest.mark.parametrize("tracked", [True, False])
-def test_a_generated_row_is_one_that_the_sdk_reads(project: Project, stand_in: Any, tracked: bool) -> None:
+def test_the_sdk_reads_a_generated_row(project: Project, stand_in: Any, tracked: bool) -> None:
     body = {"frames": 30, "objects": 4, "tracked": tracked}
     (made,) = stand_in.control("POST", "giant-rows", body)["rows"]
     assert made["bytes"] == len(stand_in.row_bytes(made["label_hash"]))

@@ -1,4 +1,4 @@
-"""Both signature schemes are really verified: what does not verify is refused, counted by reason, and not answered."""
+"""Both signature schemes are really verified: an invalid request is refused, counted by reason, and not answered."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_changed_body_is_refused(caller: Any, stand_in: Any) -> None:
 
 
 def test_the_key_of_another_signer_is_refused(caller: Any, stand_in: Any, new_key: Ed25519PrivateKey) -> None:
-    """Signed with a second registered key, yet naming the first."""
+    """Signed with a second registered key, but naming the first."""
     with stand_in.files.public_keys.open("a") as stream:
         stream.write(public_key_text(new_key))
     headers = caller.legacy_headers(LISTING)
@@ -80,7 +80,7 @@ def test_the_key_of_another_signer_is_refused(caller: Any, stand_in: Any, new_ke
     assert refused(stand_in) == {"bad_signature": 1}
 
 
-def test_another_path_or_method_is_not_the_api(caller: Any, stand_in: Any) -> None:
+def test_another_path_or_method_is_not_found(caller: Any, stand_in: Any) -> None:
     assert caller.legacy(LISTING, path="/public/user").status_code == 404
     answer = stand_in.session.get(f"{stand_in.url}/public", headers=caller.legacy_headers(""))
     assert answer.json()["response"] == ["METHOD_NOT_ALLOWED_ERROR"]
@@ -201,7 +201,7 @@ def test_a_changed_request_is_refused(
     assert refused(stand_in) == {reason: 1}
 
 
-# Wider by 10 s than the bound of 300, so that a slow machine tells the same.
+# 10 s beyond the bound of 300 s, so that the result is the same on a slow machine.
 @pytest.mark.parametrize(("seconds", "reason"), [(-310, "stale"), (310, "future"), (-290, None), (290, None)])
 def test_the_time_of_a_signature_is_bounded(
     caller: Any, path: str, monkeypatch: pytest.MonkeyPatch, seconds: int, reason: str | None
@@ -234,7 +234,7 @@ def test_a_signature_of_another_registered_key_is_refused(
 
 @pytest.fixture
 def new_key(stand_in: Any) -> Any:
-    """A key that is not registered; what a test registers is taken back."""
+    """Return a key that is not registered; a test's registration is undone."""
     before = stand_in.files.public_keys.read_text()
     yield Ed25519PrivateKey.generate()
     stand_in.files.public_keys.write_text(before)

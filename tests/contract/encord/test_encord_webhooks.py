@@ -1,4 +1,4 @@
-"""Completing a task: the row moves on, and a webhook that an independent check accepts is sent to who registered."""
+"""Completing a task moves the row on and sends each registered URL a webhook that verifies independently."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from encord_harness import make_files
 
 
 class Receiver:
-    """An HTTP server that keeps what it was sent and answers 202, or what it is told."""
+    """An HTTP server that records requests and answers 202, or a given status."""
 
     def __init__(self, tls: tuple[str, str] | None = None) -> None:
         self.received: list[tuple[str, dict[str, str], bytes]] = []
@@ -66,7 +66,7 @@ def registered(stand_in: Any, receiver: Receiver) -> dict[str, Any]:
 
 
 def verifies(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """Check a webhook as its documentation says, with nothing of the stand-in's code."""
+    """Verify a webhook as documented, without any code of the stand-in."""
     timestamp = headers["x-encord-timestamp"]
     if abs(time.time() - int(timestamp)) > 300:
         return False
@@ -125,7 +125,7 @@ def test_completing_a_task_moves_the_row_on_and_sends_a_signed_webhook(
 
 @pytest.mark.parametrize("key", ["image", "image-group", "audio", "text", "html", "pdf", "dicom", "nifti",
                                  "time-series", "group", "scene", "empty", "deleted"])  # fmt: skip
-def test_each_edit_gives_other_bytes_and_a_later_time_in_the_rows_own_form(stand_in: Any, key: str) -> None:
+def test_each_edit_changes_the_bytes_and_has_a_later_time_in_the_rows_own_form(stand_in: Any, key: str) -> None:
     label_hash = stand_in.row(key)["label_hash"]
     rows, edited = [stand_in.row_bytes(label_hash)], [stand_in.row(key)["last_edited_at"]]
     for _ in range(3):
@@ -220,7 +220,7 @@ def test_events_have_types_and_move_the_task_to_their_stage(
     assert (events[3]["version"], events[3]["payload"], events[3]["new"]) == (2, {}, 1)
 
 
-def test_a_webhook_is_sent_only_for_what_it_was_registered_for(stand_in: Any, receiver: Receiver) -> None:
+def test_a_webhook_is_sent_only_for_registered_events(stand_in: Any, receiver: Receiver) -> None:
     other = stand_in.project(1)
     stand_in.control(
         "POST",
@@ -250,7 +250,7 @@ def test_the_same_url_keeps_its_id_and_can_be_removed(stand_in: Any, receiver: R
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "127.0.0.1:80", "https://", "http://127.0.0.1/é", "http://a:0/"])
-def test_a_url_that_is_none_is_refused(stand_in: Any, url: str) -> None:
+def test_an_invalid_url_is_refused(stand_in: Any, url: str) -> None:
     assert "URL" in stand_in.control("POST", "webhooks", {"url": url}, status=400)["error"]
 
 
@@ -292,7 +292,7 @@ def test_webhooks_that_must_be_refused_do_not_verify(
     assert well_formed == (form.get("signature") not in {"missing", "malformed"})
 
 
-def test_a_successor_signature_may_stand_beside(stand_in: Any, receiver: Receiver, registered: dict[str, Any]) -> None:
+def test_a_successor_signature_can_be_added(stand_in: Any, receiver: Receiver, registered: dict[str, Any]) -> None:
     complete(stand_in, successor_header=True)
     ((_, headers, body),) = receiver.received
     assert verifies(registered["signing_secret"], headers, body)
@@ -316,7 +316,7 @@ def test_https_is_verified_with_the_given_authorities(stand_in: Any, tmp_path: A
         strange.close()
 
 
-def test_a_refusal_and_an_unreachable_endpoint_are_told_and_the_row_has_moved_on(
+def test_a_refusal_and_an_unreachable_endpoint_are_reported_and_the_row_has_moved_on(
     stand_in: Any, receiver: Receiver, registered: dict[str, Any]
 ) -> None:
     receiver.status = 401
@@ -342,7 +342,7 @@ def test_an_uninitialised_unit_is_named_without_a_label(
     assert stand_in.counts()["total"]["writes"] == 0  # a person opened it, no client
 
 
-def test_edit_times_are_now_and_increase_however_fast(stand_in: Any) -> None:
+def test_edit_times_are_current_and_always_increase(stand_in: Any) -> None:
     times = [datetime.fromisoformat(complete(stand_in)["last_edited_at"]) for _ in range(10)]
     assert times == sorted(set(times))
     assert abs(times[0] - datetime.now(times[0].tzinfo)) < timedelta(seconds=10)
@@ -360,7 +360,7 @@ def test_edit_times_are_now_and_increase_however_fast(stand_in: Any) -> None:
         ({"label_hash": "LABEL", "signature": "x"}, "signature must be one of"),
     ],
 )
-def test_a_wrong_completion_is_refused_by_name(stand_in: Any, body: dict[str, Any], message: str) -> None:
+def test_an_invalid_completion_is_refused_by_name(stand_in: Any, body: dict[str, Any], message: str) -> None:
     row = stand_in.row("video")
     if body.get("label_hash") == "LABEL":
         body = {**body, "label_hash": row["label_hash"]}

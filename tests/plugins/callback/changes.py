@@ -1,10 +1,10 @@
-"""Ansible callback: writes down what each run of a playbook changes, or would change, beside its usual output.
+"""Ansible callback: records what each run of a playbook changes, or would change, in addition to its usual output.
 
-Takes the directory from LABEL_EXPORT_RUNS; without it, writes nothing. Each run is one file of JSON lines there, named
-by the moment it began, the playbook, and ``check`` or ``run``. A line is one event:
+The directory is in LABEL_EXPORT_RUNS; without it, nothing is written. Each run has one file of JSON lines, named
+by its start time, the playbook, and ``check`` or ``run``. A line is one event:
 
 - ``{"task": "role : Topic | Intention"}`` when a task begins, so that a reader can follow a run while it goes on;
-- ``{"changed": "role : Topic | Intention", "item": ..., "diff": ...}`` for each change, one a loop's item.
+- ``{"changed": "role : Topic | Intention", "item": ..., "diff": ...}`` for each change, one for each item of a loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: changes
 type: notification
-short_description: Write down what a run changes
+short_description: Record what a run changes
 description: One file of JSON lines for each run, in the directory that LABEL_EXPORT_RUNS names.
 """
 
@@ -63,7 +63,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         content = getattr(result, "result", None) or result._result
-        # A loop's result sums up its items, which have come one by one.
+        # A loop's result repeats those of its items, which were recorded one by one.
         if "results" not in content:
             self._one(result, None)
 
