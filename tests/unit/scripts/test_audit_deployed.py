@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,3 +116,10 @@ def test_without_a_stack_it_says_what_to_do(checkout: Checkout) -> None:
 def test_every_objection_that_is_passed_over_has_a_reason() -> None:
     checks = yaml.safe_load(MUTELIST.read_text())["Mutelist"]["Accounts"]["*"]["Checks"]
     assert [name for name, check in checks.items() if len(check.get("Description", "")) < len("As above.")] == []
+
+
+def test_the_settings_that_reasons_name_exist() -> None:
+    roles = {path.parents[1].name: path.read_text() for path in ROOT.glob("roles/*/defaults/main.yml")}
+    named = set(re.findall(rf"\b(?:{'|'.join(roles)})_[a-z_]+", MUTELIST.read_text()))
+    assert len(named) > 5
+    assert [name for name in named if not re.search(rf"^#? ?{name}:", "\n".join(roles.values()), re.MULTILINE)] == []
