@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,26 @@ ROOT = Path(__file__).resolve().parents[2]
 FINDINGS = {"LOW": 7, "CRITICAL": 1}
 
 
+@pytest.mark.parametrize("of", ["exporter", "catalog"])
 @pytest.mark.parametrize(
     ("refused", "findings", "fails"),
     [(["CRITICAL"], FINDINGS, True), (["HIGH"], FINDINGS, False), ([], FINDINGS, False), (["CRITICAL"], None, False)],
     ids=["refused", "another severity", "by default", "no result yet"],
 )
 def test_a_refused_severity_fails_the_report(
-    refused: list[str], findings: dict[str, int] | None, fails: bool, tmp_path: Path
+    refused: list[str], findings: dict[str, int] | None, fails: bool, of: str, tmp_path: Path
 ) -> None:
+    clean = {"pushed": "", "scanned": True, "findings": {}}
     scan: dict[str, Any] = {"pushed": "", "scanned": findings is not None, "findings": findings or {}}
+    others: list[dict[str, Any]] = []
+    if of == "catalog":
+        scan, others = clean, [{"function": "catalog", "image": "catalog@sha256:0", **scan}]
     role = {"name": "status_report", "tasks_from": "findings"}
     play = {
         "hosts": "localhost",
         "gather_facts": False,
         "vars": {
-            "deployment_facts_found": {"image": "images@sha256:0", "image_scan": scan},
+            "deployment_facts_found": {"image": "images@sha256:0", "image_scan": scan, "other_scans": others},
             "label_export_inputs_directory": "inventory/dev/group_vars/label_export",
             "status_report_refused_severities": refused,
         },
@@ -45,7 +51,8 @@ def test_a_refused_severity_fails_the_report(
         check=False,
     )
     assert (run.returncode != 0) == fails, run.stdout
-    assert ("has findings: CRITICAL 1, LOW 7." in " ".join(run.stdout.split())) == fails
+    image = "catalog@sha256:0" if of == "catalog" else "images@sha256:0"
+    assert (f"has findings in {image}: CRITICAL 1, LOW 7." in " ".join(run.stdout.split())) == fails
 
 
 FOUND: dict[str, Any] = {
@@ -85,6 +92,11 @@ FOUND: dict[str, Any] = {
 def test_the_first_webhook_is_missed(
     last_webhook: str, tasks: list[int | None], kind: str, line: str, tmp_path: Path
 ) -> None:
+    scan = {"pushed": "2026-11-01T12:00:00+00:00", "scanned": True, "findings": FINDINGS}
+    scans = {
+        "image_scan": {**scan, "findings": {}},
+        "other_scans": [{"function": "f", "image": "catalog@sha256:0", **scan}],
+    }
     index = "project: 12 labels"
     projects = [{"line": "project: complete", "index": index, "tasks_since": count} for count in tasks]
     names = ("export_function_name", "export_queue_name", "export_queue_dead_letter_name", "label_bucket_name")
@@ -95,7 +107,7 @@ def test_the_first_webhook_is_missed(
             **dict.fromkeys(
                 (*names, "label_export_environment", "label_export_account_id", "label_export_region"), "x"
             ),
-            "deployment_facts_found": {**FOUND, "last_webhook": last_webhook},
+            "deployment_facts_found": {**FOUND, **scans, "last_webhook": last_webhook},
             "deployment_facts_webhook_url": "https://x",
             "front_door_kind": kind,
             "label_bucket_event_bridge": True,
@@ -120,6 +132,11 @@ def test_the_first_webhook_is_missed(
     assert run.returncode == 0, run.stdout
     report = (tmp_path / "report").read_text()
     assert report.count(index) == len(tasks)
+    images = report[report.index("Image: ") : report.index("Versions:")].splitlines()
+    assert [images[0], images[2]] == ["Image: images@sha256:0", "Image of f: catalog@sha256:0"]
+    assert re.fullmatch(r"  Pushed 2026-11-01T12:00:00\+00:00, \d+ days ago; findings of ECR's scan: none", images[1])
+    assert images[3].endswith("findings of ECR's scan: CRITICAL 1, LOW 7")
+    assert len(images) == 4
     shown = [text for text in report.splitlines() if text.startswith("Webhooks:")]
     assert len(shown) == (kind != "none")
     assert line in "".join(shown)

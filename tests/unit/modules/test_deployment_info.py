@@ -76,6 +76,11 @@ class FakeAccount(Fake):
         return {"Versions": [{"Version": number, "LastModified": f"day {number}"} for number in numbers]}
 
     def get_function(self, p: Values) -> Values:
+        if p["FunctionName"] == "gone":
+            raise RefusedError("ResourceNotFoundException")
+        if p["FunctionName"] == "other":
+            assert p["Qualifier"] == "live"
+            return {"Configuration": {}, "Code": {"ImageUri": f"{REGISTRY.rpartition('/')[0]}/other@{digest('7')}"}}
         version = "1" if p["Qualifier"] == "live" else p["Qualifier"]
         configuration = {"Version": version, "Timeout": 120, "Environment": {"Variables": {"SECRET": "seen"}}}
         return {"Configuration": configuration, "Code": {"ImageUri": f"{REGISTRY}@{digest(version)}"}}
@@ -85,7 +90,7 @@ class FakeAccount(Fake):
         return {"images": [{"imageId": image} for image in p["imageIds"] if image["imageDigest"] != digest("12")]}
 
     def describe_images(self, p: Values) -> Values:
-        assert p["repositoryName"] == "images"
+        assert p["repositoryName"] in ("images", "other")
         if self.scan is None:
             raise RefusedError("ImageNotFoundException")
         pushed = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -245,6 +250,14 @@ def test_everything_is_told_and_nothing_is_changed() -> None:
     assert [alarm["state"] for alarm in found["alarms"]] == ["ALARM", "OK"]
     assert found["last_export"] == "2026-01-02T03:04:05Z"
     assert "seen" not in json.dumps(found), "the function's environment is not told"
+
+
+def test_the_scans_of_further_functions_are_told() -> None:
+    found = done("deployment_info", FakeAccount(), **NAMES, scanned_functions=["other:live", "gone:live"])
+    (scan,) = found["other_scans"]
+    assert (scan["function"], scan["image"].rpartition("/")[2]) == ("other", f"other@{digest('7')}")
+    assert (scan["scanned"], scan["findings"]) == (True, {"CRITICAL": 1, "LOW": 7})
+    assert done("deployment_info", FakeAccount(), **NAMES)["other_scans"] == []
 
 
 def test_a_function_url_is_looked_at_where_there_should_be_one() -> None:

@@ -74,6 +74,11 @@ options:
     type: list
     elements: str
     default: []
+  scanned_functions:
+    description: Further functions, each with its alias (C(function:alias)), whose image's scan is read.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: It only reads.
@@ -121,6 +126,13 @@ image_scan:
       such image.
   returned: always
   type: dict
+other_scans:
+  description:
+    - The same as RV(image_scan) for each of O(scanned_functions) that there is, with the function's name (C(function))
+      and the image in use (C(image)).
+  returned: always
+  type: list
+  elements: dict
 versions:
   description: The published versions, newest first, each with C(version), C(modified), C(image) and C(image_found).
     The last two are null for versions that were not looked up.
@@ -236,11 +248,11 @@ class Account:
             self.clients[service] = self.module.client(service, retry_decorator=AWSRetry.jittered_backoff())
         return self.clients[service]
 
-    def function(self, qualifier: str) -> dict[str, Any]:
+    def function(self, qualifier: str, name: str = "") -> dict[str, Any]:
         """Return GetFunction's answer for a version or alias, {} for none."""
         try:
             answer: dict[str, Any] = self.client("lambda").get_function(
-                aws_retry=True, FunctionName=self.params["function"], Qualifier=qualifier
+                aws_retry=True, FunctionName=name or self.params["function"], Qualifier=qualifier
             )
         except is_boto3_error_code(NOT_FOUND):
             return {}
@@ -276,7 +288,12 @@ class Account:
 
     def image_of(self, version: str) -> str:
         """Return the image of a version by its digest, if Lambda returns it."""
-        code = self.function(version).get("Code", {})
+        return self.image_in(self.function(version))
+
+    @staticmethod
+    def image_in(answer: dict[str, Any]) -> str:
+        """Return the image in GetFunction's answer by its digest, if Lambda returns it."""
+        code = answer.get("Code", {})
         named, resolved = code.get("ImageUri", ""), code.get("ResolvedImageUri", "")
         return str(resolved if "@" in resolved and "@" not in named else named)
 
@@ -296,14 +313,25 @@ class Account:
         digests = {item["imageId"].get("imageDigest") for item in answer.get("images", [])}
         return {image for image in images if image.rpartition("@")[2] in digests}
 
-    def image_scan(self, image: str) -> dict[str, Any]:
+    def other_scans(self) -> list[dict[str, Any]]:
+        """Return what ECR's scan found in the images of the further functions."""
+        scans = []
+        for qualified in self.params["scanned_functions"]:
+            name, _, alias = qualified.rpartition(":")
+            if answer := self.function(alias, name):
+                image = self.image_in(answer)
+                repository = image.partition("@")[0].partition("/")[2]
+                scans.append({"function": name, "image": image, **self.image_scan(image, repository)})
+        return scans
+
+    def image_scan(self, image: str, repository: str) -> dict[str, Any]:
         """Return when an image was pushed and what ECR's scan found in it; empty when ECR has no such image."""
         digest = image.rpartition("@")[2]
         if not digest.startswith("sha256:"):
             return {}
         try:
             answer = self.client("ecr").describe_images(
-                aws_retry=True, repositoryName=self.params["repository"], imageIds=[{"imageDigest": digest}]
+                aws_retry=True, repositoryName=repository, imageIds=[{"imageDigest": digest}]
             )
         except is_boto3_error_code(["RepositoryNotFoundException", "ImageNotFoundException"]):
             return {}
@@ -495,7 +523,8 @@ def gather(account: Account) -> dict[str, Any]:
         "version": version,
         "other_versions": alias["RoutingConfig"]["AdditionalVersionWeights"] if alias else {},
         "image": image,
-        "image_scan": account.image_scan(image),
+        "image_scan": account.image_scan(image, params["repository"]),
+        "other_scans": account.other_scans(),
         "versions": versions,
         "function": {name: configuration[name] for name in SHOWN if name in configuration},
         "mapping": account.mapping(),
@@ -532,6 +561,7 @@ def main() -> None:
             "metric_dimensions": {"type": "dict", "default": {}},
             "versions": {"type": "int", "default": 10},
             "named_versions": names,
+            "scanned_functions": names,
         },
         supports_check_mode=True,
     )
