@@ -80,9 +80,10 @@ PASSED = tuple((service, "PASS", "False", "labels-dev") for service in SERVICES)
 
 
 def test_what_is_listed_with_a_reason_passes_and_is_counted(checkout: Checkout) -> None:
-    run = checkout.run(*PASSED, ("s3", "FAIL", "True", "labels-dev"), ("iam", "FAIL", "True", "another"))
+    muted = ("s3", "FAIL", "True", "labels-dev"), ("iam", "FAIL", "True", "another")
+    run = checkout.run(*PASSED, *muted, ("s3", "PASS", "True", "labels-dev"))
     assert run.returncode == 0, run.stderr
-    assert "labels-dev: 1 MUTED, 9 PASS" in run.stdout
+    assert "labels-dev: 1 FAIL (listed), 10 PASS" in run.stdout
 
 
 def test_an_objection_that_is_not_listed_fails_and_is_named(checkout: Checkout) -> None:
@@ -103,7 +104,18 @@ def test_it_asks_the_local_stack_alone_and_mutes_what_is_not_of_the_environment(
     assert (variables["AWS_ENDPOINT_URL"], variables["AWS_PROFILE"]) == ("https://local", "root")
     assert "AWS_ACCESS_KEY_ID" not in variables
     muted = yaml.safe_load((checkout.folder / "mutelist.yaml").read_text())["Mutelist"]["Accounts"]["*"]["Checks"]
-    assert muted["*"]["Resources"] == ["^(?!.*labels-dev).*$"]
+    (pattern,) = muted["*"]["Resources"]
+    # As Prowler reads it (prowler/lib/mutelist/mutelist.py, is_item_matched): it writes `.*` for each `*`.
+    pattern = pattern.replace("*", ".*")
+    ours = (
+        "labels-dev",
+        "labels-dev-catalog",
+        "labels-dev/errors",
+        "deployer-of-labels-dev",
+        "arn:aws:sns:r:1:labels-dev",
+    )
+    assert [name for name in ours if re.search(pattern, name)] == []
+    assert [name for name in ("another", "root", "arn:aws:iam::1:root") if not re.search(pattern, name)] == []
 
 
 def test_without_a_stack_it_says_what_to_do(checkout: Checkout) -> None:
