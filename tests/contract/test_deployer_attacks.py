@@ -131,7 +131,7 @@ DEV, PROD = Environment("dev"), Environment("prod")
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    documents = render(tmp_path_factory.mktemp("policies"))
+    documents = render(tmp_path_factory)
     files = make_files(tmp_path_factory.mktemp("files"))
     ministack = MiniStackProcess(files, tmp_path_factory.mktemp("ministack"))
     try:

@@ -52,7 +52,7 @@ class Readers:
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
-    documents = render(tmp_path_factory.mktemp("policies"))["every_setting"]
+    documents = render(tmp_path_factory)["every_setting"]
     ministack = MiniStackProcess(make_files(tmp_path_factory.mktemp("files")), tmp_path_factory.mktemp("ministack"))
     try:
         s3 = ministack.client("s3")

@@ -49,7 +49,7 @@ DEPLOYERS = [name for name in NAMES if name.startswith("deployer-")]
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Document]]:
     """Documents by environment and by name."""
-    return render(tmp_path_factory.mktemp("policies"))
+    return render(tmp_path_factory)
 
 
 def statements(documents: dict[str, Document], *names: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import io
 import json
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ class CountedContext(Context):
     def get_remaining_time_in_millis(self) -> int:
         self.seconds -= 1
         return int(self.seconds * 1000)
+
+
+def works_with_enough_time(attempt: Callable[[float], bool], seconds: float) -> bool:
+    """Return whether an attempt succeeds, given that many seconds or, for a machine with other work, a multiple."""
+    return any(attempt(seconds * factor) for factor in (1, 5, 25))
 
 
 class Deployment:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT, REGION = "000000000000", "eu-west-1"
@@ -14,13 +17,24 @@ ACCOUNT, REGION = "000000000000", "eu-west-1"
 Document = dict[str, Any]
 
 
-def render(folder: Path) -> dict[str, dict[str, Document]]:
-    """Return the documents by environment and by name.
+def render(folders: pytest.TempPathFactory) -> dict[str, dict[str, Document]]:
+    """Return the documents by environment and by name, rendered once for all workers of a run of pytest.
 
     Beside those of playbooks/policies.yml: `execution-role`, `catalog-execution-role` and `schedules-role`, which the
     roles have, and `secrets`, the resource policy of the secrets.
     """
-    destination = folder / "policies.json"
+    base = folders.getbasetemp()
+    # A worker of pytest-xdist has a directory of its own in that of the run.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    destination = shared / "policies.json"
+    with (shared / "policies.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not destination.exists():
+            _render(destination)
+    return dict(json.loads(destination.read_text()))
+
+
+def _render(destination: Path) -> None:
     run = subprocess.run(
         [
             *("ansible-playbook", "tests/contract/policies.yml", "--inventory=tests/contract/policies_inventory.yml"),
@@ -34,4 +48,3 @@ def render(folder: Path) -> dict[str, dict[str, Document]]:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    return dict(json.loads(destination.read_text()))

@@ -50,7 +50,7 @@ def test_a_start_is_quick(new_stand_in: Callable[..., Any]) -> None:
         subprocess.run([sys.executable, "-c", "import encord"], check=True)
         return time.monotonic() - started
 
-    assert any(new_stand_in().start_seconds < 3 * seconds_of_the_import() for _ in range(5))
+    assert any(new_stand_in().start_seconds < 3 * seconds_of_the_import() for _ in range(20))
 
 
 ENVELOPES = list(itertools.product(["status-first", "response-first"], ["compact", "spaced", "indented"]))

@@ -127,7 +127,7 @@ def test_a_blackhole_sends_nothing_and_ends_with_its_client(stand_in: Any, calle
     body = query(stand_in.row("image")["label_hash"])
     with pytest.raises(requests.exceptions.ReadTimeout):
         requests.post(
-            f"{stand_in.url}/public", data=body, headers=caller.legacy_headers(body), timeout=0.3,
+            f"{stand_in.url}/public", data=body, headers=caller.legacy_headers(body), timeout=(60, 0.3),
             verify=str(stand_in.files.certificate),
         )  # fmt: skip
     deadline = time.monotonic() + 60
@@ -160,10 +160,12 @@ def test_latency_is_added_per_request_and_per_new_connection(stand_in: Any, call
         session.trust_env = False
         session.verify = str(stand_in.files.certificate)
         assert seconds(session) >= 1.04
-        kept = [seconds(session) for _ in range(3)]
+        kept = [seconds(session)]
+        while min(kept) >= 1 and len(kept) < 60:  # on a machine with other work
+            kept.append(seconds(session))
     assert 0.04 <= min(kept) < 1
     counts = stand_in.counts()["endpoints"]["POST /public labelrow/GET"]
-    assert (counts["requests"], counts["new_connections"]) == (4, 1)
+    assert (counts["requests"], counts["new_connections"]) == (1 + len(kept), 1)
 
 
 def test_the_control_api_is_never_delayed(stand_in: Any) -> None:
@@ -180,7 +182,9 @@ def test_a_kept_connection_answers_without_delay(stand_in: Any, get: Callable[[]
         return time.monotonic() - started
 
     # With the delay no request is as fast; without it some are, even on a busy machine.
-    assert any(seconds() < 0.035 for _ in range(200))
+    end = time.monotonic() + 60
+    while seconds() >= 0.035:
+        assert time.monotonic() < end, "every request was held up"
 
 
 def test_connections_are_counted_at_their_first_request(stand_in: Any, client: EncordUserClient) -> None:
