@@ -49,9 +49,10 @@ audit-deployed: install ## Have Prowler look at what `make demo` has left runnin
 sbom: install ## Write bills of materials of control node and images to .local/sbom
 	@scripts/sbom
 
+# The files in this order, since those that take long come first: at the end no worker waits for another.
 unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
 	@scripts/browser >/dev/null
-	@$(PYTEST) -n auto --dist loadfile tests/unit tests/contract tests/faults --cov --cov-report=term
+	@$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder tests/contract tests/faults tests/unit --cov --cov-report=term
 
 integration: install ## Test what `make demo` has left running
 	@python -m pytest tests/molecule/default/test_deployed.py tests/molecule/default/test_monitoring.py

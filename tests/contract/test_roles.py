@@ -6,6 +6,7 @@ A role's inputs are listed in three places, for three readers: `defaults/main.ym
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,7 @@ class Line(NamedTuple):
     text: str
 
 
+@functools.cache
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
@@ -67,9 +69,9 @@ def under(*patterns: str) -> list[Path]:
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    above = ""
+    above, name = "", path.relative_to(ROOT)
     for number, text in enumerate(path.read_text().splitlines(), start=1):
-        yield Line(f"{path.relative_to(ROOT)}:{number}", above, text)
+        yield Line(f"{name}:{number}", above, text)
         above = text
 
 
