@@ -32,9 +32,10 @@ LAST_LINES = 3
 FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 NOT_TRIED = "NOT TRIED"
 
-# Options of the make that runs this, its job server among them. And Python keeps what it compiles, as it does by
-# default: otherwise each process compiles again what it imports.
-NOT_FOR_STEPS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
+# Options of the make that runs this, including its job server's.
+NOT_FOR_STEPS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+# Each build of an image removes the bytecode next to the functions' sources.
+FOR_STEPS = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 printing = threading.Lock()
 
@@ -79,7 +80,7 @@ def run_step(step: str, directory: Path, logs: Path) -> Result:
             subprocess.run(  # noqa: S603 - see the command
                 command,
                 cwd=directory,
-                env={**environment, "REPORTS": str(logs)},
+                env={**environment, **FOR_STEPS, "REPORTS": str(logs)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
