@@ -6,10 +6,12 @@ editors and systems leave. They give the same tag, and the image has the same na
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,44 @@ def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository
 
 
+def assemble(directory: Path, source: Path, environment: dict[str, str], **variables: str) -> dict[str, Any]:
+    """Assemble the image's content with the playbook; return tag and modes. `directory` takes all that it writes."""
+    inventory = directory / "inventory.yml"
+    host = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "label_export_environment": "dev",
+        "label_export_account_id": "123456789012",
+        "label_export_region": "eu-west-1",
+        "encord_secrets_private_key_source": "secretsmanager",
+        "handler_image_source": str(source),
+        # A base image with a digest needs no registry.
+        "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
+        "context_result": str(directory / "result.json"),
+        **variables,
+    }
+    inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": host}}}))
+    command = [
+        "ansible-playbook",
+        "tests/contract/image_context.yml",
+        "-i",
+        str(inventory),
+        "-e",
+        "label_export_version=1",
+    ]
+    run = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    result: dict[str, Any] = json.loads((directory / "result.json").read_text())
+    return result
+
+
 def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: str, linked: bool) -> dict[str, Any]:
     """Clone the commit and assemble the image's content under other conditions; return tag and modes."""
     before = os.umask(umask)
@@ -67,43 +107,7 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
         # A Docker configuration that is not JSON has no effect.
         (directory / "docker").mkdir()
         (directory / "docker/config.json").write_text("{")
-        inventory = directory / "inventory.yml"
-        host = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": "123456789012",
-            "label_export_region": "eu-west-1",
-            "encord_secrets_private_key_source": "secretsmanager",
-            "handler_image_source": str(source),
-            # By its digest, a base image needs no registry.
-            "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
-            "context_result": str(directory / "result.json"),
-        }
-        inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": host}}}))
-        run = subprocess.run(
-            [
-                "ansible-playbook",
-                "tests/contract/image_context.yml",
-                "-i",
-                str(inventory),
-                "-e",
-                "label_export_version=1",
-            ],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "TZ": zone,
-                "DOCKER_CONFIG": str(directory / "docker"),
-                "XDG_CACHE_HOME": str(directory / "cache"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stdout + run.stderr
-        result: dict[str, Any] = json.loads((directory / "result.json").read_text())
-        return result
+        return assemble(directory, source, {"TZ": zone, "DOCKER_CONFIG": str(directory / "docker")})
     finally:
         os.umask(before)
 
@@ -135,5 +139,52 @@ def test_one_commit_gives_one_tag_and_files_that_every_user_can_read(
     ]
 
 
-def test_every_text_file_of_the_repository_has_unix_line_ends_on_every_machine() -> None:
+class Watch(threading.Thread):
+    """Notes which files below a directory hold a text, again and again until it is stopped."""
+
+    def __init__(self, directory: Path, text: str) -> None:
+        super().__init__(daemon=True)
+        self._directory, self._text = directory, text.encode()
+        self._stop_asked = threading.Event()
+        self.found: set[str] = set()
+
+    def run(self) -> None:
+        while not self._stop_asked.wait(0.005):
+            for file in self._directory.rglob("*"):
+                with contextlib.suppress(OSError):
+                    if file.is_file() and self._text in file.read_bytes():
+                        self.found.add(str(file.relative_to(self._directory)))
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        self.join()
+
+
+def test_the_key_is_in_no_temporary_file_that_a_killed_run_would_leave(commit: Path, tmp_path: Path) -> None:
+    """The build directory holds it, which the next run removes; Ansible's own temporary files are removed by nobody."""
+    watched = {name: tmp_path / "watched" / name for name in ("local", "remote")}
+    for folder in watched.values():
+        folder.mkdir(parents=True)
+    environment = {
+        "CANARY": "the private key's text, in no other file",
+        "ANSIBLE_LOCAL_TEMP": str(watched["local"]),
+        "ANSIBLE_REMOTE_TEMP": str(watched["remote"]),
+    }
+    watch = Watch(tmp_path / "watched", environment["CANARY"])
+    watch.start()
+    try:
+        result = assemble(
+            tmp_path,
+            commit / "lambda",
+            environment,
+            encord_secrets_private_key_source="file",
+            encord_secrets_private_key="{{ lookup('ansible.builtin.env', 'CANARY') }}",
+        )
+    finally:
+        watch.stop()
+    assert "files/encord_private_key 644" in result["listed"]
+    assert watch.found == set()
+
+
+def test_every_text_file_of_the_repository_has_the_line_ends_of_unix_on_any_machine() -> None:
     assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text().splitlines()
