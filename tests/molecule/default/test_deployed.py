@@ -85,6 +85,13 @@ def test_the_queue_outlasts_the_function_and_hands_on_what_fails(deployment: Dep
     assert set(json.loads(dead["RedriveAllowPolicy"])["sourceQueueArns"]) == {queue["QueueArn"], lane["QueueArn"]}
 
 
+@pytest.mark.parametrize("queue", ["", "-catalog", "-catalog-events", "-backfill"])
+def test_no_other_queue_of_the_account_can_hand_its_messages_to_ours(queue: str, deployment: Deployment) -> None:
+    """Another environment's deployer could name ours as the dead-letter queue of its own. IAM cannot refuse that."""
+    attributes = deployment.queue_attributes(f"{NAME}{queue}")
+    assert json.loads(attributes["RedriveAllowPolicy"]) == {"redrivePermission": "denyAll"}
+
+
 def test_the_function_runs_the_pushed_image_by_digest(deployment: Deployment, stack: LocalStack) -> None:
     function = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")
     image = function["Code"]["ImageUri"]
