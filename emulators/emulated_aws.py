@@ -11,7 +11,8 @@ be wider. The other corrections:
   kills all of them.
 - Only callers of its own account can reach an HTTP API.
 - Invocations of containers fail, and lose log lines, on a slow machine (lambda_containers.py).
-- The root user's signature is not checked, and every client can read the queues and reset the emulator.
+- The root user's signature is not checked, and every client can list the buckets, read the queues and reset the
+  emulator.
 
 If the environment variable ``ALLOWED_ACTIONS_FILE`` names a file, each action that a policy allowed is written to it
 once: a line with the caller's ARN, a tab and the action. Actions that AWS never refuses and actions of root are not
@@ -318,6 +319,23 @@ def api_tags(body: bytes, params: dict[str, Any]) -> dict[str, Any]:
     return {**keys, "aws:TagKeys": named} if named else keys
 
 
+def named_in(iam_action: str, request: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Return the condition keys for what a request opens something to: principals, sources, targets, addresses."""
+    keys: dict[str, Any] = {}
+    if iam_action == "lambda:AddPermission":
+        keys["lambda:Principal"] = request.get("Principal")
+    elif iam_action == "events:PutTargets":
+        keys["events:TargetArn"] = [target.get("Arn") for target in request.get("Targets") or []]
+    elif iam_action == "events:PutRule":
+        keys["events:source"] = json_body((request.get("EventPattern") or "").encode()).get("source")
+    elif iam_action == "sns:Subscribe":
+        keys["sns:Protocol"] = parameter(params, "Protocol")
+    elif iam_action == "cloudwatch:PutMetricAlarm":
+        kinds = ("AlarmActions", "OKActions", "InsufficientDataActions")
+        keys["cloudwatch:AlarmActions"] = [named for kind in kinds for named in request.get(kind) or []]
+    return {name: value for name, value in keys.items() if value}
+
+
 def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
     """Add the condition keys that AWS has for the action."""
     keys = dict(original_context(service, iam_action, body, params))
@@ -333,6 +351,7 @@ def context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) 
         keys["iam:PermissionsBoundary"] = boundary
     if service == "apigateway":
         keys |= api_tags(body, params)
+    keys |= named_in(iam_action, json_body(body), params)
     if iam_action in MAPPING_ACTIONS:
         mapping = lambda_svc._esms.get(named_mapping.get()) or {}
         if name := json_body(body).get("FunctionName") or mapping.get("FunctionArn"):
@@ -436,14 +455,21 @@ OWN_INTERFACE = ("/_ministack/", "/_localstack/")
 HEALTH = "/_ministack/health"
 
 
+def lists_buckets_unsigned(scope: dict[str, Any]) -> bool:
+    """Return whether a request asks S3 for the account's buckets without a signature, which the emulator answers."""
+    signed = b"Signature=" in scope["query_string"] or any(name == b"authorization" for name, _ in scope["headers"])
+    return scope["path"] == "/" and scope["method"] in ("GET", "HEAD") and not signed
+
+
 async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-    """Serve MiniStack without its management API, except for the health check."""
+    """Serve MiniStack without its management API, except for the health check, and refuse to list buckets unsigned."""
     path = scope.get("path", "")
-    if scope["type"] != "http" or path == HEALTH or not path.startswith(OWN_INTERFACE):
+    refused = scope["type"] == "http" and (path.startswith(OWN_INTERFACE) or lists_buckets_unsigned(scope))
+    if not refused or path == HEALTH:
         await emulator(scope, receive, send)
         return
     await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"application/json")]})
-    await send({"type": "http.response.body", "body": b'{"message": "Only /_ministack/health is served."}'})
+    await send({"type": "http.response.body", "body": b'{"message": "Sign the request; only the health is served."}'})
 
 
 __all__ = ["app"]

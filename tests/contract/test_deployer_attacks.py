@@ -87,6 +87,9 @@ class Environment:
         self.policy_arn = f"arn:aws:iam::{ACCOUNT}:policy/{self.role}"
         self.catalog_role = f"{self.name}-catalog-{REGION}"
         self.schedules_role = f"{self.name}-schedules-{REGION}"
+        self.queue_arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}"
+        self.topic_arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-alarms"
+        self.rule = f"{self.name}-labels"
         self.boundary_arn = f"arn:aws:iam::{ACCOUNT}:policy/boundary-of-{self.role}"
 
     def create_role(self, caller: Caller) -> None:
@@ -113,6 +116,15 @@ class Environment:
         api = gateway.create_api(Name=self.name, ProtocolType="HTTP", Tags=self.tags)["ApiId"]
         gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True, Tags=self.tags)
         gateway.create_route(ApiId=api, RouteKey="POST /webhook")
+        self.watch_the_bucket(caller)
+        caller.client("lambda").create_event_source_mapping(FunctionName=self.name, EventSourceArn=self.queue_arn)
+
+    def watch_the_bucket(self, caller: Caller) -> None:
+        """Create the rule for the events of the labels, and its queue."""
+        caller.client("sqs").create_queue(QueueName=f"{self.name}-catalog-events")
+        events = caller.client("events")
+        events.put_rule(Name=self.rule, EventPattern=json.dumps({"source": ["aws.s3"], "account": [ACCOUNT]}))
+        events.put_targets(Rule=self.rule, Targets=[{"Id": "queue", "Arn": f"{self.queue_arn}-catalog-events"}])
 
     def create_function(self, caller: Caller, name: str, role_arn: str) -> None:
         image = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{self.name}@sha256:{'0' * 64}"
@@ -333,6 +345,210 @@ def test_the_boundary_limits_the_role_whatever_its_policies_and_whoever_assumes_
     refused(role.client("sqs").delete_queue, QueueUrl=f"{account.ministack.url}/{ACCOUNT}/{DEV.name}")
 
 
+# Handing out what the environment has, or reaching beyond it
+
+
+OUTSIDER = "111122223333"
+TARGET = {"Id": "queue", "Arn": f"{DEV.queue_arn}-catalog-events"}
+ALARM = {
+    "AlarmName": f"{DEV.name}/errors",
+    "Namespace": "AWS/Lambda",
+    "MetricName": "Errors",
+    "ComparisonOperator": "GreaterThanThreshold",
+    "EvaluationPeriods": 1,
+    "Period": 60,
+    "Statistic": "Sum",
+    "Threshold": 0.0,
+}
+PERMISSION = {"FunctionName": DEV.name, "StatementId": "attack", "Action": "lambda:InvokeFunction"}
+REACHING_OUT: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "the function for another account": ("lambda", "add_permission", {**PERMISSION, "Principal": OUTSIDER}),
+    "the function for everybody": ("lambda", "add_permission", {**PERMISSION, "Principal": "*"}),
+    "the function for another service": ("lambda", "add_permission", {**PERMISSION, "Principal": "s3.amazonaws.com"}),
+    "an address of the function for everybody": (
+        "lambda",
+        "create_function_url_config",
+        {"FunctionName": DEV.name, "AuthType": "NONE"},
+    ),
+    "where a function's results go": (
+        "lambda",
+        "put_function_event_invoke_config",
+        {
+            "FunctionName": DEV.name,
+            "DestinationConfig": {"OnSuccess": {"Destination": f"arn:aws:sqs:{REGION}:{OUTSIDER}:a"}},
+        },
+    ),
+    "the events for another account": (
+        "events",
+        "put_targets",
+        {"Rule": DEV.rule, "Targets": [{"Id": "a", "Arn": f"arn:aws:events:{REGION}:{OUTSIDER}:event-bus/default"}]},
+    ),
+    "the events for another queue too": (
+        "events",
+        "put_targets",
+        {"Rule": DEV.rule, "Targets": [TARGET, {"Id": "a", "Arn": f"{PROD.queue_arn}-catalog-events"}]},
+    ),
+    "the account's calls, which CloudTrail reports as events": (
+        "events",
+        "put_rule",
+        {"Name": DEV.rule, "EventPattern": json.dumps({"detail-type": ["AWS API Call via CloudTrail"]})},
+    ),
+    "events of other services": (
+        "events",
+        "put_rule",
+        {"Name": DEV.rule, "EventPattern": json.dumps({"source": ["aws.s3", "aws.secretsmanager"]})},
+    ),
+    "a rule by the clock": ("events", "put_rule", {"Name": DEV.rule, "ScheduleExpression": "rate(1 minute)"}),
+    "another rule": (
+        "events",
+        "put_rule",
+        {"Name": PROD.rule, "EventPattern": json.dumps({"source": ["aws.s3"]})},
+    ),
+    "another environment's rule switched off": ("events", "remove_targets", {"Rule": PROD.rule, "Ids": ["queue"]}),
+    "events of its own": (
+        "events",
+        "put_events",
+        {"Entries": [{"Source": "aws.s3", "DetailType": "Object Created", "Detail": "{}"}]},
+    ),
+    "the account's bus for another account": (
+        "events",
+        "put_permission",
+        {"Action": "events:PutEvents", "Principal": OUTSIDER, "StatementId": "attack"},
+    ),
+    "alarms for a program": (
+        "sns",
+        "subscribe",
+        {"TopicArn": DEV.topic_arn, "Protocol": "https", "Endpoint": "https://example.com/"},
+    ),
+    "another environment's alarms": (
+        "sns",
+        "subscribe",
+        {"TopicArn": PROD.topic_arn, "Protocol": "email", "Endpoint": "somebody@example.com"},
+    ),
+    "messages to another environment's people": ("sns", "publish", {"TopicArn": PROD.topic_arn, "Message": "false"}),
+    "the topic for another account": (
+        "sns",
+        "add_permission",
+        {"TopicArn": DEV.topic_arn, "Label": "a", "AWSAccountId": [OUTSIDER], "ActionName": ["Subscribe"]},
+    ),
+    "an alarm that ends a machine": (
+        "cloudwatch",
+        "put_metric_alarm",
+        {**ALARM, "AlarmActions": [f"arn:aws:automate:{REGION}:ec2:terminate"]},
+    ),
+    "an alarm that calls a function": (
+        "cloudwatch",
+        "put_metric_alarm",
+        {**ALARM, "OKActions": [DEV.topic_arn, f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{PROD.name}"]},
+    ),
+    "the log for another account": (
+        "logs",
+        "put_subscription_filter",
+        {
+            "logGroupName": f"/aws/lambda/{DEV.name}",
+            "filterName": "attack",
+            "filterPattern": "",
+            "destinationArn": f"arn:aws:logs:{REGION}:{OUTSIDER}:destination:a",
+        },
+    ),
+    "the queue for another account": (
+        "sqs",
+        "add_permission",
+        {
+            "QueueUrl": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{DEV.name}",
+            "Label": "attack",
+            "AWSAccountIds": [OUTSIDER],
+            "Actions": ["ReceiveMessage"],
+        },
+    ),
+    "another environment's messages": (
+        "sqs",
+        "receive_message",
+        {"QueueUrl": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{PROD.name}"},
+    ),
+    "a message for another environment": (
+        "sqs",
+        "send_message",
+        {"QueueUrl": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{PROD.name}", "MessageBody": "{}"},
+    ),
+    "images for another account": (
+        "ecr",
+        "put_registry_policy",
+        {"policyText": EVERYTHING},
+    ),
+    "the labels copied to another bucket": (
+        "s3",
+        "put_bucket_replication",
+        {
+            "Bucket": DEV.bucket,
+            "ReplicationConfiguration": {
+                "Role": DEV.role_arn,
+                "Rules": [
+                    {"Status": "Enabled", "Prefix": "", "Destination": {"Bucket": f"arn:aws:s3:::{PROD.bucket}"}}
+                ],
+            },
+        },
+    ),
+    "a label read": ("s3", "get_object", {"Bucket": DEV.bucket, "Key": "encord/p/labels/a.json"}),
+    "a label written": ("s3", "put_object", {"Bucket": DEV.bucket, "Key": "encord/p/labels/a.json", "Body": b""}),
+    "another environment's bucket for everybody": (
+        "s3",
+        "put_bucket_policy",
+        {"Bucket": PROD.bucket, "Policy": EVERYTHING},
+    ),
+    "another environment's secret for everybody": (
+        "secretsmanager",
+        "put_resource_policy",
+        {"SecretId": PROD.secret, "ResourcePolicy": EVERYTHING},
+    ),
+    "a copy of the key in another region": (
+        "secretsmanager",
+        "replicate_secret_to_regions",
+        {"SecretId": DEV.secret, "AddReplicaRegions": [{"Region": "us-east-1"}]},
+    ),
+    "another environment's code": (
+        "lambda",
+        "update_function_code",
+        {"FunctionName": PROD.name, "ImageUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{DEV.name}:1"},
+    ),
+    "another environment's function for everybody": (
+        "lambda",
+        "add_permission",
+        {**PERMISSION, "FunctionName": PROD.name, "Principal": "apigateway.amazonaws.com"},
+    ),
+    "another environment's schedule": ("scheduler", "delete_schedule", {"Name": f"{PROD.name}-catalog-census"}),
+    "a schedule in a group of its own": ("scheduler", "create_schedule_group", {"Name": DEV.name}),
+    "a database of Glue": ("glue", "create_database", {"DatabaseInput": {"Name": "label_export_prod"}}),
+}
+
+
+@pytest.mark.parametrize("attack", REACHING_OUT)
+def test_the_deployer_hands_out_nothing_and_reaches_nothing_else(
+    attack: str, deployer: Caller, prod: Environment
+) -> None:
+    service, operation, arguments = REACHING_OUT[attack]
+    refused(getattr(deployer.client(service), operation), **arguments)
+
+
+def test_what_these_conditions_leave_is_what_a_deploy_does(deployer: Caller) -> None:
+    """Each condition that refuses an attack above lets the deploy's own call through."""
+    deployer.client("lambda").add_permission(**{**PERMISSION, "Principal": "apigateway.amazonaws.com"})
+    DEV.watch_the_bucket(deployer)
+    deployer.client("sns").subscribe(TopicArn=DEV.topic_arn, Protocol="email", Endpoint="somebody@example.com")
+    for actions in ({}, {"AlarmActions": [DEV.topic_arn], "OKActions": [DEV.topic_arn]}):
+        deployer.client("cloudwatch").put_metric_alarm(**ALARM, **actions)
+
+
+def test_another_environments_mapping_stays_as_it_is(account: Account, deployer: Caller, prod: Environment) -> None:
+    (theirs,) = account.ministack.client("lambda").list_event_source_mappings(FunctionName=prod.name)[
+        "EventSourceMappings"
+    ]
+    functions = deployer.client("lambda")
+    refused(functions.update_event_source_mapping, UUID=theirs["UUID"], Enabled=False)
+    refused(functions.delete_event_source_mapping, UUID=theirs["UUID"])
+    refused(functions.create_event_source_mapping, FunctionName=prod.name, EventSourceArn=DEV.queue_arn)
+
+
 # Who reads the secrets
 
 
@@ -454,3 +670,10 @@ def test_the_emulators_management_api_serves_only_its_health(method: str, path: 
     url = f"{account.ministack.url}/_ministack/{path}"
     answer = requests.request(method, url, data="{}", timeout=10, verify=account.ministack.certificate)
     assert answer.status_code == (200 if path == "health" else 403)
+
+
+@pytest.mark.parametrize("path", ["", "?list-type=2", "?Action=ListQueues&Version=2012-11-05", "2015-03-31/functions/"])
+def test_a_request_without_a_signature_is_refused(path: str, account: Account, prod: Environment) -> None:
+    answer = requests.get(f"{account.ministack.url}/{path}", timeout=10, verify=account.ministack.certificate)
+    assert answer.status_code == 403
+    assert prod.name not in answer.text
