@@ -150,9 +150,11 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_asked.wait(0.005):
-            for file in self._directory.rglob("*"):
+            # Directories that disappear do not end os.walk, unlike rglob.
+            files = (Path(folder, name) for folder, _, names in os.walk(self._directory) for name in names)
+            for file in files:
                 with contextlib.suppress(OSError):
-                    if file.is_file() and self._text in file.read_bytes():
+                    if self._text in file.read_bytes():
                         self.found.add(str(file.relative_to(self._directory)))
 
     def stop(self) -> None:
