@@ -180,6 +180,7 @@ OPERATION_OF = {
     "lambda:InvokeFunction": "invoke",
     "s3:DeleteObject": "delete_objects",
     "s3:DeleteObjectVersion": "delete_objects",
+    "s3:GetBucketObjectLockConfiguration": "get_object_lock_configuration",
     "s3:GetBucketNotification": "get_bucket_notification_configuration",
     "s3:GetBucketPublicAccessBlock": "get_public_access_block",
     "s3:GetEncryptionConfiguration": "get_bucket_encryption",
@@ -213,6 +214,7 @@ BESIDES = {
     "logs:GetLogDelivery": "API Gateway, for a stage's access log",
     "logs:ListLogDeliveries": "API Gateway, for a stage's access log",
     "logs:PutResourcePolicy": "API Gateway, for a stage's access log",
+    "s3:PutBucketObjectLockConfiguration": "CreateBucket, for a bucket with Object Lock",
     "logs:UpdateLogDelivery": "API Gateway, for a stage's access log",
 }
 

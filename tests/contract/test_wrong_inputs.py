@@ -112,6 +112,12 @@ CASES = {
     "no region": of("label_export", "label_export_region is ''", label_export_region=""),
     "a region by its place": of("label_export", "label_export_region is 'Ireland'", label_export_region="Ireland"),
     "a schedule in words": of("keep_active", "keep_active_schedule is 'weekly'", keep_active_schedule="weekly"),
+    "a lock in a bucket without Object Lock": of(
+        "catalog_function",
+        "catalog_function_snapshot_lock_mode is GOVERNANCE, and S3 refuses a lock in a bucket without Object Lock. Set "
+        "label_bucket_object_lock to true",
+        catalog_function_snapshot_lock_mode="GOVERNANCE",
+    ),
     "a reader's project by its title": of(
         "label_readers",
         "label_readers_projects names ['street scenes']",

@@ -50,6 +50,7 @@ NOT_ASKED_FOR_HERE = {
         "kms:Encrypt",
         "kms:GenerateDataKey",
     ),
+    "S3, for a new bucket with Object Lock": ("s3:PutBucketObjectLockConfiguration",),
     "API Gateway, for a stage's access log": (
         "logs:CreateLogDelivery",
         "logs:DeleteLogDelivery",

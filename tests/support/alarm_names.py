@@ -27,6 +27,7 @@ ALARMS = [
     "refused",
     "refused-authenticated",
     "rejected",
+    "snapshot-not-whole",
     "throttles",
     "unavailable",
     "unknown-event",

@@ -308,7 +308,8 @@ class SnapshotWork:
         if wrong:
             about = {"snapshot": self._name, "wrong": work.counts["wrong"], "labels": wrong}
             tools.telemetry.log("ERROR", "snapshot_not_whole", project_hash=work.project_hash, **about)
-            tools.telemetry.metrics({"SnapshotObjectsWrong": work.counts["wrong"]}, project=work.project_hash)
+        # Also when nothing is wrong: it ends the alarm.
+        tools.telemetry.metrics({"SnapshotObjectsWrong": work.counts["wrong"]}, project=work.project_hash)
 
 
 def _every(items: Iterable[Frozen], step: int) -> Iterator[Frozen]:

@@ -65,6 +65,8 @@ def test_the_bucket(stack: LocalStack, given: dict[str, Any]) -> None:
     (tidy,) = s3.get_bucket_lifecycle_configuration(**bucket)["Rules"]
     assert tidy["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert tidy["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
+    lock = s3.get_object_lock_configuration(**bucket)["ObjectLockConfiguration"]
+    assert lock == {"ObjectLockEnabled": "Enabled"}, "without a retention of the bucket's own"
     logging = s3.get_bucket_logging(**bucket)["LoggingEnabled"]
     assert (logging["TargetBucket"], logging["TargetPrefix"]) == (given["access_log_bucket"], "labels/")
     assert has_tags(s3.get_bucket_tagging(**bucket)["TagSet"])
@@ -304,6 +306,7 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "refused-authenticated": (10, 600),
         "rejected": (11, 7200),
         "api-throttled": (13, 600),
+        "snapshot-not-whole": (1, 600),
         "unavailable": (5, 600),
         "unknown-event": (11, 600),
         "went-back": (9, 600),

@@ -6,12 +6,12 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import duckdb
 import pytest
 import yaml
@@ -87,9 +87,9 @@ def manifest(objects: dict[str, bytes], folder: Path, prefix: str) -> list[tuple
     return duckdb.read_parquet(str(path)).project("label_hash, sha256, object").order("label_hash").fetchall()
 
 
-def bytes_of(system: CatalogSystem) -> dict[str, bytes]:
+def bytes_of(system: CatalogSystem, bucket: str = BUCKET) -> dict[str, bytes]:
     """Everything below the project's prefix, by key below it."""
-    prefix = f"/{BUCKET}/{base(system)}/"
+    prefix = f"/{bucket}/{base(system)}/"
     return {path.removeprefix(prefix): one.body for path, one in system.aws.objects.items() if path.startswith(prefix)}
 
 
@@ -158,14 +158,26 @@ def test_what_is_frozen_is_read_back_whatever_becomes_of_the_labels(indexed: Cat
     assert read_back(bytes_of(indexed), tmp_path, "frozen") == []
     for one in [one for one in indexed.aws.objects if "/index/" in one or "/state/" in one]:
         del indexed.aws.objects[one]
-    other = tmp_path / "other-bucket"
-    for key, body in bytes_of(indexed).items():
-        target = other / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(body)
-    shutil.rmtree(other / "state", ignore_errors=True)
-    copied = {str(found.relative_to(other)): found.read_bytes() for found in other.rglob("*") if found.is_file()}
-    assert read_back(copied, tmp_path, "frozen") == []
+    other = "another-bucket"
+    copy_to(indexed, other)
+    indexed.aws.objects = {path: one for path, one in indexed.aws.objects.items() if path.startswith(f"/{other}/")}
+    assert read_back(bytes_of(indexed, other), tmp_path, "frozen") == []
+    # A catalog that has the other bucket finds the snapshot whole, too.
+    indexed.set(LABEL_EXPORT_BUCKET=other)
+    ask(indexed, "verify", name="frozen")
+    indexed.work_all()
+    found = state(indexed)
+    assert (found["state"], found["counts"]["wrong"]) == ("completed", 0)
+    assert found["queued"] == json.loads(bytes_of(indexed, other)["snapshots/frozen/snapshot.json"])["counts"]["labels"]
+
+
+def copy_to(system: CatalogSystem, bucket: str) -> None:
+    """Copy snapshots and their objects to another bucket, through S3's API."""
+    s3 = boto3.client("s3", endpoint_url=system.aws.url, verify=str(system.bundle))
+    for prefix in ("snapshots/", "objects/"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{base(system)}/{prefix}"):
+            for found in page["Contents"]:
+                s3.copy_object(Bucket=bucket, Key=found["Key"], CopySource={"Bucket": BUCKET, "Key": found["Key"]})
 
 
 def test_it_freezes_the_version_that_the_index_names(indexed: CatalogSystem, tmp_path: Path) -> None:
@@ -495,8 +507,17 @@ def test_formats_are_written_with_the_snapshot_or_afterwards(indexed: CatalogSys
     assert found == made["counts"]["annotations"]
 
 
-def test_verify_finds_what_is_missing_or_changed(indexed: CatalogSystem) -> None:
+def wrong_objects(capsys: pytest.CaptureFixture[str]) -> list[int]:
+    """Return the values of the alarm's metric since the last look."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    return [line["SnapshotObjectsWrong"] for line in lines if "SnapshotObjectsWrong" in line]
+
+
+def test_verify_finds_what_is_missing_or_changed(indexed: CatalogSystem, capsys: pytest.CaptureFixture[str]) -> None:
     snapshot(indexed, "checked")
+    ask(indexed, "verify", name="checked")
+    indexed.work_all()
+    assert wrong_objects(capsys) == [0], "what ends the alarm"
     (first, second, *_) = sorted(path for path in indexed.aws.objects if "/objects/" in path)
     del indexed.aws.objects[first]
     indexed.aws.objects[second] = StoredObject(b"{}", {})
@@ -504,6 +525,7 @@ def test_verify_finds_what_is_missing_or_changed(indexed: CatalogSystem) -> None
     indexed.work_all()
     found = state(indexed)
     assert found["counts"]["wrong"] == 2
+    assert wrong_objects(capsys) == [2]
     assert sorted(one.partition(": ")[2] for one in json.loads(found["detail"])) == ["missing", "other bytes"]
     indexed.aws.objects[f"/{BUCKET}/{base(indexed)}/snapshots/checked/{MANIFEST}"].body += b" "
     ask(indexed, "verify", name="checked", sample=1)
@@ -532,6 +554,28 @@ def test_a_lock_keeps_files_and_copies_until_a_day(indexed: CatalogSystem) -> No
     puts = [call for call in indexed.aws.calls if call.operation == "PutObject" and "/snapshots/locked/" in call.path]
     assert len(puts) == 5
     assert all(call.headers["x-amz-object-lock-mode"] == "GOVERNANCE" for call in puts)
+
+
+def test_a_bucket_without_object_lock_is_named_before_anything_is_written(indexed: CatalogSystem) -> None:
+    indexed.set(LABEL_CATALOG_SNAPSHOT_LOCK_MODE="COMPLIANCE")
+    refusal = (
+        b"<Error><Code>InvalidRequest</Code><Message>Bucket is missing Object Lock Configuration</Message></Error>"
+    )
+    gate = indexed.aws.operation
+
+    def operation(method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> str:
+        name = gate(method, path, query, headers, body)
+        return "Lockless" if "x-amz-object-lock-mode" in headers else name
+
+    indexed.aws.operation = operation  # type: ignore[method-assign]
+    indexed.aws._Lockless = lambda call: Answer(400, refusal)  # type: ignore[attr-defined]
+    start(indexed, "locked")
+    indexed.work_all()
+    found = state(indexed)
+    assert found["state"] == "failed"
+    assert f"S3 refuses a lock in the bucket {BUCKET}" in found["detail"]
+    assert "label_bucket_object_lock" in found["detail"]
+    assert not [key for key in bytes_of(indexed) if key.startswith(("snapshots/", "objects/"))]
 
 
 @pytest.mark.parametrize(

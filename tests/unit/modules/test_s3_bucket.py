@@ -34,6 +34,7 @@ UNSET: Values = {
     "purged_sid_prefix": None,
     "lifecycle_rules": [],
     "event_bridge": False,
+    "object_lock": False,
     "access_log_bucket": "",
     "access_log_prefix": "",
     "tags": {},
@@ -45,6 +46,7 @@ EVERYTHING: Values = {
     "purged_sid_prefix": None,
     "lifecycle_rules": [TIDY],
     "event_bridge": True,
+    "object_lock": False,
     "access_log_bucket": "logs",
     "access_log_prefix": "labels/",
     "tags": {"owner": "us"},
@@ -104,6 +106,8 @@ class FakeS3(Fake):
                 "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]
             },
         }
+        if p.get("ObjectLockEnabledForBucket"):
+            self.state |= {"versioning": "Enabled", "lock": {"ObjectLockEnabled": "Enabled"}}
 
     get_bucket_ownership_controls, put_bucket_ownership_controls = setting(
         "ownership", "OwnershipControls", "OwnershipControlsNotFoundError"
@@ -113,6 +117,9 @@ class FakeS3(Fake):
     )
     get_bucket_encryption, put_bucket_encryption = setting(
         "encryption", "ServerSideEncryptionConfiguration", "ServerSideEncryptionConfigurationNotFoundError"
+    )
+    get_object_lock_configuration, _put_lock = setting(
+        "lock", "ObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"
     )
     get_bucket_tagging, _put_tags = setting("tags", "TagSet", "NoSuchTagSet")
     get_bucket_policy, put_bucket_policy = setting("policy", "Policy", "NoSuchBucketPolicy")
@@ -269,7 +276,7 @@ def test_wanted_settings(options: Values, current: Values, name: str, value: Any
     assert wanted_settings({**UNSET, **options}, current)[name] == value
 
 
-@pytest.mark.parametrize("options", [EVERYTHING, {"name": "bucket"}])
+@pytest.mark.parametrize("options", [EVERYTHING, {**EVERYTHING, "object_lock": True}, {"name": "bucket"}])
 def test_a_bucket_is_made_kept_and_deleted(options: Values) -> None:
     fake = FakeS3()
     assert_converges("s3_bucket", fake, **options)
@@ -485,10 +492,47 @@ def test_a_version_that_s3_does_not_delete_is_reported() -> None:
     done("s3_bucket", fake, name="bucket")
     fake.versions = ["1", "2", "3"]
     fake.locked = ["2"]
+    fake.uploads = ["u"]
     result = run("s3_bucket", fake, name="bucket", state="absent", force=True)
-    assert "1 of" in result["msg"]
-    assert "(2): AccessDenied: it is locked" in result["msg"]
+    assert "1 versions of objects in bucket were not deleted" in result["msg"]
+    assert "a (2): AccessDenied: it is locked" in result["msg"]
     assert fake.state, "the bucket stays"
+    assert (fake.versions, fake.uploads) == (["2"], [])
+    fake.locked = []
+    assert_gone("s3_bucket", fake, name="bucket", force=True)
+
+
+def test_object_lock_is_enabled_with_a_new_bucket() -> None:
+    fake = FakeS3()
+    checked = done("s3_bucket", fake, check=True, name="bucket", object_lock=True)
+    assert checked["settings"]["object_lock"] is True
+    assert_converges("s3_bucket", fake, name="bucket", object_lock=True)
+    assert fake.state["lock"] == {"ObjectLockEnabled": "Enabled"}
+    assert not done("s3_bucket", fake, name="bucket")["changed"], "without the option it is left as it is"
+
+
+def test_an_existing_bucket_without_object_lock_is_refused_before_it_is_changed() -> None:
+    fake = their_bucket()
+    before = deepcopy(fake.state)
+    fake.writes()
+    for check in (True, False):
+        result = run("s3_bucket", fake, check=check, **RECOGNISING, object_lock=True)
+        assert (result["refused"], result["keeping"]) == ("no Object Lock", {"object_lock": False})
+        assert (
+            "The bucket bucket was made without Object Lock, and object_lock is true. Nothing was changed."
+            in (result["msg"])
+        )
+        assert "put-object-lock-configuration --bucket bucket" in result["msg"]
+    assert (fake.writes(), fake.state) == ([], before)
+    fake.state |= {"versioning": "Enabled", "lock": {"ObjectLockEnabled": "Enabled"}}
+    assert_converges("s3_bucket", fake, **RECOGNISING, object_lock=True)
+
+
+def test_without_the_option_object_lock_is_not_asked_for() -> None:
+    """So only a deployer who wants it needs the permission."""
+    fake = their_bucket()
+    fake.refusals["get_object_lock_configuration"] = ("AccessDenied", 9)
+    assert_converges("s3_bucket", fake, **RECOGNISING)
 
 
 def test_only_force_empties_a_bucket() -> None:

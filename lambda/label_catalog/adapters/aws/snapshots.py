@@ -56,35 +56,25 @@ class SnapshotBucket:
 
     def put_once(self, key: str, path: Path, lock: Lock) -> bool:
         """Write a file where there is nothing; False where something is there already."""
-        with translated("s3"), path.open("rb") as body:
-            try:
-                self._s3.put_object(
-                    Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*", **_checked(path), **lock.parameters
-                )
-            except ClientError as error:
-                if code_of(error)[0] == HTTPStatus.PRECONDITION_FAILED:
-                    return False
-                raise
-        return True
+        with path.open("rb") as body:
+            return self._put_once(key, lock, Body=body, **_checked(path))
 
     def put_json_once(self, key: str, document: Mapping[str, Any], lock: Lock) -> bool:
         """Write a document where there is nothing; False where something is there already."""
         body = json.dumps(document, indent=1, ensure_ascii=False).encode()
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        return self._put_once(key, lock, Body=body, ContentType="application/json", ChecksumSHA256=digest)
+
+    def _put_once(self, key: str, lock: Lock, **parameters: Any) -> bool:
         with translated("s3"):
             try:
-                self._s3.put_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=body,
-                    IfNoneMatch="*",
-                    ContentType="application/json",
-                    ChecksumSHA256=digest,
-                    **lock.parameters,
-                )
+                self._s3.put_object(Bucket=self._bucket, Key=key, IfNoneMatch="*", **parameters, **lock.parameters)
             except ClientError as error:
-                if code_of(error)[0] == HTTPStatus.PRECONDITION_FAILED:
+                status, code = code_of(error)
+                if status == HTTPStatus.PRECONDITION_FAILED:
                     return False
+                if code == "InvalidRequest" and lock.until is not None:
+                    raise _not_lockable(self._bucket, lock) from None
                 raise
         return True
 
@@ -241,6 +231,14 @@ def _gone(source: Frozen) -> PermanentError:
         "snapshot_version_gone",
         f"label {source.label_hash} no longer has the version that the index names (its key is {source.key}): wait"
         " until the index has caught up, and take the snapshot under another name",
+    )
+
+
+def _not_lockable(bucket: str, lock: Lock) -> PermanentError:
+    return PermanentError(
+        "snapshot_lock",
+        f"S3 refuses a lock in the bucket {bucket}, and catalog_function_snapshot_lock_mode is {lock.mode}: deploy with"
+        " label_bucket_object_lock, which says how the bucket gets Object Lock, or set the mode to none",
     )
 
 

@@ -19,6 +19,7 @@ NOTHING_SET = [
     "NoSuchLifecycleConfiguration",
     "NoSuchPublicAccessBlockConfiguration",
     "NoSuchTagSet",
+    "ObjectLockConfigurationNotFoundError",
     "OwnershipControlsNotFoundError",
     "ServerSideEncryptionConfigurationNotFoundError",
 ]
@@ -106,12 +107,17 @@ class BucketReader:
         """Return the whole notification configuration, under the API's own names; {} for none."""
         return without(self.read("get_bucket_notification_configuration"))
 
+    def object_lock(self) -> bool:
+        """Return whether objects of the bucket can be locked."""
+        found = self.read("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+        return bool(found.get("ObjectLockEnabled") == "Enabled")
+
     def tags(self) -> dict[str, str]:
         found: dict[str, str] = boto3_tag_list_to_ansible_dict(self.read("get_bucket_tagging").get("TagSet", []))
         return found
 
     def settings(self) -> dict[str, Any]:
-        """Return every setting by its name."""
+        """Return every setting by its name, but for Object Lock, which is read where it is wanted."""
         return {
             "object_ownership": self.object_ownership(),
             "public_access_block": self.public_access_block(),

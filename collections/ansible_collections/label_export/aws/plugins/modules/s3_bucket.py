@@ -20,6 +20,8 @@ description:
   - It also refuses a bucket for which S3 would accept only some of the changes, because its policy makes it public or
     its ACL grants access to others. Public access to a bucket that it created is blocked first.
   - It refuses a bucket before it changes anything.
+  - With O(object_lock) a new bucket has Object Lock. An existing bucket without it is refused, because nobody can take
+    Object Lock back.
 author: The label-export contributors
 options:
   name:
@@ -61,6 +63,12 @@ options:
     description:
       - Whether the bucket sends its events to EventBridge. Other notifications stay.
       - With V(false) it is left as it is, since an owner may need the events.
+    type: bool
+    default: false
+  object_lock:
+    description:
+      - Whether the bucket must have Object Lock, without a default retention. It is enabled when the bucket is created.
+      - With V(false) it is left as it is.
     type: bool
     default: false
   access_log_bucket:
@@ -115,12 +123,12 @@ RETURN = r"""
 refused:
   description:
     - Why an existing bucket is refused, when the module fails for it. One of C(another environment),
-      C(the owner's settings), C(a public policy) and C(an ACL).
+      C(the owner's settings), C(a public policy), C(an ACL) and C(no Object Lock).
   returned: when an existing bucket is refused
   type: str
 keeping:
-  description: The options, with the values that keep what the bucket's owner has set.
-  returned: when RV(refused) is C(the owner's settings)
+  description: The options, with the values that keep the bucket as it is.
+  returned: when RV(refused) is C(the owner's settings) or C(no Object Lock)
   type: dict
 settings:
   description: The bucket's settings after the run; in check mode as they would be.
@@ -203,6 +211,8 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
             **({"EventBridgeConfiguration": {}} if params["event_bridge"] else {}),
         },
         "tags": {**current.get("tags", {}), **params["tags"]},
+        # Read only where it is wanted, so that nobody else needs the permission.
+        **({"object_lock": True} if params["object_lock"] else {}),
     }
 
 
@@ -285,6 +295,21 @@ def refuse_what_s3_refuses(bucket: Bucket, current: dict[str, Any], changes: dic
         )
 
 
+def refuse_without_object_lock(bucket: Bucket, changes: dict[str, Any], so_far: str) -> None:
+    """Raise ExplainedError for an existing bucket that lacks the Object Lock that is wanted."""
+    if "object_lock" not in changes:
+        return
+    raise ExplainedError(
+        f"The bucket {bucket.name} was made without Object Lock, and object_lock is true. {so_far} Object Lock holds "
+        "for the whole bucket, and S3 does not let anyone disable it. To enable it all the same, run this as the "
+        f"bucket's owner, and deploy again: aws s3api put-object-lock-configuration --bucket {bucket.name} "
+        "--object-lock-configuration ObjectLockEnabled=Enabled (the bucket must be versioned). Otherwise name another "
+        "bucket, or set object_lock to false.",
+        refused="no Object Lock",
+        keeping={"object_lock": False},
+    )
+
+
 def is_open(statement: dict[str, Any]) -> bool:
     """Return whether a statement in canonical form allows something to everyone, whatever its conditions."""
     return statement.get("Effect") == "Allow" and statement.get("Principal") == "*"
@@ -342,7 +367,9 @@ class Bucket(BucketReader):
     def create(self) -> None:
         # us-east-1 is the one region that must not be named.
         location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
-        configuration = {"CreateBucketConfiguration": location} if location else {}
+        configuration: dict[str, Any] = {"CreateBucketConfiguration": location} if location else {}
+        if self.module.params["object_lock"]:
+            configuration["ObjectLockEnabledForBucket"] = True
         # AWS answers a repeated request, whose first answer was lost, with this code.
         try:
             self.client.create_bucket(aws_retry=True, Bucket=self.name, **configuration)
@@ -351,6 +378,10 @@ class Bucket(BucketReader):
         self.client.get_waiter("bucket_exists").wait(Bucket=self.name)
         # Not every part of S3 knows a new bucket at once, even after the waiter has ended.
         self.client = self.patient_client(self.module, "NoSuchBucket")
+
+    def settings(self) -> dict[str, Any]:
+        found = super().settings()
+        return {**found, "object_lock": self.object_lock()} if self.module.params["object_lock"] else found
 
     def write(self, operation: str, **arguments: Any) -> None:
         getattr(self.client, operation)(aws_retry=True, Bucket=self.name, **arguments)
@@ -415,7 +446,11 @@ class Bucket(BucketReader):
         ]
 
     def empty(self) -> None:
-        """Delete every version of every object, and every unfinished upload. Raises ExplainedError."""
+        """Delete every version of every object, and every unfinished upload.
+
+        Raises ExplainedError where versions cannot be deleted, after everything else was.
+        """
+        kept: list[dict[str, Any]] = []
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name)
         for page in pages:
             items = page.get("Versions", []) + page.get("DeleteMarkers", [])
@@ -425,15 +460,18 @@ class Bucket(BucketReader):
                 answer = self.client.delete_objects(
                     aws_retry=True, Bucket=self.name, Delete={"Objects": objects, "Quiet": True}
                 )
-                if errors := answer.get("Errors"):
-                    first = errors[0]
-                    raise ExplainedError(
-                        f"{len(errors)} of {len(objects)} versions of objects in {self.name} were not deleted, first "
-                        f"{first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: {first.get('Message')}"
-                    )
+                kept += answer.get("Errors", [])
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
             for upload in page.get("Uploads", []):
                 self.write("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
+        if kept:
+            first = kept[0]
+            raise ExplainedError(
+                f"{len(kept)} versions of objects in {self.name} were not deleted, and so the bucket stays. All others "
+                f"were. The first one is {first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: "
+                f"{first.get('Message')} What Object Lock protects can be deleted when its time has ended: destroy "
+                "again then."
+            )
 
     def delete(self) -> None:
         self.write("delete_bucket")
@@ -469,6 +507,7 @@ def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
             bucket.set_public_access_block(changes.pop("public_access_block"))
             so_far = "Public access is blocked again; nothing else was changed."
         refuse_what_s3_refuses(bucket, current, changes, so_far)
+        refuse_without_object_lock(bucket, changes, so_far)
     if changed and not module.check_mode:
         if not existed:
             bucket.create()
@@ -504,6 +543,7 @@ def main() -> None:
             "purged_sid_prefix": {"type": "str"},
             "lifecycle_rules": {"type": "list", "elements": "dict", "default": []},
             "event_bridge": {"type": "bool", "default": False},
+            "object_lock": {"type": "bool", "default": False},
             "access_log_bucket": {"type": "str", "default": ""},
             "access_log_prefix": {"type": "str", "default": ""},
             "tags": {"type": "dict", "default": {}},
