@@ -34,6 +34,7 @@ INVENTORY_VARIABLES = {
     "LABEL_CATALOG_INDEX_GENERATIONS": "catalog_function_index_generations",
     "LABEL_CATALOG_INDEX_WINDOW_SECONDS": "catalog_function_index_window",
     "LABEL_CATALOG_PERSONAL_DATA": "catalog_function_index_personal_data",
+    "LABEL_CATALOG_TABLE": "label_catalog_table_enabled",
     "LABEL_CATALOG_SNAPSHOT_LOCK_MODE": "catalog_function_snapshot_lock_mode",
     "LABEL_CATALOG_SNAPSHOT_LOCK_DAYS": "catalog_function_snapshot_lock_days",
 }
@@ -72,6 +73,7 @@ class Settings:
     index_generations: int
     index_window: int
     personal_data: bool
+    table: bool
     memory_megabytes: int
     snapshot_lock_mode: LockMode
     snapshot_lock_days: int
@@ -115,6 +117,7 @@ class Settings:
             index_generations=read.number("LABEL_CATALOG_INDEX_GENERATIONS", 3, 1, 1000),
             index_window=read.number("LABEL_CATALOG_INDEX_WINDOW_SECONDS", 300, 0, 300),
             personal_data=read.one_of("LABEL_CATALOG_PERSONAL_DATA", ("true", "false"), "false") == "true",
+            table=read.one_of("LABEL_CATALOG_TABLE", ("true", "false"), "false") == "true",
             memory_megabytes=read.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024, 128, 10_240),
             snapshot_lock_mode=cast(LockMode, read.one_of("LABEL_CATALOG_SNAPSHOT_LOCK_MODE", LOCK_MODES, "none")),
             snapshot_lock_days=read.number("LABEL_CATALOG_SNAPSHOT_LOCK_DAYS", 365, 1, 36_500),

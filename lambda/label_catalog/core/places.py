@@ -41,6 +41,10 @@ class Places:
         """Return the key of a file of an index generation."""
         return f"{self.index}{name}/{file}"
 
+    def table_file(self, table: str) -> str:
+        """Return the key of the one file that a table of the Glue catalog reads; `table` is labels or annotations."""
+        return f"{self.index}{table}-table/symlink.txt"
+
     def index_part(self, work: str, part: str, file: str) -> str:
         """Return the key of a file of a part that a rebuild has read."""
         return f"{self.index_parts(work)}{part}-{file}"

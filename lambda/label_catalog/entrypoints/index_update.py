@@ -19,6 +19,7 @@ from label_catalog.core.model import ListedRow, SupersededError
 from label_catalog.core.places import Places, listing_prefix
 from label_catalog.entrypoints.generations import load_pointer, publish, read_generation
 from label_catalog.entrypoints.index_rows import LabelReader
+from label_catalog.entrypoints.tables import point_tables
 from label_catalog.toolbox import OutOfTimeError, Toolbox, batched
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def update(tools: Toolbox, works: Works, project_hash: str, keys: Iterable[str],
     for _ in range(_TRIES):
         outcome = _update_once(tools, works, project_hash, wanted, repair)
         if outcome is not None:
+            point_tables(tools, project_hash)
             return outcome
         tools.telemetry.log("INFO", "index_move_lost", project_hash=project_hash)
     raise RetryableError("index_contended", f"other workers moved the index of project {project_hash} {_TRIES} times")

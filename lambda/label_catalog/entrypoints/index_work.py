@@ -23,6 +23,7 @@ from label_catalog.core.work import Work
 from label_catalog.entrypoints.generations import load_pointer, publish, read_generation, sweep
 from label_catalog.entrypoints.index_rows import LabelReader
 from label_catalog.entrypoints.index_update import note_request, open_index, update
+from label_catalog.entrypoints.tables import point_tables, tables_behind
 from label_catalog.toolbox import Toolbox, batched
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ class IndexWork:
                 if pointer is None:
                     tools.telemetry.log("INFO", "index_move_lost", project_hash=self.project_hash)
                 elif self._requests() == requests:
+                    point_tables(tools, self.project_hash)
                     self._note_rebuilt(pointer)
                     return
         raise RetryableError(
@@ -215,6 +217,7 @@ class IndexWork:
     def _compare(self) -> None:
         """Compare the parts with the index. What differs is looked at once more, after the events had their time."""
         tools = self.tools
+        self._compare_tables()
         ontology = self._ontology()
         with open_index(tools) as tables:
             folder = tables.folder / "index"
@@ -238,6 +241,15 @@ class IndexWork:
         tools.documents.put(self._candidates, {"version": 1, "count": count, "rows": rows})
         self.work.data |= {"candidates": count}
         raise LaterError(min(tools.settings.index_window + _LOOK_AGAIN_MARGIN, _LONGEST_DELAY))
+
+    def _compare_tables(self) -> None:
+        """Count the tables that read an older generation, and correct them."""
+        behind = tables_behind(self.tools, self.project_hash)
+        if behind:
+            self.tools.telemetry.log("ERROR", "index_tables_behind", project_hash=self.project_hash, tables=behind)
+            self.work.data["tables_behind"] = len(behind)
+            self.save()  # before they are corrected: another run would count none
+        point_tables(self.tools, self.project_hash)
 
     @property
     def _candidates(self) -> str:
@@ -277,6 +289,7 @@ class IndexWork:
 
     def _report(self, differences: int) -> None:
         now = self.tools.now()
+        differences += int(self.work.data.get("tables_behind", 0))
         self.work.counts["differences"] = differences
         note_request(self.tools, self.project_hash, compared_at=now.isoformat(), differences=differences)
         self.tools.telemetry.log(
@@ -314,6 +327,7 @@ class IndexWork:
                 if same or publish(
                     tools, self.project_hash, paths, totals, before=generation.pointer, etag=generation.etag
                 ):
+                    point_tables(tools, self.project_hash)
                     self._note_age()
                     return
         raise RetryableError(

@@ -13,6 +13,7 @@ from label_catalog.core.model import ProjectInfo
 from label_catalog.core.places import Places
 from label_catalog.core.work import COMPLETED, INDEX_KINDS, RUNNING, WAITING, Kind
 from label_catalog.entrypoints.generations import load_pointer
+from label_catalog.entrypoints.tables import tables_behind
 from label_catalog.toolbox import OutOfTimeError, Toolbox
 
 _WITH_WEBHOOK = ("submit", "approve")
@@ -79,7 +80,8 @@ def index_status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, A
 def _index_now(tools: Toolbox, project: ProjectInfo) -> str:
     """Return what a project's index holds and how it compared, as one line."""
     pointer, _ = load_pointer(tools, project.project_hash)
-    return _index_line(project.title, pointer, _compared(tools, project))
+    behind = tables_behind(tools, project.project_hash)
+    return _index_line(project.title, pointer, _compared(tools, project), behind)
 
 
 def _compared(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _index(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
     about = {"project_hash": project.project_hash, "title": project.title, **compared, "works": works}
     # For those who wait: open while any work is.
     about["state"] = next((name for name in (RUNNING, WAITING) if name in states), COMPLETED)
-    about["line"] = _index_line(project.title, pointer, compared)
+    about["line"] = _index_line(project.title, pointer, compared, tables_behind(tools, project.project_hash))
     if pointer is None:
         return {**about, "generation": None, "rows": None}
     names = ("generation", "rows", "annotations", "not_parsed", "written_at", "watermark")
@@ -105,7 +107,7 @@ def _index(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
     return {**about, **held}
 
 
-def _index_line(title: str, pointer: Pointer | None, compared: dict[str, Any]) -> str:
+def _index_line(title: str, pointer: Pointer | None, compared: dict[str, Any], behind: list[str]) -> str:
     if pointer is None:
         return f"project {title}: no index yet"
     line = (
@@ -115,4 +117,6 @@ def _index_line(title: str, pointer: Pointer | None, compared: dict[str, Any]) -
         line += f", {pointer.not_parsed} labels not parsed"
     if compared["compared_at"]:
         line += f", {compared['differences']} differences to the bucket on {compared['compared_at'][:10]}"
+    if behind:
+        line += f", Athena's tables are behind: {', '.join(behind)}"
     return line

@@ -179,20 +179,38 @@ class StateDocuments:
 
     def save(self, key: str, document: Mapping[str, Any], etag: str | None) -> str:
         """Write a document only over the version with this ETag (None: nothing); raises SupersededError."""
+        return self._save(key, _json(document), "application/json", etag)
+
+    def _save(self, key: str, body: bytes, content_type: str, etag: str | None) -> str:
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         with translated("s3"):
             try:
-                return str(self._put(key, document, condition)["ETag"])
+                return str(self._put(key, body, content_type, condition)["ETag"])
             except ClientError as error:
                 status, code = code_of(error)
                 if status in _LOST or (etag is not None and code in _ABSENT):
                     raise SupersededError(key) from None
                 raise
 
+    def load_text(self, key: str) -> tuple[str | None, str | None]:
+        """Return a text and its ETag, both None where there is none."""
+        with translated("s3"):
+            try:
+                found = self._s3.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error)[1] in _ABSENT:
+                    return None, None
+                raise
+            return found["Body"].read().decode("utf-8", "replace"), found["ETag"]
+
+    def save_text(self, key: str, text: str, etag: str | None) -> None:
+        """Write a text only over the version with this ETag (None: nothing); raises SupersededError."""
+        self._save(key, text.encode(), "text/plain", etag)
+
     def put(self, key: str, document: Mapping[str, Any]) -> None:
         """Write a document, whatever is there."""
         with translated("s3"):
-            self._put(key, document, {})
+            self._put(key, _json(document), "application/json", {})
 
     def put_page(self, key: str, page: bytes) -> None:
         """Write an HTML page, whatever is there."""
@@ -215,9 +233,12 @@ class StateDocuments:
         with translated("s3"):
             self._s3.delete_object(Bucket=self._bucket, Key=key)
 
-    def _put(self, key: str, document: Mapping[str, Any], condition: Mapping[str, str]) -> Any:
-        body = json.dumps(document, indent=1).encode()
-        return self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition)
+    def _put(self, key: str, body: bytes, content_type: str, condition: Mapping[str, str]) -> Any:
+        return self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **condition)
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=1).encode()
 
 
 def _content(found: Mapping[str, Any], most: int, measure: bool) -> tuple[bytes | None, str | None, int | None]:
