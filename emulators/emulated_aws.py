@@ -11,6 +11,8 @@ be wider. The other corrections:
   kills all of them.
 - Only callers of its own account can reach an HTTP API.
 - Invocations of containers fail, and lose log lines, on a slow machine (lambda_containers.py).
+- Athena does not read tables that are a list of files (athena_tables.py).
+- Glue and Athena check other resources than AWS, and Glue does not check the catalog and the database of a table.
 - The root user's signature is not checked, and every client can list the buckets, read the queues and reset the
   emulator.
 
@@ -31,11 +33,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
+import athena_tables
 import lambda_containers
 from ministack.core import iam_actions, iam_evaluator, tls
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import apigateway, cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
+from ministack.services import apigateway, athena, cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
 
 # The names of Lambda's actions are those of its operations, except for these.
 INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
@@ -113,6 +116,10 @@ def decision(request: EvalContext, *policies: Any) -> Any:
         passed = decision(passing, *policies)
         if passed.decision != "Allow":
             return passed
+    if request.action.startswith("glue:") and result.decision == "Allow" and above(request.resource_arn):
+        found = decision(replace(request, resource_arn=above(request.resource_arn)), *policies)
+        if found.decision != "Allow":
+            return found
     line = f"{request.principal_arn}\t{request.action}\n"
     if allowed_actions_file and result.decision == "Allow" and line not in allowed_actions:
         allowed_actions.add(line)
@@ -170,8 +177,8 @@ def resource(service: str, *request: Any) -> str:
     passed_role.set(role_in(service, json_body(body)))
     if service in ("iam", "sns"):
         return form_resource(service, params or parse_qs(body.decode(errors="replace")), account, found)
-    if service == "events":
-        found = rule_resource(json_body(body), region, account, found)
+    named = {"athena": workgroup_resource, "events": rule_resource, "glue": glue_resource}.get(service)
+    found = named(json_body(body), region, account, found) if named else found
     if found != "*":
         return found
     if service == "monitoring":
@@ -208,6 +215,35 @@ def rule_resource(request: dict[str, Any], region: str, account: str, found: str
         bus = request.get("EventBusName") or "default"
         return f"arn:aws:events:{region}:{account}:rule/{'' if bus == 'default' else f'{bus}/'}{name}"
     return found
+
+
+def workgroup_resource(request: dict[str, Any], region: str, account: str, found: str) -> str:
+    """Name the workgroup that a request to Athena is about: that of a query, or the one that is there anyway."""
+    query = athena._executions.get(request.get("QueryExecutionId"))
+    name = query["WorkGroup"] if query else request.get("WorkGroup", "primary" if "QueryString" in request else "")
+    return f"arn:aws:athena:{region}:{account}:workgroup/{name}" if name else found
+
+
+def glue_resource(request: dict[str, Any], region: str, account: str, _found: str) -> str:
+    """Name the table or database that a request to Glue is about."""
+    if arn := request.get("ResourceArn"):
+        return str(arn)
+    start = f"arn:aws:glue:{region}:{account}"
+    database = request.get("DatabaseName")
+    table = request.get("Name") or request.get("TableName") or (request.get("TableInput") or {}).get("Name")
+    if database:
+        return f"{start}:table/{database}/{table or '*'}"
+    name = request.get("Name") or (request.get("DatabaseInput") or {}).get("Name")
+    return f"{start}:database/{name}" if name else f"{start}:catalog"
+
+
+def above(arn: str) -> str:
+    """Return what AWS asks for too, where Glue is asked about a table or a database; empty for anything else."""
+    start, _, name = arn.partition(":table/")
+    if name:
+        return f"{start}:database/{name.partition('/')[0]}"
+    start, _, name = arn.partition(":database/")
+    return f"{start}:catalog" if name else ""
 
 
 def role_in(service: str, request: dict[str, Any]) -> str:
@@ -445,6 +481,7 @@ tls._write_atomic = written_for_containers(tls._write_atomic)
 lambda_svc.LAMBDA_DOCKER_FLAGS = lambda_svc.LAMBDA_DOCKER_FLAGS or " "  # without any, the options are not asked for
 lambda_svc._parse_docker_flags = container_options
 lambda_svc._invoke_rie = lambda_containers.invoking(lambda_svc._invoke_rie)
+athena_tables.install()
 apigateway.find_api_scope = find_api_scope
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 

@@ -7,8 +7,8 @@ import os
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
@@ -35,6 +35,7 @@ class Reader:
     python: Path
     labels: list[Row]
     annotations: list[Row]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, recipe: str, folder: Path) -> str:
         """Return the output of a recipe."""
@@ -46,6 +47,7 @@ class Reader:
             "AWS_DEFAULT_REGION": "eu-west-1",
             "HF_HOME": str(folder / "hugging-face"),
             "HF_HUB_OFFLINE": "1",
+            **self.environment,
         }
         done = subprocess.run(
             [str(self.python), "-c", RECIPES[recipe]],
@@ -75,7 +77,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 def test_every_recipe_is_run_by_a_test_of_its_name() -> None:
-    assert sorted(RECIPES) == ["DuckDB", "Hugging Face datasets", "PyTorch", "boto3 alone", "pandas"]
+    assert sorted(RECIPES) == ["Athena", "DuckDB", "Hugging Face datasets", "PyTorch", "boto3 alone", "pandas"]
 
 
 def test_boto3_alone(reader: Reader, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class Runs:
             "front_door_kind": "none",
             # Moto does not tag dashboards: TagResource answers that there is none.
             "monitoring_dashboard": False,
+            "label_catalog_table_enabled": True,
         }
         self.inventory = folder / "inventory.yml"
         self.inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": settings}}}))

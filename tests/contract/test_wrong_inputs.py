@@ -139,6 +139,17 @@ CASES = {
         label_readers_projects=[{"project_hash": A_PROJECT, "labels": True}],
         export_function_key_template="labels/{dataset_hash}/{project_hash}/{label_hash}.json",
     ),
+    "a database with a hyphen": of(
+        "label_catalog_table",
+        "label_catalog_table_database is 'label-export'",
+        label_catalog_table_database="label-export",
+    ),
+    "tables of an index that nothing writes": of(
+        "label_catalog_table",
+        "label_bucket_event_bridge (False)",
+        label_catalog_table_enabled=True,
+        label_bucket_event_bridge=False,
+    ),
     "a region of no partition": of(
         "label_export", "label_export_region is 'us-isox-east-1'", label_export_region="us-isox-east-1"
     ),

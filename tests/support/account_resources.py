@@ -233,6 +233,18 @@ def notices(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             yield f"dashboard {entry['DashboardName']}", cloudwatch.get_dashboard(DashboardName=entry["DashboardName"])
 
 
+def tables(client: Client, name: str) -> Iterator[tuple[str, Any]]:
+    glue, sts = client("glue"), client("sts")
+    account, region = sts.get_caller_identity()["Account"], glue.meta.region_name
+    for database in glue.get_databases()["DatabaseList"]:
+        if database["Name"] == name.replace("-", "_"):
+            arn = f"arn:aws:glue:{region}:{account}:database/{database['Name']}"
+            found = {table["Name"]: table for table in glue.get_tables(DatabaseName=database["Name"])["TableList"]}
+            for table in found.values():
+                table.pop("VersionId", None)  # counts the changes
+            yield f"database {database['Name']}", {**found, "tags": glue.get_tags(ResourceArn=arn)["Tags"]}
+
+
 # What each role makes.
 KINDS = {
     "label_bucket": (buckets,),
@@ -243,6 +255,7 @@ KINDS = {
     "export_function": (functions, log_groups),
     "catalog_queue": (queues, rules),
     "catalog_execution_role": (identities,),
+    "label_catalog_table": (tables,),
     "label_readers": (identities,),
     "catalog_image": (repositories,),
     "catalog_function": (functions, log_groups, schedules),

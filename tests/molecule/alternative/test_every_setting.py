@@ -88,6 +88,29 @@ def test_readers_of_a_project(stack: LocalStack) -> None:
     assert readers == {f"LabelReadersGet{digits}": principal, f"LabelReadersList{digits}": principal}
 
 
+def test_the_tables_of_the_index(stack: LocalStack) -> None:
+    glue, account = stack.aws("glue"), stack.aws("sts").get_caller_identity()["Account"]
+    database = "labels_of_the_alternative"
+    arn = f"arn:aws:glue:{glue.meta.region_name}:{account}:database/{database}"
+    assert has_tags(glue.get_tags(ResourceArn=arn)["Tags"])
+    found = {table["Name"]: table for table in glue.get_tables(DatabaseName=database)["TableList"]}
+    assert set(found) == {"labels", "annotations"}
+    for name, table in found.items():
+        template = table["Parameters"]["storage.location.template"]
+        assert template == f"s3://{NAME}-labels/encord/${{project}}/index/{name}-table/"
+        assert {key: table["Parameters"][key] for key in ("application", "environment", "managed-by")} == {
+            key: TAGS[key] for key in ("application", "environment", "managed-by")
+        }
+    environment = stack.aws("lambda").get_function_configuration(FunctionName=f"{NAME}-counter", Qualifier="current")
+    assert environment["Environment"]["Variables"]["LABEL_CATALOG_TABLE"] == "true"
+    iam = stack.aws("iam")
+    found = [one for one in iam.list_policies(Scope="Local")["Policies"] if "-readers-" in one["PolicyName"]]
+    (policy,) = [one for one in found if "alternative" in one["PolicyName"]]
+    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+    (query,) = [one for one in version["Document"]["Statement"] if one["Sid"] == "Query"]
+    assert query["Resource"].endswith(":workgroup/training")
+
+
 def test_the_queues(stack: LocalStack, given: dict[str, Any]) -> None:
     (work, work_tags), (failures, failure_tags) = queue(stack, f"{NAME}-work"), queue(stack, f"{NAME}-failures")
     assert work["VisibilityTimeout"] == "400"
