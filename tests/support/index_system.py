@@ -108,6 +108,31 @@ class IndexSystem:
             stored = self.system.aws.objects.get(f"/{BUCKET}/{self.base}/index/latest.json")
         return None if stored is None else dict(json.loads(stored.body))
 
+    @property
+    def in_use(self) -> str:
+        """The generation in use."""
+        assert self.pointer is not None, "there is no index"
+        return str(self.pointer["generation"])
+
+    def table_path(self, table: str) -> str:
+        """Return the path of the one file that an Athena table reads."""
+        return f"/{BUCKET}/{self.base}/index/{table}-table/symlink.txt"
+
+    def table_reads(self, table: str) -> str:
+        """Return the generation that a table reads. Its file has one line, and what the line names is there."""
+        with self.system.aws.lock:
+            objects = dict(self.system.aws.objects)
+        (line,) = objects[self.table_path(table)].body.decode().splitlines()
+        key = line.removeprefix(f"s3://{BUCKET}/")
+        assert f"/{BUCKET}/{key}" in objects, f"{line} is not there"
+        generation, _, file = key.removeprefix(f"{self.base}/index/").partition("/")
+        assert file == _FILES[table]
+        return generation
+
+    def tables_read(self) -> set[str]:
+        """Return the generations that both tables read."""
+        return {self.table_reads("labels"), self.table_reads("annotations")}
+
     def generations(self) -> set[str]:
         """Return the names of the generations that lie in the bucket."""
         begin = f"/{BUCKET}/{self.base}/index/"

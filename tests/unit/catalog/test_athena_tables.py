@@ -7,11 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from catalog_system import BUCKET
 from index_system import IndexSystem, label_body
 from label_catalog.adapters.aws.s3 import StateDocuments
-
-TABLES = ("labels", "annotations")
 
 
 class KilledError(BaseException):
@@ -22,25 +19,6 @@ class KilledError(BaseException):
 def tables(index: IndexSystem) -> IndexSystem:
     index.system.set(LABEL_CATALOG_TABLE="true")
     return index
-
-
-def path(index: IndexSystem, table: str) -> str:
-    return f"/{BUCKET}/{index.base}/index/{table}-table/symlink.txt"
-
-
-def named(index: IndexSystem, table: str) -> str:
-    """Return the generation that a table reads; its file has one line, and what the line names is there."""
-    (line,) = index.system.aws.objects[path(index, table)].body.decode().splitlines()
-    key = line.removeprefix(f"s3://{BUCKET}/")
-    assert f"/{BUCKET}/{key}" in index.system.aws.objects, f"{line} is not there"
-    generation, _, file = key.removeprefix(f"{index.base}/index/").partition("/")
-    assert file == f"{table}.parquet"
-    return generation
-
-
-def in_use(index: IndexSystem) -> str:
-    assert index.pointer is not None
-    return str(index.pointer["generation"])
 
 
 def differences(index: IndexSystem) -> int:
@@ -65,7 +43,7 @@ def test_the_tables_follow_every_generation(tables: IndexSystem) -> None:
     for number in range(3):
         event = tables.save(f"label-{number}")
         tables.rebuild() if number == 0 else tables.deliver([event])
-        assert {named(tables, table) for table in TABLES} == {in_use(tables)}
+        assert tables.tables_read() == {tables.in_use}
     assert len(tables.read().rows("labels")) == 3
 
 
@@ -80,7 +58,7 @@ def test_a_worker_that_dies_between_pointer_and_tables_is_followed_by_one_that_c
 ) -> None:
     tables.save("label-1")
     tables.rebuild()
-    before, event = in_use(tables), tables.save("label-1", label_body("label-1", boxes=4))
+    before, event = tables.in_use, tables.save("label-1", label_body("label-1", boxes=4))
 
     def killed() -> None:
         raise KilledError
@@ -88,12 +66,12 @@ def test_a_worker_that_dies_between_pointer_and_tables_is_followed_by_one_that_c
     before_save(monkeypatch, killed)
     with pytest.raises(KilledError):
         tables.deliver([event])
-    after = in_use(tables)
+    after = tables.in_use
     assert after != before
-    assert named(tables, "labels") == before
+    assert tables.table_reads("labels") == before
     assert tables.deliver([event]) == []  # SQS delivers it again
-    assert in_use(tables) == after, "the repeat wrote another generation"
-    assert {named(tables, table) for table in TABLES} == {after}
+    assert tables.in_use == after, "the repeat wrote another generation"
+    assert tables.tables_read() == {after}
 
 
 def test_a_slow_worker_never_puts_an_older_generation_over_a_newer_one(
@@ -104,23 +82,22 @@ def test_a_slow_worker_never_puts_an_older_generation_over_a_newer_one(
     late, first = tables.save("label-2"), tables.save("label-3")
     before_save(monkeypatch, lambda: tables.deliver([late]))
     assert tables.deliver([first]) == []
-    assert {named(tables, table) for table in TABLES} == {in_use(tables)}
+    assert tables.tables_read() == {tables.in_use}
     assert len(tables.read().rows("labels")) == 3
 
 
 def test_the_comparison_counts_a_table_that_stayed_behind_and_corrects_it(tables: IndexSystem) -> None:
-    first = tables.save("label-1")
+    tables.save("label-1")
     tables.rebuild()
-    older = tables.system.aws.objects[path(tables, "annotations")]
+    older = tables.system.aws.objects[tables.table_path("annotations")]
     tables.events.clear()
     assert tables.deliver([tables.save("label-2")]) == []
-    assert first
-    tables.system.aws.objects[path(tables, "annotations")] = older
-    assert named(tables, "annotations") != in_use(tables)
+    tables.system.aws.objects[tables.table_path("annotations")] = older
+    assert tables.table_reads("annotations") != tables.in_use
     tables.system.clock.off = timedelta(minutes=16)  # the worker that moved the pointer has ended by then
     assert "behind: annotations" in line(tables)
     assert differences(tables) == 1
-    assert {named(tables, table) for table in TABLES} == {in_use(tables)}
+    assert tables.tables_read() == {tables.in_use}
     assert "behind" not in line(tables)
     assert differences(tables) == 0
 
@@ -133,22 +110,22 @@ def line(index: IndexSystem) -> str:
 def test_a_pointer_that_has_just_moved_is_no_difference(tables: IndexSystem) -> None:
     tables.save("label-1")
     tables.rebuild()
-    older = tables.system.aws.objects[path(tables, "labels")]
+    older = tables.system.aws.objects[tables.table_path("labels")]
     tables.deliver([tables.save("label-2")])
-    tables.system.aws.objects[path(tables, "labels")] = older
+    tables.system.aws.objects[tables.table_path("labels")] = older
     assert differences(tables) == 0
-    assert named(tables, "labels") == in_use(tables)
+    assert tables.table_reads("labels") == tables.in_use
 
 
 @pytest.mark.parametrize("step", ["compare", "refresh"])
 def test_an_index_that_is_older_than_the_setting_gets_its_tables(index: IndexSystem, step: str) -> None:
     index.save("label-1")
     index.rebuild()
-    generation = in_use(index)
+    generation = index.in_use
     index.system.set(LABEL_CATALOG_TABLE="true")
     index.system.catalog({"action": "index", "step": step, "project_hash": index.system.project})
     index.system.work_all()
-    assert {named(index, table) for table in TABLES} == {in_use(index)}
+    assert index.tables_read() == {index.in_use}
     if step == "compare":
-        assert in_use(index) == generation
+        assert index.in_use == generation
         assert index.system.document(f"{index.base}/state/index.json")["differences"] == 0

@@ -94,7 +94,7 @@ def test_events_lost_doubled_late_and_out_of_order(index: IndexSystem, seed: int
 
 STEPS = [
     (LabelBucket, "upload"), (LabelBucket, "upload_new"), (LabelBucket, "erase"), (LabelBucket, "download"),
-    (StateDocuments, "save"), (StateDocuments, "put"), (WorkQueue, "send"),
+    (StateDocuments, "save"), (StateDocuments, "save_text"), (StateDocuments, "put"), (WorkQueue, "send"),
 ]  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_an_update_killed_at_each_step(index: IndexSystem, after: bool) -> None:
     for label in LABELS[:3]:
         index.save(label)
     index.rebuild()
-    index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1")
+    index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1", LABEL_CATALOG_TABLE="true")
     for step in range(1, 30):
         index.system.clock.off += timedelta(hours=2)  # so that old generations are removed, too
         index.events = [index.save(LABELS[step % 8], label_body(LABELS[step % 8], note=str(step)))]
@@ -142,6 +142,7 @@ def test_an_update_killed_at_each_step(index: IndexSystem, after: bool) -> None:
         index.events = kept  # SQS delivers them again
         index.settle()
         assert index.differences() == []
+        assert index.tables_read() == {index.in_use}
     assert 6 < step < 29
 
 
@@ -171,6 +172,7 @@ def test_a_rebuild_killed_at_each_step(index: IndexSystem, monkeypatch: pytest.M
 @pytest.mark.parametrize("seed", range(2))
 def test_several_workers_at_once(index: IndexSystem, seed: int) -> None:
     random_ = chance(seed)
+    index.system.set(LABEL_CATALOG_TABLE="true")
     for label in LABELS[:4]:
         index.save(label)
     index.rebuild()
@@ -188,6 +190,7 @@ def test_several_workers_at_once(index: IndexSystem, seed: int) -> None:
             index.events += failed
         index.settle()
     assert index.differences() == []
+    assert index.tables_read() == {index.in_use}
     assert index.compare() == 0
 
 
