@@ -241,7 +241,8 @@ def tables(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             arn = f"arn:aws:glue:{region}:{account}:database/{database['Name']}"
             found = {table["Name"]: table for table in glue.get_tables(DatabaseName=database["Name"])["TableList"]}
             for table in found.values():
-                table.pop("VersionId", None)  # counts the changes
+                for time in ("CreateTime", "LastAccessTime", "UpdateTime"):
+                    table.pop(time, None)
             yield f"database {database['Name']}", {**found, "tags": glue.get_tags(ResourceArn=arn)["Tags"]}
 
 

@@ -37,7 +37,7 @@ CATALOG = "catalog_function : Present | Ensure the catalog function runs the ima
 CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
 CATALOG_MAPPINGS = "catalog_function : Present | Ensure each queue hands its messages to its function"
 KEEP_ACTIVE = "keep_active : Present | Ensure the version in use runs its self check every few days"
-TABLES = "label_catalog_table : Present | Ensure a database with the tables labels and annotations"
+INDEX_TABLES = "label_catalog_table : Present | Ensure a database with the tables labels and annotations"
 READERS = "label_readers : Present | Ensure each policy allows reading one project's data sets and nothing else"
 # As in the scenario's inventory.
 READERS_PROJECT = "00000000-1111-2222-3333-444444444444"
@@ -371,11 +371,13 @@ TABLE = (
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=f"arn:aws:iam::{t.account}:policy/{t.name}-readers-{READERS_PROJECT}-{t.region}",
             PolicyDocument=EVERYTHING_ALLOWED, SetAsDefault=True), READERS),
-    row("Athena reads another folder", lambda t: t.table(Location="s3://somebodys/"), TABLES, shown="somebodys"),
+    row("Athena reads the list of files as rows",
+        lambda t: t.table(InputFormat="org.apache.hadoop.mapred.TextInputFormat"), INDEX_TABLES,
+        shown="mapred.TextInputFormat"),
     row("the database of the index's tables has lost a tag",
         lambda t: t.aws("glue").untag_resource(
             ResourceArn=f"arn:aws:glue:{t.region}:{t.account}:database/{t.database}", TagsToRemove=["version"]),
-        TABLES, shown="version"),
+        INDEX_TABLES, shown="version"),
     row("another service can take the schedules' role",
         lambda t: t.aws("iam").update_assume_role_policy(
             RoleName=f"{t.name}-schedules-{t.region}", PolicyDocument=ANYBODY_OF_EC2), CATALOG_ROLES),
