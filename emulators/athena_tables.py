@@ -1,12 +1,12 @@
-"""Athena's tables that read a folder's list of files, which MiniStack does not know.
+"""Adds to MiniStack's Athena tables that are a list of files, and projected partitions of type `injected`.
 
-MiniStack runs Athena's queries with DuckDB, on the files below a table's location. It lacks Hive's
-SymlinkTextInputFormat, whose folder has a file with the addresses of the table's files, and the projected partitions of
-type `injected`, whose values are those that the query names. Here such a table becomes a relation over the files that
-Athena would read, with the columns and types that the Glue Data Catalog has for it. As AWS documents it:
+MiniStack runs Athena's queries with DuckDB on the files below a table's location. It lacks Hive's
+SymlinkTextInputFormat, where a file in the folder has the addresses of the table's files, and partitions whose values
+are those in the query. Here such a table becomes a relation over the files that Athena would read, with the columns and
+types of the Glue Data Catalog. Partitions are as AWS documents them:
 docs.aws.amazon.com/athena/latest/ug/partition-projection-dynamic-id-partitioning.html.
 
-Not shown here: Athena reads with the caller's rights, and MiniStack with none.
+Athena reads objects with the caller's permissions. MiniStack checks none for these reads.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def folders(table: dict[str, Any], query: str) -> Iterator[tuple[dict[str, str],
 
 
 def files(folder: str, workdirs: list[str]) -> list[str]:
-    """Copy what the files of a folder name into files of the query's own; return their paths."""
+    """Copy the objects that the lists in a folder name into local files; return their paths."""
     found = []
     for listed in athena._materialize_table_files(folder, workdirs):
         for line in Path(listed).read_text().splitlines():
@@ -110,7 +110,7 @@ def relation(table: dict[str, Any], query: str, workdirs: list[str]) -> str:
 
 
 async def rewrite(query: str, database: str | None, catalog: str | None = None) -> Any:
-    """Put relations in place of such tables, and leave the rest to MiniStack."""
+    """Replace such tables by relations, and leave the rest to MiniStack."""
     workdirs: list[str] = []
     edits = []
     try:

@@ -218,14 +218,14 @@ def rule_resource(request: dict[str, Any], region: str, account: str, found: str
 
 
 def workgroup_resource(request: dict[str, Any], region: str, account: str, found: str) -> str:
-    """Name the workgroup that a request to Athena is about: that of a query, or the one that is there anyway."""
+    """Return the ARN of a request's workgroup: that of its query, the one it names, or the default of a new query."""
     query = athena._executions.get(request.get("QueryExecutionId"))
     name = query["WorkGroup"] if query else request.get("WorkGroup", "primary" if "QueryString" in request else "")
     return f"arn:aws:athena:{region}:{account}:workgroup/{name}" if name else found
 
 
 def glue_resource(request: dict[str, Any], region: str, account: str, _found: str) -> str:
-    """Name the table or database that a request to Glue is about."""
+    """Return the ARN of the table or database of a request to Glue; else that of the catalog."""
     if arn := request.get("ResourceArn"):
         return str(arn)
     start = f"arn:aws:glue:{region}:{account}"
@@ -238,7 +238,7 @@ def glue_resource(request: dict[str, Any], region: str, account: str, _found: st
 
 
 def above(arn: str) -> str:
-    """Return what AWS asks for too, where Glue is asked about a table or a database; empty for anything else."""
+    """Return the ARN that AWS also checks: a table's database, a database's catalog; otherwise an empty string."""
     start, _, name = arn.partition(":table/")
     if name:
         return f"{start}:database/{name.partition('/')[0]}"

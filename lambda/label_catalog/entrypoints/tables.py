@@ -1,6 +1,6 @@
 """The Glue catalog's tables: each reads a folder whose one file names the Parquet file of the generation in use.
 
-The tables themselves never change, so that the function needs no right on the Glue catalog: docs/decisions.
+The definition of the tables never changes, so the function needs no permission on Glue: docs/decisions.
 """
 
 from __future__ import annotations
