@@ -30,6 +30,7 @@ OURS = re.compile(
     r"|arn:aws:lambda:eu-west-1:000000000000:function:label-export-dev(-catalog)?(:\*|:live)?"
     r"|arn:aws:logs:eu-west-1:000000000000:log-group:/aws/[a-z/]+/label-export-dev(-catalog)?(:\*)?"
     r"|arn:aws:scheduler:eu-west-1:000000000000:schedule/default/label-export-dev-(catalog-\*|keep-active)"
+    r"|arn:aws:glue:eu-west-1:000000000000:(database/label_export_dev|(table|userDefinedFunction)/label_export_dev/\*)"
     r"|arn:aws:cloudwatch:eu-west-1:000000000000:alarm:label-export-dev/\*"
     r"|arn:aws:cloudwatch::000000000000:dashboard/label-export-dev-eu-west-1"
 )
