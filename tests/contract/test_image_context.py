@@ -97,6 +97,7 @@ def assembled(commit: Path, directory: Path, umask: int, zone: str, *settings: s
                 ".settings.py.swp",
                 "dump",
                 ".copies/settings.py",
+                "core/__pycache__/settings.cpython-313.pyc",
             ):
                 (source / "label_export" / name).parent.mkdir(exist_ok=True)
                 (source / "label_export" / name).write_text("left by something")

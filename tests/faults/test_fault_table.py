@@ -534,19 +534,19 @@ def test_the_loser_of_a_race_reads_again_and_never_writes_the_older_row(system: 
 
     def hold(_exchange: object) -> None:
         held.set()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
 
     # Held after the fetch: the slow writer has the older row.
     system.encord.inject(Rule(calls(hold), "labelrow", times=1))
     system.send(label)
     slow = threading.Thread(target=system.drain)
     slow.start()
-    assert held.wait(30)
+    assert held.wait(120)
     system.edit(label, "2026-05-02T00:00:00Z")
     record = {"messageId": "fast", "body": system.message(label), "attributes": {}, "eventSource": "aws:sqs"}
     assert in_process()({"Records": [record]}) == {"batchItemFailures": []}
     go_on.set()
-    slow.join(30)
+    slow.join(120)
     assert len(system.versions(label)) == before + 1
     assert system.is_exact(label)
     assert statuses(system, "PutObject")[-2:] == [200, 412]

@@ -399,11 +399,3 @@ class EncordServer(LoopbackServer):
         except (InvalidSignature, ValueError):
             return False
         return public_key in self.public_keys
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Return when `condition` holds; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.01)

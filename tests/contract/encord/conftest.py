@@ -54,7 +54,7 @@ def new_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandInProcess]]:
 def client_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> Callable[..., EncordUserClient]:
     """Return a client of the unmodified SDK without retries: one call is one request."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files.certificate))
-    settings = RequestsSettings(max_retries=0, connection_retries=0, connect_timeout=5, read_timeout=10)
+    settings = RequestsSettings(max_retries=0, connection_retries=0, connect_timeout=60, read_timeout=60)
 
     def make(url: str, key: Ed25519PrivateKey | None = None) -> EncordUserClient:
         text = private_key_text(key or files.key)

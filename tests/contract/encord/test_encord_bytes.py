@@ -118,7 +118,7 @@ def test_an_answer_is_compressed_when_the_client_accepts_it(caller: Any, stand_i
     label_hash = stand_in.row("video")["label_hash"]
     headers = caller.legacy_headers(query(label_hash)) | {"Accept-Encoding": accepted}
     with stand_in.session.post(
-        f"{stand_in.url}/public", data=query(label_hash), headers=headers, stream=True, timeout=10
+        f"{stand_in.url}/public", data=query(label_hash), headers=headers, stream=True, timeout=60
     ) as answer:
         raw = answer.raw.read(decode_content=False)
         encoding = answer.headers.get("Content-Encoding")
@@ -142,7 +142,7 @@ def test_a_giant_row_is_served_whole_and_others_meanwhile(caller: Any, stand_in:
     assert giant["bytes"] > 15_000_000
     headers = caller.legacy_headers(query(giant["label_hash"])) | {"Accept-Encoding": "identity"}
     with stand_in.session.post(
-        f"{stand_in.url}/public", data=query(giant["label_hash"]), headers=headers, stream=True, timeout=30
+        f"{stand_in.url}/public", data=query(giant["label_hash"]), headers=headers, stream=True, timeout=60
     ) as answer:
         first = answer.raw.read(1000)
         assert stand_in.control("GET", "health")["status"] == "ok"  # while the giant row waits for its reader

@@ -88,7 +88,7 @@ def test_a_truncated_body(
     inject(stand_in, truncate=amount, count=1)
     body = query(stand_in.row("image")["label_hash"])
     answer = stand_in.session.post(
-        f"{stand_in.url}/public", data=body, headers=caller.legacy_headers(body), stream=True, timeout=10
+        f"{stand_in.url}/public", data=body, headers=caller.legacy_headers(body), stream=True, timeout=60
     )
     assert int(answer.headers["Content-Length"]) == whole
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -116,7 +116,7 @@ def test_a_reset_is_a_tcp_reset(new_stand_in: Callable[..., Any]) -> None:
     """Over plain HTTP, since Python's TLS reports a reset as an end of file."""
     stand_in = new_stand_in(tls=False)
     inject(stand_in, reset=True)
-    with socket.create_connection(("127.0.0.1", int(stand_in.url.rsplit(":", 1)[1])), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", int(stand_in.url.rsplit(":", 1)[1])), timeout=60) as connection:
         connection.sendall(b"GET /public HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             connection.recv(100)
@@ -153,7 +153,7 @@ def test_latency_is_added_per_request_and_per_new_connection(stand_in: Any, call
 
     def seconds(session: requests.Session) -> float:
         started = time.monotonic()
-        session.post(f"{stand_in.url}/public", data=body, headers=headers, timeout=10)
+        session.post(f"{stand_in.url}/public", data=body, headers=headers, timeout=60)
         return time.monotonic() - started
 
     with requests.Session() as session:

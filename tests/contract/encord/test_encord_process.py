@@ -32,7 +32,7 @@ LISTING = json.dumps({"query_type": "labelrowmetadata", "query_method": "GET", "
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, PYTHONPATH=str(PACKAGE_FOLDER))
     command = [sys.executable, "-m", "encord_stand_in", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_it_listens_on_the_addresses_it_is_given_with_one_port(new_stand_in: Callable[..., Any]) -> None:
@@ -40,7 +40,7 @@ def test_it_listens_on_the_addresses_it_is_given_with_one_port(new_stand_in: Cal
     assert len(stand_in.urls) == 2
     assert len({url.rsplit(":", 1)[1] for url in stand_in.urls}) == 1
     for url in stand_in.urls:
-        assert stand_in.session.get(f"{url}/_stand_in/health", timeout=5).json()["status"] == "ok"
+        assert stand_in.session.get(f"{url}/_stand_in/health", timeout=60).json()["status"] == "ok"
     port = int(stand_in.url.rsplit(":", 1)[1])
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.3", port), timeout=2):
         pass
@@ -55,7 +55,7 @@ def test_serves_plain_http_without_a_certificate(new_stand_in: Callable[..., Any
 def test_tls_is_verifiable_and_not_plain(stand_in: Any) -> None:
     assert stand_in.url.startswith("https://")
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(f"{stand_in.url}/_stand_in/health", timeout=5)
+        requests.get(f"{stand_in.url}/_stand_in/health", timeout=60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -116,7 +116,7 @@ def test_the_log_contains_no_bodies_keys_or_signatures(new_stand_in: Callable[..
     assert caller.legacy(LISTING, headers).status_code == 200
     assert caller.legacy(LISTING, headers | {"Authorization": "canary:in-a-header"}).status_code == 200
     assert caller.legacy(LISTING.replace("labelrowmetadata", "Canary\\ncanary")).json()["status"] == 405
-    assert stand_in.session.get(f"{stand_in.url}/v2/public/projects?canary=in-a-query", timeout=5).status_code == 401
+    assert stand_in.session.get(f"{stand_in.url}/v2/public/projects?canary=in-a-query", timeout=60).status_code == 401
     stand_in.control("POST", "webhooks", {"url": "http://127.0.0.1:9/canary-in-a-path"})
     label_hash = stand_in.row("image")["label_hash"]
     stand_in.control("POST", "complete-task", {"label_hash": label_hash})
@@ -185,7 +185,7 @@ def control_answer(
 
 @pytest.mark.parametrize("path", ["nothing", "label-rows/00000000-0000-4000-8000-000000000000"])
 def test_an_unknown_path_is_404(stand_in: Any, path: str) -> None:
-    assert stand_in.session.get(f"{stand_in.url}/_stand_in/{path}", timeout=5).status_code == 404
+    assert stand_in.session.get(f"{stand_in.url}/_stand_in/{path}", timeout=60).status_code == 404
 
 
 def test_reset_restores_the_initial_state(stand_in: Any) -> None:

@@ -59,13 +59,13 @@ class Turns:
             thread.start()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: len(self._waiting) == self._running, timeout=10)
+                self._changed.wait_for(lambda: len(self._waiting) == self._running, timeout=60)
                 if not self._waiting:
                     break
                 ready = sorted(self._waiting)
                 self._waiting.pop(ready[choose(len(ready))]).set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         return errors
 
     def step(self) -> None:
@@ -73,7 +73,7 @@ class Turns:
         with self._changed:
             self._waiting[self._local.number] = mine
             self._changed.notify_all()
-        mine.wait(10)
+        mine.wait(60)
 
 
 @dataclass
