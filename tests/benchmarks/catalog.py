@@ -1,10 +1,10 @@
-"""Measures the catalog: listing, comparing and queueing by size, and a backfill beside a sequential script.
+"""Measures the catalog: listing, comparing and queueing by size, and a backfill compared with a sequential script.
 
     PYTHONPATH=tests/support python tests/benchmarks/catalog.py [--quick] [--write docs/benchmarks.md]
 
-Sizes run in a process each, so that memory is each one's own. Encord is the stand-in over TLS, whose synthetic project
-makes rows of the size of real ones while it sends them. The bucket and the queue of the sizes are in the process: what
-they cost at AWS is arithmetic (docs/architecture.md). Exit code 1 where nothing could be measured.
+Each size runs in its own process, so that its memory is measured alone. Encord is the stand-in over TLS, whose
+synthetic project generates rows of a realistic size while it sends them. The sizes' bucket and queue are in the same
+process: their cost on AWS is arithmetic (docs/architecture.md). Exit code 1 if nothing could be measured.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 10_000)
 MOST_MEMORY = 512e6
 LEAST_RATIO = 15
-WORKERS = 4  # invocations of the exporter side by side; the deployment's maximum concurrency may be far more
+WORKERS = 4  # invocations of the exporter in parallel; the deployment's maximum concurrency may be far more
 LABELS, QUICK_LABELS, SCRIPT_LABELS = 10_000, 600, 60
 MOST_LATENCY = 1.2
 ROUNDS, QUICK_ROUNDS = 200, 60  # of a live label, without a backfill and during one
@@ -45,7 +45,7 @@ BACKFILLED = 200  # labels that the backfill exports again and again
 
 
 def sizes(stand_in: Any, key_file: Path, counts: Sequence[int]) -> str:
-    """Return the table of sizes, with the time for a row in proportion to that of the size before."""
+    """Return the table of sizes; growth is the time for one row divided by that of the previous size."""
     stand_in.control("POST", "settings", {"page_size": 1000})
     rows: list[list[str]] = []
     before: tuple[int, float] | None = None
@@ -86,7 +86,7 @@ def _path() -> str:
 
 
 def backfill(folder: Path, labels: int, script_labels: int) -> str:
-    """Return the table of a backfill's rate beside the script's."""
+    """Return the table of a backfill's rate and the script's."""
     with services(folder) as running:
         body = {"frames": 1, "objects": 10, "count": labels, "stage": "Complete"}
         made = running._stand_in.control("POST", "giant-rows", body)["rows"]
@@ -120,18 +120,18 @@ def _exporter(running: Services, **variables: str) -> Contender:
 
 
 def _serve(exporter: Contender, events: Iterable[dict[str, Any]]) -> None:
-    """Have one process of the exporter serve events, one after the other."""
+    """Let one process of the exporter handle events, one after the other."""
     with Worker(exporter) as worker:
         for event in events:
             worker.call(event)
 
 
 def live(folder: Path, rounds: int) -> str:
-    """Return the table of a live label's latency, without a backfill and during one, which take turns.
+    """Return the table of a live label's latency, in turns without a backfill and during one.
 
-    The two lanes have queues and mappings of their own, so a live label has an exporter that no backfill keeps busy.
-    They share Encord and S3, and that is what is measured. One exporter backfills: more would take the cores on which
-    the live label's exporter and the servers run. At AWS each has its own.
+    The two lanes have their own queues and mappings, so no backfill keeps a live label's exporter busy.
+    They share Encord and S3, and that is what is measured. Only one exporter backfills: more would take the cores of
+    the live label's exporter and of the servers. On AWS each has its own.
     """
     with services(folder) as running:
         made = [label for label, _ in running.rows(1, 10, count=BACKFILLED)]

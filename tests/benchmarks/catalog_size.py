@@ -1,8 +1,8 @@
-"""Lists, compares and queues one synthetic project, in a process of its own: its memory is then its own.
+"""Lists, compares and queues one synthetic project in a separate process, so that its memory is measured alone.
 
     python tests/benchmarks/catalog_size.py ROWS URL KEY-FILE PROJECT
 
-The bucket and the queue are in the process. Prints seconds by step and the peak of memory in bytes.
+The bucket and the queue are in the process. Prints the seconds of each step and the peak memory in bytes.
 """
 
 from __future__ import annotations

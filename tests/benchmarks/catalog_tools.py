@@ -1,4 +1,4 @@
-"""The catalog's settings and ports, for benchmarks that have the bucket and the queues in their process."""
+"""The catalog's settings and ports, for benchmarks with the bucket and the queues in their process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two handlers, each with its dependencies laid out as in its image, and the processes that run them."""
+"""The two handlers, each with its dependencies as in its image, and the processes that run them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FUNCTION_PYTHON = tuple(map(int, (ROOT / "lambda" / "python-version").read_text(
 
 
 class MeasurementError(Exception):
-    """Why nothing could be measured, and what to do about it."""
+    """Why nothing could be measured, and what to do."""
 
 
 @dataclass(frozen=True)
 class Took:
-    """What one event took: seconds of wall clock and of CPU (user and system), and the process's peak so far."""
+    """The cost of one event: seconds of wall clock and of CPU (user and system), and the peak memory so far."""
 
     seconds: float
     cpu_seconds: float
@@ -64,7 +64,7 @@ class Worker:
             "LANG": "C.UTF-8",
             "HOME": str(contender.task_root),
             "PYTHONPATH": str(contender.task_root),
-            "PYTHONDONTWRITEBYTECODE": "1",  # in Lambda the image cannot be written to
+            "PYTHONDONTWRITEBYTECODE": "1",  # in Lambda the image is read-only
             **contender.environment,
         }
         self._process = subprocess.Popen(
@@ -83,7 +83,7 @@ class Worker:
 
     @contextmanager
     def anonymous(self) -> Iterator[list[int]]:
-        """Note the bytes of the process that no file stands behind, every few milliseconds, until the end."""
+        """Record the process's memory that belongs to no file, every few milliseconds, until the end."""
         seen: list[int] = []
         status = Path(f"/proc/{self._process.pid}/status")
         ended = threading.Event()
@@ -103,7 +103,7 @@ class Worker:
             thread.join()
 
     def call(self, event: Mapping[str, Any]) -> Took:
-        """Have the handler process an event."""
+        """Let the handler process an event."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(event) + "\n")
@@ -118,7 +118,7 @@ class Worker:
 
 
 def cold(contender: Contender, event: Mapping[str, Any]) -> tuple[float, Took]:
-    """Return the seconds from the start of a process to its first event's answer, and what that event took."""
+    """Return the seconds from the start of a process to the response of its first event, and that event's cost."""
     began = time.perf_counter()
     with Worker(contender) as worker:
         took = worker.call(event)
@@ -126,7 +126,7 @@ def cold(contender: Contender, event: Mapping[str, Any]) -> tuple[float, Took]:
 
 
 def function_python() -> Path:
-    """Return a Python of the function's version, else this one."""
+    """Return a Python of the function's version, or this one."""
     name = f"python{FUNCTION_PYTHON[0]}.{FUNCTION_PYTHON[1]}"
     versions = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions").glob(f"{name[6:]}*"))
     candidates = [shutil.which(name), *(version / "bin" / "python" for version in versions), _python_of_uv()]
@@ -137,7 +137,7 @@ def function_python() -> Path:
 
 
 def python_version(python: Path) -> tuple[int, ...]:
-    """Return an interpreter's version; an empty one where it does not run (a shim of pyenv, say)."""
+    """Return an interpreter's version; empty if it does not run (for example a shim of pyenv)."""
     code = "import sys; print(*sys.version_info[:3])"
     found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     return tuple(int(part) for part in found.stdout.split()) if found.returncode == 0 else ()

@@ -1,9 +1,9 @@
-"""Measures a deploy that changes nothing beside `sam build` and `sam deploy` of the same resources.
+"""Compares a deploy that changes nothing with `sam build` and `sam deploy` of the same resources.
 
     PYTHONPATH=tests/support python tests/benchmarks/deployments.py [--quick] [--write docs/benchmarks.md]
 
-Both talk to one local stack, which is started for this on free ports and ended after it. The SAM CLI has a virtual
-environment of its own. Exit code 1 where nothing could be measured.
+Both use one local stack, which is started on free ports and stopped at the end. The SAM CLI has its own virtual
+environment. Exit code 1 if nothing could be measured.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ UNCHANGED = re.compile(r"^localhost +: ok=\d+ +changed=0 +unreachable=0 +failed=
 
 @dataclass(frozen=True)
 class Took:
-    """What one command took: seconds of wall clock, and of CPU (user and system) in its process and their children."""
+    """The cost of one command: seconds of wall clock, and of CPU (user and system) of its processes."""
 
     seconds: float
     cpu_seconds: float
@@ -54,7 +54,7 @@ class Took:
 
 
 def run(*command: str | Path, folder: Path = ROOT, environment: Mapping[str, str] | None = None) -> tuple[Took, str]:
-    """Run a command; return what it took and its output. Raises MeasurementError where it fails."""
+    """Run a command; return its cost and its output. Raises MeasurementError if it fails."""
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,
@@ -74,7 +74,7 @@ def run(*command: str | Path, folder: Path = ROOT, environment: Mapping[str, str
 
 
 class Stack:
-    """A local stack of the benchmark's own: an AWS, an Encord and, where none runs, a container engine."""
+    """The benchmark's own local stack: an AWS, an Encord and, if none runs, a container engine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ class Stack:
         }
 
     def playbook(self, name: str) -> tuple[Took, str]:
-        """Run a playbook for this stack's environment `local`; return what it took and its output."""
+        """Run a playbook for this stack's environment `local`; return its cost and its output."""
         state = self.folder / "state" / "stack.json"
         return run(
             Path(sys.executable).with_name("ansible-playbook"),
@@ -103,7 +103,7 @@ class Stack:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return what the running stack has written about itself."""
+        """Return the facts that the running stack has written."""
         found: dict[str, Any] = json.loads((self.folder / "state" / "stack.json").read_text())
         return found
 
@@ -144,7 +144,7 @@ class Sam:
         session.client("ecr", **options).create_repository(repositoryName=sam_template.REPOSITORY)
 
     def build_and_deploy(self) -> tuple[Took, str]:
-        """Build the images and deploy the stack, as SAM's users do; return what both took, and the deploy's output."""
+        """Build the images and deploy the stack, as SAM's users do; return both costs and the output."""
         build, _ = self._sam("build", "--template", "template.json")
         registry = f"{self.about['registry']}/{sam_template.REPOSITORY}"
         deploy, output = self._sam(
@@ -173,7 +173,7 @@ class Sam:
 
 
 def _environment(folder: Path) -> Path:
-    """Make the SAM CLI's own virtual environment where it is not there yet; return its Python."""
+    """Create the SAM CLI's own virtual environment if it does not exist; return its Python."""
     python, marker = folder / "bin" / "python", folder / ".installed"
     if not marker.is_file() or marker.read_text() != SAM_VERSION:
         uv = Path(sys.executable).with_name("uv")
@@ -184,7 +184,7 @@ def _environment(folder: Path) -> Path:
 
 
 def unchanged_deploy(stack: Stack) -> tuple[Took, int]:
-    """Deploy what is deployed already; return what it took and the number of tasks. Raises MeasurementError."""
+    """Deploy what is already deployed; return its cost and the number of tasks. Raises MeasurementError."""
     took, output = stack.playbook("deploy")
     if not UNCHANGED.search(output):
         raise MeasurementError(f"The second deploy was to change nothing:\n{output[-3000:]}")
@@ -192,7 +192,7 @@ def unchanged_deploy(stack: Stack) -> tuple[Took, int]:
 
 
 def unchanged_sam(sam: Sam) -> Took:
-    """Build and deploy what SAM has deployed already; return what it took. Raises MeasurementError."""
+    """Build and deploy what SAM has already deployed; return the cost. Raises MeasurementError."""
     took, output = sam.build_and_deploy()
     if "No changes to deploy" not in output:
         raise MeasurementError(f"SAM's second deploy was to change nothing:\n{output[-3000:]}")

@@ -1,4 +1,4 @@
-"""The baseline: a handler as Encord's guide for AWS Lambda has it, every step inside of the handler, for each event.
+"""The baseline: a handler as in Encord's guide for AWS Lambda, with every step inside the handler, for each event.
 
 Client from the private key, project, label rows, initialise, dictionary, S3. The key is in the environment, which is
 the guide's fastest way. Nothing in here is slowed down; the labels of one event share the client, project and listing.

@@ -1,4 +1,4 @@
-"""The document that the tables are written into, and what a benchmark prints meanwhile."""
+"""The document with the tables, and a benchmark's progress messages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from contenders import MeasurementError
 
 @dataclass(frozen=True)
 class Mark:
-    """The lines of a document between which a benchmark's tables are."""
+    """The lines of a document between which a benchmark writes its tables."""
 
     begin: str
     end: str
 
 
 def write(path: Path, mark: Mark, text: str) -> None:
-    """Replace what is between a document's marks; raises MeasurementError where it has none."""
+    """Replace the text between a document's marks; raises MeasurementError if it has none."""
     document = path.read_text()
     before, begin, rest = document.partition(mark.begin)
     _, end, after = rest.partition(mark.end)

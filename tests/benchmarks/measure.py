@@ -1,4 +1,4 @@
-"""The measurements. Contenders take turns within each one, so that a noisy moment meets both."""
+"""The measurements. In each one the contenders take turns, so that noise affects both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Warm:
 
 @dataclass(frozen=True)
 class Large:
-    """One large row in a process that has served one small one before, so that imports do not count as work.
+    """One large row in a process that has exported one small one before, so that imports are not counted.
 
     Medians: bytes of the row, seconds of CPU of the event, peak bytes of the process.
     """
@@ -41,7 +41,7 @@ class Large:
 
 @dataclass(frozen=True)
 class Giant:
-    """One row that does not fit into memory: bytes of it, peak bytes of the process, and those of them in no file."""
+    """One row that does not fit into memory: its bytes, the process's peak bytes, and those that belong to no file."""
 
     row_bytes: int
     seconds: float
@@ -52,7 +52,7 @@ class Giant:
 def warm(
     services: Services, contenders: Sequence[Contender], label_hashes: Sequence[str], repetitions: int
 ) -> dict[str, Warm]:
-    """Measure an event in which each of the labels has to be written again, in processes that have served others."""
+    """Measure an event in which each label must be written, in processes that have handled others."""
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     counts: dict[str, Counts] = {}
     event = services.event(label_hashes)
@@ -123,7 +123,7 @@ def large(
 
 
 def giant(services: Services, contender: Contender, row: tuple[str, int], small_label: str) -> Giant:
-    """Measure one giant row in a process that has served one small one before, and compare what was stored."""
+    """Measure one giant row in a process that has exported one small one, and compare the stored object."""
     label_hash, row_bytes = row
     services.edit([label_hash, small_label])
     with Worker(contender) as worker:

@@ -1,4 +1,4 @@
-"""Measures what tasks cost in a play, with what this repository does about it and without."""
+"""Measures the cost of tasks in a play, with and without this repository's measures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIRST_TASKS = {
       ansible.builtin.import_tasks: {ROOT}/roles/label_export/tasks/caller.yml
 """,
 }
-# As preflights do, which are most of a deploy's tasks.
+# Like preflights, which are most of a deploy's tasks.
 TASK = """
     - name: Ensure that the region is one
       ansible.builtin.assert:
@@ -43,7 +43,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
 
 MODULES = 20
 ITS_OWN, THE_TASKS = "a process of its own, as Ansible does", "the task's process"
-# A module that looks, and finds nothing to do.
+# A module that reads, and finds nothing to do.
 MODULE = """
     - name: Ensure that there is no such log group
       label_export.aws.log_group:
@@ -53,7 +53,7 @@ MODULE = """
 
 
 def seconds_of(playbook: Path, variables: Mapping[str, str]) -> float:
-    """Return the wall-clock seconds of one run. Raises MeasurementError where it fails."""
+    """Return the wall-clock seconds of one run. Raises MeasurementError if it fails."""
     began = time.monotonic()
     settings = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     result = subprocess.run(
@@ -94,7 +94,7 @@ def tasks(folder: Path, repetitions: int) -> str:
 
 
 class EmptyService(BaseHTTPRequestHandler):
-    """A service of AWS that gives one answer to every request."""
+    """An AWS service that gives the same response to every request."""
 
     answer: bytes
 
@@ -110,7 +110,7 @@ class EmptyService(BaseHTTPRequestHandler):
 
 
 class Account(EmptyService):
-    """STS: the credentials belong to the account of SETTINGS, which a play asks for."""
+    """STS: the credentials belong to the account in SETTINGS, which a play checks."""
 
     answer = (
         b"<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
@@ -128,7 +128,7 @@ class NoLogGroups(EmptyService):
 def modules(folder: Path, repetitions: int) -> str:
     """Return a table of runs with many modules of ours that change nothing. Writes into ``folder``."""
     playbook, python = folder / "modules.yml", Path(sys.executable)
-    # Ansible knows a Python by its path, and starts a process for a module where it is not its own.
+    # Ansible identifies a Python by its path, and starts a process for a module if it is not its own.
     pythons = {ITS_OWN: f"{python.parent}/./{python.name}", THE_TASKS: sys.executable}
     with serving(NoLogGroups) as url:
         playbook.write_text(
@@ -147,7 +147,7 @@ def modules(folder: Path, repetitions: int) -> str:
 
 
 def compared(what: str, ways: Mapping[str, tuple[Path, Mapping[str, str]]], repetitions: int) -> str:
-    """Return a table of each way's playbook, run with its variables; the ways take turns, the first is 1."""
+    """Return a table of the playbooks of all variants, each with its variables; they take turns, the first is 1."""
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(repetitions):
         for way, (playbook, variables) in ways.items():

@@ -1,8 +1,8 @@
-"""Measures the exporter beside a handler in the style of Encord's guide, and reports it as a table.
+"""Compares the exporter with a handler in the style of Encord's guide, and reports it as a table.
 
     PYTHONPATH=tests/support python tests/benchmarks/run.py [--quick] [--write docs/benchmarks.md]
 
-Exit code 0 whatever was measured, 1 where nothing could be.
+Exit code 0 whatever the results, 1 if nothing could be measured.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LINEAR = 1.25  # CPU for a megabyte: largest row to smallest
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: repetitions by measure, and sizes (frames, and millions of bytes)."""
+    """How much is measured: repetitions of each measure, and sizes (frames, and millions of bytes)."""
 
     cold: int = 9
     warm: int = 21
@@ -75,18 +75,18 @@ class Contenders:
 
     @property
     def late_key(self) -> Contender:
-        """The exporter with a key that is only known once the row was read, so that it looks at S3 after that."""
+        """The exporter with a key that depends on the row, so that it reads S3 after the row."""
         template = "encord/{data_title}/{label_hash}.json"
         return self.exporter.with_environment(LATE_KEY, LABEL_EXPORT_KEY_TEMPLATE=template)
 
     @property
     def ten_threads(self) -> Contender:
-        """The exporter with twice the default's labels side by side."""
+        """The exporter with twice the default number of parallel labels."""
         return self.exporter.with_environment(TEN_THREADS, LABEL_EXPORT_CONCURRENCY="10")
 
     @property
     def giant(self) -> Contender:
-        """The exporter with the memory that Lambda tells it: its limits for rows are the defaults, and checked."""
+        """The exporter with the memory size that Lambda reports: its limits for rows are the defaults, and checked."""
         return self.exporter.with_environment(GIANT, AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(MEMORY))
 
 
@@ -125,7 +125,7 @@ def measured(running: Services, who: Contenders, plan: Plan, added: Mapping[str,
 
 
 def one_label(running: Services, who: Contenders, plan: Plan) -> list[table.Line]:
-    """Measure one label, warm and cold, and count what an event asks of others."""
+    """Measure one label, warm and cold, and count the requests of an event."""
     say("one label, warm")
     label = running.image_label()
     warm = measure.warm(running, [who.doc_style, who.exporter, who.late_key], [label], plan.warm)
@@ -181,7 +181,7 @@ def video(running: Services, who: Contenders, plan: Plan) -> list[table.Line]:
 
 
 def giant(running: Services, who: Contenders, plan: Plan) -> table.Line:
-    """Measure the memory that a row takes which is larger than what is held in memory."""
+    """Measure the memory for a row that is larger than what is held in memory."""
     say("a giant row")
     row = running.rows(plan.giant_frames, OBJECTS_A_FRAME)[0]
     found = measure.giant(running, who.giant, row, running.image_label())
@@ -238,7 +238,7 @@ def largest(added: Mapping[str, int], count: int = 6) -> list[tuple[str, int]]:
 
 
 def setting(python: Path, plan: Plan) -> str:
-    """Say when and where this was measured, in words that name no machine."""
+    """Return when and where this was measured, without naming the machine."""
     cores = {1: "one core", 2: "two cores", 4: "four cores", 8: "eight cores"}
     count = os.cpu_count() or 1
     try:

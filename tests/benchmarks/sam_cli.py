@@ -1,6 +1,6 @@
-"""Runs the SAM CLI, which logs in to the registry that AWS names, with the local stack's registry in its place.
+"""Runs the SAM CLI with the local stack's registry instead of the registry that AWS names.
 
-Started with the Python of the SAM CLI's own environment. The request for the login is made as ever.
+It runs with the Python of the SAM CLI's own environment. The request for the login is made as usual.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from samcli.lib.package.ecr_uploader import ECRUploader
 
 
 def login(uploader: Any) -> None:
-    """Keep the login for the push, and log in nowhere: the registry's own host exists at AWS only."""
+    """Keep the login for the push, but do not log in: the registry's own host exists only on AWS."""
     token = uploader.ecr_client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     username, password = base64.b64decode(token).decode().split(":")
     uploader.auth_config = {"username": username, "password": password}

@@ -48,7 +48,7 @@ def of(kind: str, **properties: Any) -> Resource:
 
 
 def function(name: str) -> Resource:
-    """Return a function whose image `sam build` makes from a target of the Dockerfile beside the template."""
+    """Return a function whose image `sam build` builds from a target of the Dockerfile beside the template."""
     return {
         "Type": "AWS::Lambda::Function",
         "Metadata": {"DockerContext": ".", "Dockerfile": "Dockerfile", "DockerBuildTarget": name, "DockerTag": "1"},
@@ -83,7 +83,7 @@ def queues() -> Resource:
 
 
 def functions() -> Resource:
-    """Return both functions with what they need and what calls them."""
+    """Return both functions with what they need and what invokes them."""
     made: Resource = {}
     for name in FUNCTIONS:
         made[logical(f"{name}-log")] = of(

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/sequential_script.py LABELS
 
-The listing is made once, before the clock starts. Prints labels a second.
+The listing is made once, before the measurement starts. Prints labels a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from encord import EncordUserClient
 
 
 def script(count: int) -> dict[str, float]:
-    """Save `count` labels as Encord's guide has it: one after the other. Returns labels a second."""
+    """Save `count` labels as in Encord's guide, one after the other. Returns labels a second."""
     client = EncordUserClient.create_with_ssh_private_key(
         os.environ["ENCORD_SSH_KEY"], domain=os.environ["ENCORD_DOMAIN"]
     )

@@ -1,4 +1,4 @@
-"""What both handlers talk to over TLS: the Encord stand-in and a little AWS, with the same latency injected."""
+"""The servers that both handlers use over TLS: the Encord stand-in and a small AWS, with the same latency injected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from handler_servers import Answer, AwsServer, Call, read_chunked
 
 REQUEST_MS = 30
 CONNECTION_MS = 60
-# A bucket each: the exporter reads a row twice where it finds an object that it has not written itself.
+# One bucket each: the exporter reads a row twice if it finds an object that it has not written itself.
 BUCKET = "benchmark-exporter"
 DOC_STYLE_BUCKET = "benchmark-doc-style"
 KEY_ARN = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:encord-key-AbCdEf"
@@ -26,7 +26,7 @@ SIGNING_ARN = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:signing-AbCd
 
 
 class BenchmarkAws(AwsServer):
-    """The tests' AWS, which also takes what boto3 sends: a write without a condition, its body in signed chunks."""
+    """The tests' AWS, which also accepts what boto3 sends: a write without a condition, its body in signed chunks."""
 
     def _PutObject(self, call: Call) -> Answer:  # noqa: N802  (AWS's name)
         if "aws-chunked" in call.headers.get("content-encoding", ""):
@@ -52,7 +52,7 @@ class Counts:
 
 
 class Services:
-    """Encord and AWS on loopback; made by `services`."""
+    """Encord and AWS on loopback; created by `services`."""
 
     def __init__(self, stand_in: StandInProcess, aws: BenchmarkAws, folder: Path) -> None:
         self._stand_in = stand_in
@@ -72,12 +72,12 @@ class Services:
             "AWS_REGION": "eu-west-1",
             "AWS_DEFAULT_REGION": "eu-west-1",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": self._aws.url.replace("localhost", "127.0.0.1"),  # has boto3 put the bucket in the path
+            "AWS_ENDPOINT_URL": self._aws.url.replace("localhost", "127.0.0.1"),  # the bucket is in the path
             "AWS_CA_BUNDLE": str(self._stand_in.files.certificate),
         }
 
     def exporter_environment(self) -> dict[str, str]:
-        """Return the environment that the role export_function would set, its defaults left away."""
+        """Return the environment that the role export_function would set, without defaults."""
         return {
             **self._for_both,
             "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
@@ -110,12 +110,12 @@ class Services:
         return [(row["label_hash"], row["bytes"]) for row in made]
 
     def edit(self, label_hashes: Sequence[str]) -> None:
-        """Edit label rows, so that they have to be written again; forget what was counted."""
+        """Edit label rows, so that they must be written again; reset the counts."""
         self.touch(label_hashes)
         self.forget()
 
     def touch(self, label_hashes: Sequence[str]) -> None:
-        """Edit label rows, so that they have to be written again."""
+        """Edit label rows, so that they must be written again."""
         for label_hash in label_hashes:
             moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=next(self._moments))
             self._stand_in.control("PATCH", f"label-rows/{label_hash}", {"edited_at": moment.isoformat()})
@@ -129,14 +129,14 @@ class Services:
             self._aws.connections = 0
 
     def counts(self) -> Counts:
-        """Return what was counted since then."""
+        """Return the counts since then."""
         encord = self._stand_in.counts()["total"]
         with self._aws.lock:
             aws = (len(self._aws.calls), self._aws.connections)
         return Counts(encord["requests"], encord["new_connections"], *aws)
 
     def check_stored(self, label_hashes: Sequence[str]) -> None:
-        """Make sure that each of the labels was written since then, whole."""
+        """Check that each label was completely written since then."""
         with self._aws.lock:
             written = {path.rpartition("/")[2]: body for path, body in self._aws.history}
         for label_hash in label_hashes:
@@ -145,7 +145,7 @@ class Services:
                 raise MeasurementError(f"label {label_hash} was not stored: what was measured is not an export")
 
     def check_exact(self, label_hash: str) -> None:
-        """Make sure that the label was written since then, byte for byte as it is served; forget the object."""
+        """Check that the label was written since then, byte for byte as it is served; forget the object."""
         with self._aws.lock:
             written = {path: body for path, body in self._aws.history if path.endswith(f"/{label_hash}.json")}
             self._aws.history.clear()

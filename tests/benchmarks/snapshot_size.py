@@ -1,9 +1,9 @@
-"""Takes two snapshots of a synthetic index and compares them, in a process of its own: its memory is then its own.
+"""Takes two snapshots of a synthetic index and compares them in a separate process, to measure its memory alone.
 
     python tests/benchmarks/snapshot_size.py LABELS
 
-The bucket is in the process: a copy costs nothing here but its call. Prints seconds by step, the number of copies, and
-the peak of memory in bytes. Another process makes the index.
+The bucket is in the process: a copy costs only its call. Prints the seconds of each step, the number of copies, and
+the peak memory in bytes. Another process creates the index.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Measures snapshots by size: the first, the second after one label in a hundred has changed, COCO, a comparison.
+"""Measures snapshots by size: the first, the second after one label in a hundred has changed, COCO, and a diff.
 
     PYTHONPATH=tests/support python tests/benchmarks/snapshots.py [--quick] [--write docs/benchmarks.md]
 
-Each size runs in a process of its own. The bucket is in it: what copies cost at AWS is arithmetic.
+Each size runs in its own process, which contains the bucket: the cost of copies on AWS is arithmetic.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_MEMORY = 1e9
 
 
 def sizes(counts: Sequence[int]) -> str:
-    """Return the table of sizes, with the time in proportion to that of the size before."""
+    """Return the table of sizes; growth is the time for one label divided by that of the previous size."""
     rows: list[list[str]] = []
     before: tuple[int, float] | None = None
     for count in counts:

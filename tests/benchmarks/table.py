@@ -1,4 +1,4 @@
-"""Results as Markdown: what was measured, beside what it is held against."""
+"""Results as Markdown: each measured value with its goal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure and the most that it should be."""
+    """A figure and its maximum."""
 
     measured: float
     most: float
@@ -21,7 +21,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table of goals. `goal` None: shown for comparison only."""
+    """One line of the table of goals. Without a `goal` it is only for comparison."""
 
     measure: str
     doc_style: str
@@ -40,13 +40,13 @@ HEAD = ("measure", "doc-style", "exporter", "ratio", "goal", "")
 
 
 def ratio_line(measure: str, doc_style: tuple[float, str], exporter: tuple[float, str], most: float) -> Line:
-    """Return a line for two figures with their texts, held against the most that their ratio should be."""
+    """Return a line for two figures with their texts, and the maximum of their ratio."""
     ratio = exporter[0] / doc_style[0]
     return Line(measure, doc_style[1], exporter[1], f"{ratio:.3f}", Goal(ratio, most), f"≤ {most:.2f} × doc-style")
 
 
 def bound_line(measure: str, exporter: tuple[float, str], most: float, goal_text: str) -> Line:
-    """Return a line for one figure of ours, held against a bound; its ratio is to the bound."""
+    """Return a line for one figure of the exporter and its limit; the ratio is that of figure and limit."""
     return Line(measure, "", exporter[1], "", Goal(exporter[0], most), goal_text)
 
 

@@ -1,6 +1,6 @@
-"""Runs a handler as Lambda does, in a process of its own: an event a line in, what it took a line out.
+"""Runs a handler as Lambda does, in a separate process: reads one event a line, writes its cost as one line.
 
-Needs nothing but the standard library, so that the process holds only what the handler brings.
+Needs only the standard library, so that the process contains only what the handler imports.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class Context:
-    """What Lambda passes beside the event: here always with a minute left."""
+    """Lambda's context, always with a minute left."""
 
     aws_request_id = "benchmark"
 
@@ -25,9 +25,9 @@ class Context:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has had.
+    """Return the peak memory of this process.
 
-    Not `getrusage`: its figure begins with the peak of the process that started this one.
+    Not from `getrusage`: its figure starts with the peak of the process that started this one.
     """
     try:
         status = Path("/proc/self/status").read_text("ascii", "replace")
@@ -38,7 +38,7 @@ def peak_bytes() -> int:
 
 
 def main() -> None:
-    """Serve events until standard input ends. What the handler prints goes nowhere, but is written out."""
+    """Handle events until standard input ends. The handler's output is formatted, but discarded."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     handle = importlib.import_module(sys.argv[1]).handle

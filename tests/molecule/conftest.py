@@ -1,7 +1,7 @@
-"""Fixtures of the tests that look at a deployed environment, on the local stack that `make demo` or molecule started.
+"""Fixtures of the tests of a deployed environment, on the local stack that `make demo` or molecule started.
 
 A scenario's tests need the environment that the scenario deploys, so molecule runs them (steps/pytest.yml names the
-environment). Without that, pytest collects `test_scenarios.py` alone here, which runs molecule; a file that is named on
+environment). Otherwise pytest collects only `test_scenarios.py` here, which runs molecule; a file that is named on
 the command line is collected in either case (`make integration`).
 """
 
@@ -20,7 +20,7 @@ collect_ignore_glob = [] if "TESTED_ENVIRONMENT" in os.environ else ["*/test_*.p
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Print last which tests failed inside the scenarios that failed (test_scenarios.py)."""
+    """Print at the end the tests that failed inside failed scenarios (test_scenarios.py)."""
     yield
     for report in terminalreporter.stats.get("failed", []):
         for name, value in report.user_properties:
@@ -58,7 +58,7 @@ def label_rows(encord: LocalStack, project: dict[str, Any]) -> list[dict[str, An
 
 @pytest.fixture
 def complete(encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]) -> Callable[[], None]:
-    """Completes a task in Encord, and returns once its label lies in the bucket."""
+    """Complete a task in Encord, and return when its label is in the bucket."""
     row = next(row for row in label_rows if row["data_type"] == "IMAGE")
 
     def do() -> None:

@@ -1,4 +1,4 @@
-"""Runs each molecule scenario, and makes sure that it did what its name says.
+"""Runs each molecule scenario, and checks that it did what its name says.
 
 Molecule passes a scenario whose playbook is missing or whose play matches no host; these tests do not.
 """
@@ -30,9 +30,9 @@ LONGEST_FIRST = ["drift", "upgrade", "teardown", "default", "alternative"]
 # Before its tests, `default` waits for this file: nothing else runs on the stack any more.
 QUIET = ROOT / ".local" / "molecule" / "quiet"
 WAITS_FOR_QUIET = "default"
-# What the names of the environments' deployers begin with.
+# The prefix of the names of the environments' deployers.
 DEPLOYERS = "deployer-of-label-export"
-# What the deployer's policies allow besides, and who asks for it when.
+# Further actions that the deployer's policies allow, and when AWS checks them.
 NOT_ASKED_FOR_HERE = {
     "docker push, of AWS's registry": (
         "ecr:BatchCheckLayerAvailability",
@@ -43,7 +43,7 @@ NOT_ASKED_FOR_HERE = {
     ),
     "Lambda, for the image and the role of a function": ("ecr:GetDownloadUrlForLayer",),
     "Lambda, for a function in a VPC": ("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"),
-    "services that use a key of the user's; the emulator does not ask for them": (
+    "services that use a customer managed key; the emulator does not check them": (
         "kms:CreateGrant",
         "kms:Decrypt",
         "kms:DescribeKey",
@@ -60,23 +60,23 @@ NOT_ASKED_FOR_HERE = {
         "logs:PutResourcePolicy",
         "logs:UpdateLogDelivery",
     ),
-    "API Gateway, for tags; the emulator asks for the verb of the call": (
+    "API Gateway, for tags; the emulator checks the verb of the call": (
         "apigateway:PUT",
         "apigateway:TagResource",
         "apigateway:UntagResource",
     ),
-    "a deploy that finds what no scenario leaves, tested with the module alone": (
-        "lambda:UpdateFunctionUrlConfig",  # a Function URL that wants AWS's authentication
-        "logs:AssociateKmsKey",  # another key than the log group has
+    "a deploy in a state that no scenario leaves; tests of the module cover it": (
+        "lambda:UpdateFunctionUrlConfig",  # a Function URL that requires IAM authentication
+        "logs:AssociateKmsKey",  # a log group with another key
         "logs:DisassociateKmsKey",
-        "s3:GetBucketPolicyStatus",  # a bucket that exists, with a policy
-        "s3:AbortMultipartUpload",  # a bucket to destroy in which an upload was broken off
-        "secretsmanager:DeleteResourcePolicy",  # readers of the secrets that are not wanted any more
-        "secretsmanager:RestoreSecret",  # a secret that was destroyed, and can still be had back
-        "sns:Unsubscribe",  # an address that is told no more
+        "s3:GetBucketPolicyStatus",  # an existing bucket with a policy
+        "s3:AbortMultipartUpload",  # a bucket with an unfinished upload that is destroyed
+        "secretsmanager:DeleteResourcePolicy",  # readers of the secrets that were removed from the settings
+        "secretsmanager:RestoreSecret",  # a secret that was deleted, and can still be restored
+        "sns:Unsubscribe",  # an address that was removed
     ),
 }
-# Steps that molecule takes without a playbook of their own.
+# Steps of molecule without a playbook.
 WITHOUT_PLAYBOOK = {"idempotence": "converge"}
 
 
@@ -85,12 +85,12 @@ def scenario_configuration(scenario: str) -> dict[str, Any]:
 
 
 def hosts_matched(step_output: str) -> int:
-    """Return how many hosts ran at least one task, by Ansible's recap."""
+    """Return the number of hosts that ran at least one task, from Ansible's recap."""
     return len(re.findall(r"^\S+ +: ok=[1-9]\d* ", step_output, re.MULTILINE))
 
 
 def steps(output: str) -> dict[str, str]:
-    """Split molecule's output by the steps that it announces; later runs of a step are added to its first."""
+    """Split molecule's output by step; later runs of a step are appended to its first."""
     parts = re.split(r"^INFO +\[\S+ > (\w+)\] Executing$", output, flags=re.MULTILINE)
     found: dict[str, str] = {}
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
@@ -99,7 +99,7 @@ def steps(output: str) -> dict[str, str]:
 
 
 def what_failed(output: str) -> list[str]:
-    """Return the tests that failed in a scenario, by the output of their steps; else the tasks that failed."""
+    """Return the tests that failed in a scenario, from the output of its steps; otherwise the tasks that failed."""
     found = re.findall(r"^ *(?:FAILED|ERROR) (tests/molecule/.*?)(?: - .*)?$", output, re.MULTILINE)
     for step, text in steps(output).items():
         if not found:
@@ -189,8 +189,8 @@ def run(log: Path, *command: str, **environment: str) -> int:
 
 
 def run_scenario(scenario: str) -> int:
-    # Molecule remembers in the user's home what it has made, by the mere name of the checkout's directory: an earlier
-    # run, or another checkout of that name, would have it skip steps.
+    # In its default place Molecule would remember what it has created by the name of the checkout's directory: after an
+    # earlier run, or with another checkout of that name, it would skip steps.
     remembered = ROOT / ".local" / "molecule" / scenario
     shutil.rmtree(remembered, ignore_errors=True)
     return run(
@@ -203,7 +203,7 @@ def run_scenario(scenario: str) -> int:
 
 
 class Scenarios:
-    """Runs of scenarios on one new local stack, beside each other."""
+    """Runs of scenarios on one new local stack, in parallel."""
 
     def __init__(self, selected: list[str]) -> None:
         self.selected = sorted(selected, key=LONGEST_FIRST.index)
@@ -211,12 +211,12 @@ class Scenarios:
         self.runs: dict[str, Future[int]] = {}
 
     def start(self) -> None:
-        """Begin with the longest; they run on while tests wait for one of them."""
+        """Start the longest first; they continue while tests wait for one of them."""
         if self.runs:
             return
         for playbook in (STACK_DOWN, STACK_UP):
             log = LOGS / f"molecule-{playbook}.log"
-            # The stack alone: each scenario has a deployer of its own.
+            # Only the stack: each scenario has its own deployer.
             stack_alone = ("-i", "inventory/local", "--tags", "local_stack")
             assert run(log, "ansible-playbook", f"playbooks/{playbook}", *stack_alone) == 0, log.read_text()
         QUIET.parent.mkdir(parents=True, exist_ok=True)
@@ -236,13 +236,13 @@ class Scenarios:
         return self.runs[scenario].result()
 
     def asked_for(self) -> set[str]:
-        """Return which actions the deployer was asked for, once all have run."""
+        """Return the actions that AWS checked for the deployer, once all have run."""
         self.start()
         wait(self.runs.values())
         return LocalStack().allowed_actions(DEPLOYERS)
 
     def allowed(self) -> set[str]:
-        """Return which actions the policies of the deployers allow, once all have run."""
+        """Return the actions that the policies of the deployers allow, once all have run."""
         self.start()
         wait(self.runs.values())
         iam, found = LocalStack().aws("iam"), set()
@@ -260,7 +260,7 @@ class Scenarios:
 
 @pytest.fixture(scope="module")
 def scenarios(request: pytest.FixtureRequest) -> Iterator[Scenarios]:
-    """The runs of all scenarios that are selected, `pytest -k drift` for one."""
+    """The runs of all selected scenarios, for example one with `pytest -k drift`."""
     items = [item for item in request.session.items if "scenarios" in getattr(item, "fixturenames", ())]
     found = Scenarios([str(item.callspec.params["scenario"]) for item in items if hasattr(item, "callspec")])
     yield found
@@ -288,11 +288,11 @@ def test_scenario_passes_and_each_step_matched_a_host(
 
 
 def test_the_deployer_is_asked_for_all_that_its_policies_allow(scenarios: Scenarios) -> None:
-    """Less than that fails the scenarios, which deploy as this user; more than that nobody needs."""
+    """With fewer permissions the scenarios, which deploy as this user, would fail; nobody needs more."""
     if set(scenarios.selected) < set(SCENARIOS):
         pytest.skip("only some of the scenarios were selected")
     elsewhere = {action for actions in NOT_ASKED_FOR_HERE.values() for action in actions}
     unused = scenarios.allowed() - scenarios.asked_for()
-    # As texts, which pytest shows in full.
+    # As text, which pytest shows in full.
     assert " ".join(sorted(unused - elsewhere)) == "", "allowed, and nobody asks"
     assert " ".join(sorted(elsewhere - unused)) == "", "listed above, and asked for or not allowed"

@@ -1,7 +1,7 @@
-"""Everything that one environment has in an account and region, read through AWS's API as the account's owner.
+"""Everything that one environment has in an account and region, read through AWS's API as the root user.
 
-Two readings are equal exactly when nothing that the API tells was changed between them. What changes by itself (counts,
-times, how a thing was last reached) is left out.
+Two readings are equal exactly if nothing that the API returns was changed between them. Values that change by
+themselves (counts, times, last use) are left out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ VOLATILE = {
     "LastUpdateStatusReason", "CreateDate", "AliasArn", "SigningJobArn", "logStreamName", "RouteId",
 }  # fmt: skip
 
-# What an API may tell as empty, once it was emptied, instead of not at all.
+# What an API may return as empty after it was emptied, instead of leaving it out.
 EMPTIED = {"ImageConfig", "ImageConfigResponse", "FilterCriteria"}
-# A tag of a secret's in which its module records the version that it wrote, an identifier that AWS chooses.
+# The tag of a secret in which its module records the version that it wrote; AWS chooses the identifier.
 WRITTEN_VERSION = "written-version"
 SCHEDULE_TIMES = {"CreationDate", "LastModificationDate"}
 BUCKET_ASPECTS = (
@@ -42,7 +42,7 @@ BUCKET_ASPECTS = (
 
 
 def settled(value: Any) -> Any:
-    """Return an API's answer without what changes by itself, lists of names in order, and JSON as objects."""
+    """Return an API's response without values that change by themselves, with sorted names and parsed JSON."""
     if isinstance(value, dict):
         parts = {
             key: settled(part)
@@ -84,7 +84,7 @@ def buckets(client: Client, name: str) -> Iterator[tuple[str, Any]]:
                 found[aspect] = getattr(s3, aspect)(Bucket=bucket["Name"])
             except s3.exceptions.ClientError as error:
                 found[aspect] = error.response["Error"]["Code"]
-        # The catalog writes its state, reports and index whenever its schedules and the labels' events say.
+        # The catalog writes its state, reports and index on its schedules and on events of labels.
         found["objects"] = [
             (item["Key"], item["ETag"])
             for item in s3.list_object_versions(Bucket=bucket["Name"]).get("Versions", [])
@@ -246,7 +246,7 @@ def tables(client: Client, name: str) -> Iterator[tuple[str, Any]]:
             yield f"database {database['Name']}", {**found, "tags": glue.get_tags(ResourceArn=arn)["Tags"]}
 
 
-# What each role makes.
+# What each role creates.
 KINDS = {
     "label_bucket": (buckets,),
     "export_queue": (queues,),
@@ -267,7 +267,7 @@ KINDS = {
 
 
 def everything(client: Client, name: str, roles: Iterable[str] = KINDS) -> dict[str, Any]:
-    """Return every resource of the environment of that name (``<application>-<environment>``), by kind and name.
+    """Return every resource of the environment with this name (``<application>-<environment>``), by kind and name.
 
     With ``roles``, only what these roles make.
     """
@@ -276,7 +276,7 @@ def everything(client: Client, name: str, roles: Iterable[str] = KINDS) -> dict[
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return what differs between two readings, before and after, by resource and aspect."""
+    """Return the differences of two readings, before and after, by resource and aspect."""
     found = {}
     for title in sorted(before.keys() | after.keys()):
         one, other = before.get(title, {}), after.get(title, {})

@@ -1,4 +1,4 @@
-"""The alarms that a deploy with its defaults makes, in the order of their names."""
+"""The alarms of a deploy with default settings, sorted by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Catalog and exporter in one process, between a little AWS and the Encord stand-in, each a real HTTPS server."""
+"""Catalog and exporter in one process, between a small AWS and the Encord stand-in, which are real HTTPS servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PAGE = 1000
 
 
 class CatalogAws(AwsServer):
-    """The handler's AWS, and what the catalog needs of it: reading, listing, deleting, several queues."""
+    """The handler tests' AWS, with what the catalog needs in addition: reading, listing, deleting, several queues."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__(certificate)
@@ -84,14 +84,14 @@ class CatalogAws(AwsServer):
         return Answer(body=json.dumps({"Attributes": attributes}).encode())
 
     def expire_versions(self) -> None:
-        """Do what a lifecycle rule does in the end: remove every version but the current one of each object."""
+        """Remove every version except the current one of each object, as a lifecycle rule does in the end."""
         for path, versions in self.versions.items():
             for name, stored in list(versions.items()):
                 if self.objects.get(path) is not stored:
                     del versions[name]
 
     def version(self, path: str) -> str:
-        """Return the version of what is under a path now."""
+        """Return the current version of what is under a path."""
         return next(name for name, stored in self.versions[path].items() if stored is self.objects[path])
 
     def _keep_version(self, path: str) -> dict[str, str]:
@@ -217,7 +217,7 @@ class CatalogAws(AwsServer):
 
 @dataclass
 class Clock:
-    """The catalog's clock; `off` is how wrong it is."""
+    """The catalog's clock; `off` is its error."""
 
     off: timedelta = timedelta()
 
@@ -239,7 +239,7 @@ class CatalogSystem:
     letters: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")  # so that what the catalog sets is taken back
+        self.monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")  # so that what the catalog sets is undone
         self.monkeypatch.delenv("REQUESTS_CA_BUNDLE")
         self.aws.secrets[KEY_ARN] = private_key_text(self.files.key)
         self.aws.secrets[SIGNING_ARN] = json.dumps({"signing_secrets": [self.signing_secret], "url_tokens": []})
@@ -251,7 +251,7 @@ class CatalogSystem:
             AWS_ENDPOINT_URL=self.aws.url,
             AWS_CA_BUNDLE=str(self.bundle),
             LABEL_EXPORT_BUCKET=BUCKET,
-            LABEL_CATALOG_INDEX="false",  # the tests of the index switch it on: a census then begins more work
+            LABEL_CATALOG_INDEX="false",  # on in the tests of the index: a census then starts more work
             LABEL_EXPORT_QUEUE_URL=f"{queue}/labels",
             LABEL_CATALOG_BACKFILL_QUEUE_URL=f"{queue}/backfill",
             LABEL_CATALOG_QUEUE_URL=f"{queue}/catalog",
@@ -301,7 +301,7 @@ class CatalogSystem:
         return count
 
     def export_all(self) -> int:
-        """Deliver all messages of both lanes to the exporter until none is left; return how many were delivered.
+        """Deliver all messages of both lanes to the exporter until none is left; return the number of deliveries.
 
         A message that fails five times is a dead letter.
         """
@@ -369,7 +369,7 @@ class CatalogSystem:
 
 
 def differences(system: CatalogSystem, stages: tuple[str, ...] = ("Review", "Complete")) -> list[str]:
-    """The oracle: compare the stand-in's own rows with the bucket's bytes. It shares no code with the catalog.
+    """The oracle: compare the stand-in's rows with the bytes in the bucket. It shares no code with the catalog.
 
     Labels in `stages` must be there byte for byte. Labels in other stages need not.
     """

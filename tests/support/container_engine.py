@@ -1,4 +1,4 @@
-"""A container engine as far as it is asked before an image is built: what it is, and whether a registry lets it in."""
+"""The part of a container engine that is used before an image is built: its version, and registry logins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 
 class JsonServer(BaseHTTPRequestHandler):
-    """Answers with a status and JSON, or with text as it is."""
+    """Answers with a status and JSON, or with plain text."""
 
     def answer(self, status: int, content: Any) -> None:
         """Send an answer."""
@@ -28,7 +28,7 @@ class JsonServer(BaseHTTPRequestHandler):
 
 
 class Engine(JsonServer):
-    """An engine that every registry lets in."""
+    """An engine whose logins to registries all succeed."""
 
     lets_in: ClassVar[bool] = True
     logins: ClassVar[list[dict[str, str]]] = []

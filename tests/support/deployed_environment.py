@@ -1,4 +1,4 @@
-"""The environment that is deployed on the local stack, as the tests of molecule's scenarios look at it from outside."""
+"""The environment that is deployed on the local stack, as the tests of molecule's scenarios see it from outside."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from fault_proxy import FaultProxy
 from local_stack import ROOT, LocalStack
 
-# Which environment is looked at, and its inventories: tests/molecule/steps/pytest.yml says. `make demo` leaves `local`.
+# The environment and its inventories are set in tests/molecule/steps/pytest.yml. `make demo` leaves `local`.
 ENVIRONMENT = os.environ.get("TESTED_ENVIRONMENT", "local")
 NAME = f"label-export-{ENVIRONMENT}"
 PATIENCE_SECONDS = 60
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Return what ``condition`` gives once it is true-like; fail with ``what`` was awaited when it never is."""
+    """Return the first true value of ``condition``; fail with the awaited ``what`` if there is none in time."""
     end = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() > end:
@@ -33,7 +33,7 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 
 class Deployment:
-    """The deployed system, looked at from outside as the account's owner."""
+    """The deployed system, seen from outside as the root user."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
@@ -66,7 +66,7 @@ class Deployment:
         return dict(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
 
     def messages(self, name: str = NAME) -> int:
-        """Return how many messages a queue holds, the ones being worked on included."""
+        """Return the number of messages in a queue, including those in flight."""
         attributes = self.queue_attributes(name)
         return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
 
@@ -80,12 +80,12 @@ class Deployment:
         return f"encord/{project_hash}/labels/{label_hash}.json"
 
     def versions(self, key: str) -> int:
-        """Return how many versions of an object there are."""
+        """Return the number of versions of an object."""
         listing = self.s3.list_object_versions(Bucket=self.bucket, Prefix=key)
         return len(listing.get("Versions", []))
 
     def saved(self, project_hash: str, label_hash: str, edited_at: str) -> tuple[bytes, dict[str, str]]:
-        """Return body and metadata of a label's object once it is of that edit time."""
+        """Return body and metadata of a label's object once it has that edit time."""
 
         key = self.key(project_hash, label_hash)
         try:
@@ -111,7 +111,7 @@ class Deployment:
 
 @contextmanager
 def webhook_to(stack: LocalStack, url: str, project_hash: str) -> Iterator[None]:
-    """Have the Encord stand-in send the webhooks of one project there too; other scenarios have theirs meanwhile."""
+    """Send the webhooks of one project to this URL too; other scenarios have their own at the same time."""
     hook = stack.encord_json("POST", "webhooks", {"url": url, "project_hash": project_hash})
     try:
         yield
@@ -120,7 +120,7 @@ def webhook_to(stack: LocalStack, url: str, project_hash: str) -> Iterator[None]
 
 
 def statuses(task: dict[str, Any], url: str) -> list[int]:
-    """Return how a URL answered the webhooks that a task caused."""
+    """Return the statuses of a URL's responses to the webhooks that a task caused."""
     return [delivery["status"] for delivery in task["deliveries"] if delivery["url"] == url]
 
 
@@ -131,7 +131,7 @@ def invoke(functions: Any, payload: dict[str, Any], qualifier: str) -> dict[str,
 
 
 def proxy_before(stack: LocalStack, upstream: str) -> FaultProxy:
-    """Return a proxy before a server of the stack, which playbooks and containers trust and reach as the server."""
+    """Return a proxy in front of a server of the stack; playbooks and containers trust and reach it like the server."""
     folder = Path(stack.facts["aws_ca_bundle"]).parent
     return FaultProxy(
         upstream,
@@ -143,7 +143,7 @@ def proxy_before(stack: LocalStack, upstream: str) -> FaultProxy:
 
 
 def another_handler(directory: Path) -> Path:
-    """Return a copy of the handler's source that differs in a comment, so that its image is another one."""
+    """Return a copy of the handler's source that differs in a comment, so that its image differs."""
     source = directory / "lambda"
     shutil.copytree(ROOT / "lambda", source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     package = source / "label_export" / "__init__.py"
@@ -152,12 +152,12 @@ def another_handler(directory: Path) -> Path:
 
 
 def given_secrets(stack: LocalStack) -> list[str]:
-    """Return every secret that an environment is deployed with here, in pieces that one line of output can hold."""
+    """Return every secret with which an environment is deployed here, in pieces that fit on one line of output."""
     key = Path(stack.facts["encord_private_key_file"]).read_text().splitlines()[1:-1]
     return [*key, *Path(stack.facts["webhook_secret_file"]).read_text().split()]
 
 
 def as_the_deploy_left_it(secrets: Any, name: str, value: str) -> None:
-    """Put a secret's value back, with the note of the role encord_secrets that it is of its own making."""
+    """Restore a secret's value, with the tag in which the role encord_secrets records that it wrote it."""
     version = secrets.put_secret_value(SecretId=name, SecretString=value)["VersionId"]
     secrets.tag_resource(SecretId=name, Tags=[{"Key": "written-version", "Value": version}])

@@ -1,7 +1,7 @@
-"""Settings of every role, and for each a way to change it behind our back.
+"""Settings of every role, with a way to change each outside the repository.
 
-A row says: whose setting it is, what is done to it through AWS's API, and which tasks of the next run report a change.
-``shown`` is what a check's difference must name; our own modules have one, some of Amazon's do not.
+A row has: the role, the change through AWS's API, and the tasks of the next run that report a change.
+``shown`` is what the diff of a check must name; our own modules return one, some of amazon.aws do not.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PERMISSION = "front_door : HTTP API | Ensure only the API may invoke the functio
 
 @dataclass
 class Target:
-    """The deployed environment that is disturbed, by the names that AWS's calls want."""
+    """The deployed environment that is changed, with the names that AWS's calls need."""
 
     aws: Client
     name: str
@@ -122,7 +122,7 @@ class Target:
         return f"{self.name}-catalog"
 
     def schedule(self, kind: str, **settings: Any) -> None:
-        """Change a schedule; every setting that is not named stays."""
+        """Change a schedule; every setting that is not named is kept."""
         scheduler, name = self.aws("scheduler"), f"{self.name}-{kind}"
         wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State", "Description")
         found = scheduler.get_schedule(Name=name)
@@ -164,7 +164,7 @@ class Target:
         functions.get_waiter("function_updated_v2").wait(FunctionName=self.name, WaiterConfig={"Delay": 1})
 
     def share(self) -> None:
-        """Hand a tenth of the alias's calls to another version, which is published here where there is none."""
+        """Route a tenth of the alias's calls to another version, which is published here if there is none."""
         functions = self.aws("lambda")
         in_use = functions.get_alias(FunctionName=self.name, Name="live")["FunctionVersion"]
         found = functions.list_versions_by_function(FunctionName=self.name)["Versions"]
@@ -219,13 +219,13 @@ TABLE = (
     row("versioning is suspended",
         lambda t: t.s3("put_bucket_versioning", VersioningConfiguration={"Status": "Suspended"}), BUCKET,
         shown="versioning"),
-    row("objects belong to whoever writes them",
+    row("objects belong to their writer",
         lambda t: t.s3("put_bucket_ownership_controls",
                        OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}), BUCKET,
         shown="object_ownership"),
     row("the policy that refuses plain HTTP is gone", lambda t: t.s3("delete_bucket_policy"), BUCKET, shown="policy"),
-    row("nothing tidies old versions away", lambda t: t.s3("delete_bucket_lifecycle"), BUCKET, shown="lifecycle"),
-    row("encryption is by another key",
+    row("old versions are never removed", lambda t: t.s3("delete_bucket_lifecycle"), BUCKET, shown="lifecycle"),
+    row("another key encrypts the bucket",
         lambda t: t.s3("put_bucket_encryption", ServerSideEncryptionConfiguration={
             "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}), BUCKET,
         shown="encryption"),
@@ -237,9 +237,9 @@ TABLE = (
     row("messages are hidden for 30 s", lambda t: t.queue(VisibilityTimeout="30"), QUEUE, shown="VisibilityTimeout"),
     row("messages are kept for a minute", lambda t: t.queue(MessageRetentionPeriod="60"), QUEUE,
         shown="MessageRetentionPeriod"),
-    row("failures are tried for ever", lambda t: t.queue(RedrivePolicy=""), QUEUE, shown="RedrivePolicy"),
-    row("the queue takes plain HTTP", lambda t: t.queue(Policy=""), QUEUE, shown="Policy"),
-    row("the queue has a tag of somebody's",
+    row("failures are retried without end", lambda t: t.queue(RedrivePolicy=""), QUEUE, shown="RedrivePolicy"),
+    row("the queue accepts plain HTTP", lambda t: t.queue(Policy=""), QUEUE, shown="Policy"),
+    row("the queue has an additional tag",
         lambda t: t.aws("sqs").tag_queue(QueueUrl=t.queue_url, Tags={"owner": "somebody"}), QUEUE, shown="Tags"),
     row("the queue has lost a tag",
         lambda t: t.aws("sqs").untag_queue(QueueUrl=t.queue_url, TagKeys=["version"]), QUEUE, shown="Tags"),
@@ -253,37 +253,37 @@ TABLE = (
 
     row("the private key's secret has lost a tag",
         lambda t: t.secret("encord-private-key", "untag_resource", TagKeys=["managed-by"]), PRIVATE_KEY),
-    row("the signing secrets are described otherwise",
+    row("the signing secrets have another description",
         lambda t: t.secret("webhook-signing-secrets", "update_secret", Description="somebody's"), SIGNING_SECRETS),
-    row("the signing secrets have a tag of somebody's",
+    row("the signing secrets have an additional tag",
         lambda t: t.secret("webhook-signing-secrets", "tag_resource", Tags=[SOMEBODY]), SIGNING_SECRETS),
 
     row("the function may do everything with S3",
         lambda t: t.aws("iam").create_policy_version(
             PolicyArn=t.policy_arn, PolicyDocument=EVERYTHING_ALLOWED, SetAsDefault=True), POLICY),
-    row("the policy has a tag of somebody's",
+    row("the policy has an additional tag",
         lambda t: t.aws("iam").tag_policy(PolicyArn=t.policy_arn, Tags=[SOMEBODY]), POLICY),
     row("the policy has lost a tag",
         lambda t: t.aws("iam").untag_policy(PolicyArn=t.policy_arn, TagKeys=["version"]), POLICY),
-    row("another service can take the role",
+    row("another service can assume the role",
         lambda t: t.iam("update_assume_role_policy", PolicyDocument=ANYBODY_OF_EC2), ROLE),
     row("the role has lost its policy", lambda t: t.iam("detach_role_policy", PolicyArn=t.policy_arn), ROLE),
-    row("the role has a policy of AWS's besides",
+    row("the role has an additional AWS managed policy",
         lambda t: t.iam("attach_role_policy", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess"), ROLE),
-    row("the role has a policy of its own that allows everything with S3",
+    row("the role has an inline policy that allows everything with S3",
         lambda t: t.iam("put_role_policy", PolicyName="somebodys", PolicyDocument=EVERYTHING_ALLOWED), POLICY_INSIDE,
         shown="somebodys"),
-    row("the role is described otherwise", lambda t: t.iam("update_role", Description="somebody's"), ROLE),
-    row("the role has a tag of somebody's", lambda t: t.iam("tag_role", Tags=[SOMEBODY]), ROLE),
+    row("the role has another description", lambda t: t.iam("update_role", Description="somebody's"), ROLE),
+    row("the role has an additional tag", lambda t: t.iam("tag_role", Tags=[SOMEBODY]), ROLE),
     row("the role has lost a tag", lambda t: t.iam("untag_role", TagKeys=["version"]), ROLE),
 
-    row("tags of images can be moved",
+    row("image tags are mutable",
         lambda t: t.aws("ecr").put_image_tag_mutability(repositoryName=t.name, imageTagMutability="MUTABLE"),
         REPOSITORY, shown="image_tag_mutability"),
     row("images are not scanned",
         lambda t: t.aws("ecr").put_image_scanning_configuration(
             repositoryName=t.name, imageScanningConfiguration={"scanOnPush": False}), REPOSITORY, shown="scan_on_push"),
-    row("images are kept for ever", lambda t: t.aws("ecr").delete_lifecycle_policy(repositoryName=t.name), REPOSITORY,
+    row("images never expire", lambda t: t.aws("ecr").delete_lifecycle_policy(repositoryName=t.name), REPOSITORY,
         shown="lifecycle_policy"),
     row("anyone can pull images",
         lambda t: t.aws("ecr").set_repository_policy(repositoryName=t.name, policyText=json.dumps(
@@ -292,7 +292,7 @@ TABLE = (
     row("the repository has lost a tag",
         lambda t: t.aws("ecr").untag_resource(resourceArn=t.repository_arn, tagKeys=["version"]), REPOSITORY,
         shown="tags"),
-    row("the repository has a tag of somebody's",
+    row("the repository has an additional tag",
         lambda t: t.aws("ecr").tag_resource(resourceArn=t.repository_arn, tags=[SOMEBODY]), REPOSITORY,
         shown="somebody"),
 
@@ -300,52 +300,52 @@ TABLE = (
     row("the function may take 30 s", lambda t: t.function(Timeout=30), FUNCTION, ALIAS, shown="Timeout"),
     row("calls are not traced", lambda t: t.function(TracingConfig={"Mode": "PassThrough"}), FUNCTION, ALIAS,
         shown="TracingConfig"),
-    row("a variable of the function's is another",
+    row("an environment variable of the function has another value",
         lambda t: t.function(Environment={"Variables": {**t.variables(), "LABEL_EXPORT_BUCKET": "somebody-elses"}}),
         FUNCTION, ALIAS, shown="somebody-elses"),
     row("the function has no room for large labels", lambda t: t.function(EphemeralStorage={"Size": 1024}), FUNCTION,
         ALIAS, shown="EphemeralStorage"),
-    row("the function is described otherwise", lambda t: t.function(Description="somebody's"), FUNCTION, ALIAS,
+    row("the function has another description", lambda t: t.function(Description="somebody's"), FUNCTION, ALIAS,
         shown="Description"),
-    row("the function runs something else of its image",
+    row("the function runs another command of its image",
         lambda t: t.function(ImageConfig={"Command": ["somebodys.handler"]}), FUNCTION, ALIAS, shown="ImageConfig"),
-    row("one call at a time",
+    row("the function runs one call at a time",
         lambda t: t.aws("lambda").put_function_concurrency(FunctionName=t.name, ReservedConcurrentExecutions=1),
         FUNCTION, shown="ReservedConcurrentExecutions"),
-    row("the function has a tag of somebody's",
+    row("the function has an additional tag",
         lambda t: t.aws("lambda").tag_resource(Resource=t.function_arn, Tags={"owner": "somebody"}), FUNCTION,
         shown="Tags"),
     row("the function has lost a tag",
         lambda t: t.aws("lambda").untag_resource(Resource=t.function_arn, TagKeys=["version"]), FUNCTION,
         shown="Tags"),
-    row("the alias is described otherwise",
+    row("the alias has another description",
         lambda t: t.aws("lambda").update_alias(FunctionName=t.name, Name="live", Description="somebody's"), ALIAS,
         shown="Description"),
-    # Stands below what changes the function, so that there is something to publish.
+    # After the rows that change the function, so that there is something to publish.
     row("a part of the calls goes to another version", lambda t: t.share(), ALIAS, shown="AdditionalVersionWeights"),
     row("logs are kept for a day",
         lambda t: t.aws("logs").put_retention_policy(logGroupName=f"/aws/lambda/{t.name}", retentionInDays=1),
         LOG_GROUP, shown="retention"),
-    row("the log group has a tag of somebody's",
+    row("the log group has an additional tag",
         lambda t: t.aws("logs").tag_resource(resourceArn=t.log_group_arn, tags={"owner": "somebody"}), LOG_GROUP,
         shown="owner"),
     row("the log group has lost a tag",
         lambda t: t.aws("logs").untag_resource(resourceArn=t.log_group_arn, tagKeys=["version"]), LOG_GROUP,
         shown="version"),
-    row("the queue feeds nobody",
+    row("the queue's mapping is disabled",
         lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, Enabled=False), MAPPING,
         shown="Enabled"),
-    row("messages come one by one",
+    row("the batch size is one",
         lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, BatchSize=1), MAPPING,
         shown="BatchSize"),
-    row("nothing limits the calls side by side",
+    row("nothing limits the concurrent calls",
         lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, ScalingConfig={}), MAPPING,
         shown="ScalingConfig"),
     row("messages about most labels are deleted unread",
         lambda t: t.aws("lambda").update_event_source_mapping(
             UUID=t.mapping, FilterCriteria={"Filters": [{"Pattern": '{"body": {"version": [2]}}'}]}), MAPPING,
         shown="FilterCriteria"),
-    row("one bad label fails its neighbours",
+    row("one bad label fails its whole batch",
         lambda t: t.aws("lambda").update_event_source_mapping(UUID=t.mapping, FunctionResponseTypes=[]), MAPPING,
         shown="FunctionResponseTypes"),
 
@@ -353,7 +353,7 @@ TABLE = (
         lambda t: t.aws("sqs").set_queue_attributes(
             QueueUrl=t.aws("sqs").get_queue_url(QueueName=t.catalog)["QueueUrl"],
             Attributes={"VisibilityTimeout": "30"}), CATALOG_QUEUE, shown="VisibilityTimeout"),
-    row("failures of a backfill are tried without end",
+    row("failures of a backfill are retried without end",
         lambda t: t.aws("sqs").set_queue_attributes(
             QueueUrl=t.aws("sqs").get_queue_url(QueueName=f"{t.name}-backfill")["QueueUrl"],
             Attributes={"RedrivePolicy": ""}), LANE, shown="RedrivePolicy"),
@@ -378,11 +378,11 @@ TABLE = (
         lambda t: t.aws("glue").untag_resource(
             ResourceArn=f"arn:aws:glue:{t.region}:{t.account}:database/{t.database}", TagsToRemove=["version"]),
         INDEX_TABLES, shown="version"),
-    row("another service can take the schedules' role",
+    row("another service can assume the schedules' role",
         lambda t: t.aws("iam").update_assume_role_policy(
             RoleName=f"{t.name}-schedules-{t.region}", PolicyDocument=ANYBODY_OF_EC2), CATALOG_ROLES),
     # Its tasks are those of role image_repository.
-    Disturbance("catalog_image", "tags of the catalog's images can be moved",
+    Disturbance("catalog_image", "tags of the catalog's images are mutable",
         lambda t: t.aws("ecr").put_image_tag_mutability(repositoryName=t.catalog, imageTagMutability="MUTABLE"),
         (REPOSITORY,)),
     row("the catalog's logs are kept for a day",
@@ -400,7 +400,7 @@ TABLE = (
     row("nothing keeps the function active", lambda t: t.schedule("keep-active", State="DISABLED"), KEEP_ACTIVE,
         shown="enabled"),
 
-    row("access logs are kept for ever",
+    row("access logs never expire",
         lambda t: t.aws("logs").delete_retention_policy(logGroupName=f"/aws/vendedlogs/apigateway/{t.name}"),
         ACCESS_LOG, shown="retention"),
     row("a filter of the access log counts everything",
@@ -421,9 +421,9 @@ TABLE = (
     row("nothing throttles",
         lambda t: t.stage(DefaultRouteSettings={"ThrottlingRateLimit": 10000.0, "ThrottlingBurstLimit": 5000}), API,
         shown="rate_limit"),
-    row("the API is described otherwise",
+    row("the API has another description",
         lambda t: t.aws("apigatewayv2").update_api(ApiId=t.api, Description="somebody's"), API, shown="description"),
-    row("the API's stage has a tag of somebody's",
+    row("the API's stage has an additional tag",
         lambda t: t.aws("apigatewayv2").tag_resource(ResourceArn=t.stage_arn, Tags={"owner": "somebody"}), API,
         shown="owner"),
     row("the API's stage has lost a tag",
@@ -433,26 +433,26 @@ TABLE = (
         lambda t: t.aws("lambda").remove_permission(FunctionName=t.name, Qualifier="live", StatementId="http-api"),
         PERMISSION, shown="source_arn"),
 
-    row("nobody is told of dead letters",
+    row("the alarm for dead letters notifies nobody",
         lambda t: t.aws("cloudwatch").disable_alarm_actions(AlarmNames=[f"{t.name}/dead-letters"]), ALARMS,
         shown="dead-letters"),
     row("no alarm for errors", lambda t: t.aws("cloudwatch").delete_alarms(AlarmNames=[f"{t.name}/errors"]), ALARMS,
         shown="errors"),
-    row("an alarm has a tag of somebody's",
+    row("an alarm has an additional tag",
         lambda t: t.aws("cloudwatch").tag_resource(ResourceARN=t.alarm_arn("throttles"), Tags=[SOMEBODY]), ALARMS,
         shown="owner"),
     row("an alarm has lost a tag",
         lambda t: t.aws("cloudwatch").untag_resource(ResourceARN=t.alarm_arn("throttles"), TagKeys=["version"]),
         ALARMS, shown="version"),
-    row("the topic is named otherwise",
+    row("the topic has another display name",
         lambda t: t.aws("sns").set_topic_attributes(
             TopicArn=t.topic_arn, AttributeName="DisplayName", AttributeValue="somebody's"), TOPIC,
         shown="somebody's"),
-    row("the topic has a tag of somebody's",
+    row("the topic has an additional tag",
         lambda t: t.aws("sns").tag_resource(ResourceArn=t.topic_arn, Tags=[SOMEBODY]), TOPIC, shown="owner"),
     row("the topic has lost a tag",
         lambda t: t.aws("sns").untag_resource(ResourceArn=t.topic_arn, TagKeys=["version"]), TOPIC, shown="version"),
-    row("the page of numbers is empty",
+    row("the dashboard is empty",
         lambda t: t.aws("cloudwatch").put_dashboard(
             DashboardName=f"{t.name}-{t.region}", DashboardBody='{"widgets": []}'), DASHBOARD, shown="widgets"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A stand-in as a process of its own, the files that it is started with, and a caller that signs as the SDK does."""
+"""A stand-in in its own process, its files, and a caller that signs as the SDK does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def public_key_text(key: Ed25519PrivateKey) -> str:
 
 @dataclass
 class Files:
-    """The files that a stand-in is started with."""
+    """The files with which a stand-in is started."""
 
     folder: Path
     key: Ed25519PrivateKey
@@ -161,7 +161,7 @@ class StandInProcess:
 
 
 class RawCaller:
-    """Signs as the SDK does, with its own code, and lets a test change anything before it is sent."""
+    """Signs as the SDK does, with the SDK's code, and lets a test change anything before it is sent."""
 
     def __init__(self, stand_in: StandInProcess, key: Ed25519PrivateKey) -> None:
         self.stand_in = stand_in

@@ -1,7 +1,7 @@
-"""The real handler between the local stack's S3, SQS, Secrets Manager and Encord, through fault-injecting proxies.
+"""The real handler between the local stack's S3, SQS, Secrets Manager and Encord, behind fault-injecting proxies.
 
-The tests of the fault table use it. Only Lambda itself is missing: `drain` does what the queue's mapping does, and
-takes the handler as a function or as a process of its own.
+For the tests of the fault table. Only Lambda itself is missing: `drain` does what the event source mapping does, and
+takes the handler as a function or as a separate process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Handle = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Context:
-    """What Lambda passes beside the event: so many seconds are left from now."""
+    """Lambda's context: the number of seconds that are left from now."""
 
     aws_request_id = "request-1"
 
@@ -41,7 +41,7 @@ class Context:
 
 @dataclass
 class Servers:
-    """What all tests of a session share; each test has its own names in it."""
+    """What all tests of a session share; each test uses its own names in it."""
 
     ministack: MiniStackProcess
     stand_in: StandInProcess
@@ -51,7 +51,7 @@ class Servers:
 
     @cached_property
     def role(self) -> tuple[str, str]:
-        """Credentials that policies apply to, as they do to the function's: the account's owner is beyond them."""
+        """Credentials to which policies apply, as for the function; they do not apply to the root user."""
         iam, name = self.client("iam"), "function"
         statement = {"Effect": "Allow", "Action": ["s3:*", "sqs:*", "secretsmanager:*"], "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -93,7 +93,7 @@ class System:
         )["ARN"]
 
     def environment(self) -> dict[str, str]:
-        """The function's environment: only the endpoints are the proxies'."""
+        """The function's environment: its endpoints are the proxies."""
         return {
             "AWS_ACCESS_KEY_ID": self._access_key,
             "AWS_SECRET_ACCESS_KEY": self._secret_key,
@@ -110,12 +110,12 @@ class System:
     # Encord
 
     def labels(self, count: int, *, frames: int = 1, objects: int = 2) -> list[str]:
-        """Have so many new label rows in Encord; their hashes."""
+        """Add this many label rows to Encord; return their hashes."""
         spec = {"frames": frames, "objects": objects, "count": count, "project_hash": self.project}
         return [row["label_hash"] for row in self.stand_in.control("POST", "giant-rows", spec)["rows"]]
 
     def edit(self, label_hash: str, edited_at: str | None = None) -> None:
-        """Have a person change a label, now or at a time of ours."""
+        """Change a label as a person does, now or at a given time."""
         at = {} if edited_at is None else {"edited_at": edited_at}
         self.stand_in.control("POST", "complete-task", {"label_hash": label_hash, "deliver": False, **at})
 
@@ -124,7 +124,7 @@ class System:
         return self.stand_in.row_bytes(label_hash)
 
     def new_key(self, *, registered: bool = True) -> str:
-        """Have another key at Encord instead of ours, or none at all; its text."""
+        """Replace our key at Encord by a new one, or remove it; return the new key's text."""
         key = Ed25519PrivateKey.generate()
         self.stand_in.files.public_keys.write_text(public_key_text(key) if registered else "# nobody\n")
         return private_key_text(key)
@@ -132,7 +132,7 @@ class System:
     # Webhooks
 
     def post(self, label_hashes: list[str], *, secret: str | None = None, **changes: Any) -> dict[str, Any]:
-        """Have the function answer a signed webhook."""
+        """Return the function's response to a signed webhook."""
         payload = {"project_hash": self.project, "label_hashes": label_hashes}
         envelope = {"uid": str(uuid.uuid4()), "version": 1, "source": "Encord", "event_type": "task_completed_event"}
         body = changes.pop("body", json.dumps({**envelope, "event_created_timestamp": 0, "payload": payload}))
@@ -156,7 +156,7 @@ class System:
     # The queue
 
     def send(self, *label_hashes: str, body: str | None = None) -> None:
-        """Queue a message for each label, or one of this text, without the function."""
+        """Queue a message for each label, or one with this text, without the function."""
         bodies = [self.message(label_hash) for label_hash in label_hashes] if body is None else [body]
         for text in bodies:
             self.sqs.send_message(QueueUrl=self.queue, MessageBody=text)
@@ -175,9 +175,9 @@ class System:
         return list(answer.get("Messages", []))
 
     def deliver(self, handle: Handle | None = None) -> list[str] | None:
-        """Do what the mapping does, once: receive a batch, invoke, delete what did not fail.
+        """Do what the mapping does, once: receive a batch, invoke, delete the messages that did not fail.
 
-        Returns the bodies that failed, None where the queue was empty. A `handle` that raises is a function that died.
+        Returns the bodies that failed, or None if the queue was empty. A `handle` that raises is a crash.
         """
         messages = self.receive()
         if not messages:
@@ -199,14 +199,14 @@ class System:
         return [message["Body"] for message in messages if message["MessageId"] in failed]
 
     def drain(self, handle: Handle | None = None) -> None:
-        """Deliver until the queue is empty: what fails for good is then among the dead letters."""
+        """Deliver until the queue is empty: permanent failures are then among the dead letters."""
         for _ in range(100):
             if self.deliver(handle) is None:
                 return
         raise AssertionError("the queue does not become empty")
 
     def waiting(self) -> int:
-        """Return how many messages the queue holds."""
+        """Return the number of messages in the queue."""
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["All"])["Attributes"]
         return sum(int(value) for name, value in attributes.items() if name.startswith("ApproximateNumberOfMessages"))
 
@@ -231,7 +231,7 @@ class System:
         return list(listing.get("Versions", []))
 
     def is_exact(self, label_hash: str) -> bool:
-        """Say whether what is stored is what Encord serves, byte for byte."""
+        """Return whether the stored object is byte for byte what Encord serves."""
         return self.stored(label_hash) == self.served(label_hash)
 
 

@@ -1,19 +1,19 @@
-"""A proxy that lets requests go wrong on purpose: between the function and Encord, S3, SQS or Secrets Manager.
+"""A proxy that makes requests fail on purpose: between the function and Encord, S3, SQS or Secrets Manager.
 
-It stands in front of one real server, hands every request on as it came (the Host header included, which is signed),
-and carries out what its rules say. A rule says which requests (operation, method, path, body), which of those (nth,
-probability with a seed, at most so many), and what happens to them:
+It is in front of one real server, forwards every request unchanged (including the Host header, which is signed),
+and applies its rules. A rule says which requests (operation, method, path, body), which of those (nth,
+probability with a seed, a maximum), and what happens to them:
 
 ==================  ===================================================================================
-`answers`           another answer than the server's: a status, headers such as Retry-After, an error body
-`delays`            later than it would be: before the request takes effect, or after, before its answer
-`resets`            the connection is reset, before the effect, or after it: done, and the answer is lost
-`truncates`         the answer's body ends early, politely or with a reset
-`blackholes`        no answer, ever: the client's time-out has to end it
-`calls`             a function of the test runs before the effect, or after it (another writer, a kill)
+`answers`           a response instead of the server's: a status, headers such as Retry-After, an error body
+`delays`            a delay before the request takes effect, or after it, before the response
+`resets`            the connection is reset before the effect, or after it: done, and the response is lost
+`truncates`         the response's body ends early, with a clean close or a reset
+`blackholes`        no response: only the client's time-out ends it
+`calls`             a function of the test runs before or after the effect (another writer, a kill)
 ==================  ===================================================================================
 
-Every request is recorded with what became of it. Python's own HTTP server and threads: a reset needs the socket itself.
+Every request is recorded with its result. This uses Python's own HTTP server and threads: a reset needs the socket.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
 
-# RFC 9110, section 7.6.1: what belongs to one connection alone. The length is that of what is sent.
+# RFC 9110, section 7.6.1: headers of a single connection. The length is that of what is sent.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 S3_SUBRESOURCES = {
     ("POST", "uploads"): "CreateMultipartUpload",
@@ -57,10 +57,10 @@ class Answer:
 
 @dataclass
 class Exchange:
-    """One request, and what became of it.
+    """One request and its result.
 
     `operation` is the AWS operation (`PutObject`, `SendMessageBatch`) or Encord's query type (`labelrow`). `status` is
-    what the client was sent, None where it got no answer; `reached` is whether the request was handed on.
+    the status that the client got, None without a response; `reached` is whether the request was forwarded.
     """
 
     operation: str
@@ -77,10 +77,10 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one request; made by the functions below. Seconds are real ones."""
+    """What happens to one request; created by the functions below. In real seconds."""
 
     name: str
-    effect: bool = True  # the request is handed on
+    effect: bool = True  # the request is forwarded
     before: float = 0.0
     after: float = 0.0
     call: Callable[[Exchange], None] | None = None
@@ -92,32 +92,32 @@ class Fault:
 
 
 def answers(answer: Answer, *, after_effect: bool = False) -> Fault:
-    """Send `answer`; the server never sees the request, unless `after_effect`."""
+    """Send `answer`; the server does not get the request unless `after_effect`."""
     return Fault(f"answers {answer.status}", effect=after_effect, answer=answer)
 
 
 def delays(before: float = 0.0, after: float = 0.0) -> Fault:
-    """Wait `before` the request takes effect, and `after` it, before the answer is sent; in seconds."""
+    """Wait `before` the request takes effect, and `after` it, before the response is sent; in seconds."""
     return Fault("delays", before=before, after=after)
 
 
 def resets(*, after_effect: bool = False) -> Fault:
-    """Reset the connection: before the server sees the request, or once it has answered."""
+    """Reset the connection: before the server gets the request, or after it has responded."""
     return Fault("resets after effect" if after_effect else "resets", effect=after_effect, end="reset")
 
 
 def truncates(keep: float = 0.5, *, reset: bool = False) -> Fault:
-    """Send the head of the real answer and this fraction of its body, then close or reset the connection."""
+    """Send the head of the real response and this fraction of its body, then close or reset the connection."""
     return Fault("truncates", keep=keep, end="truncate", reset=reset)
 
 
 def blackholes(*, after_effect: bool = False) -> Fault:
-    """Accept the request and never answer."""
+    """Accept the request and never respond."""
     return Fault("blackholes", effect=after_effect, end="blackhole")
 
 
 def calls(function: Callable[[Exchange], object], *, first: bool = False) -> Fault:
-    """Run `function` once the request took effect, or `first`; then go on as if nothing were."""
+    """Run `function` after the request took effect, or `first`; then continue normally."""
 
     def call(exchange: Exchange) -> None:
         function(exchange)
@@ -126,7 +126,7 @@ def calls(function: Callable[[Exchange], object], *, first: bool = False) -> Fau
 
 
 def s3_error(status: int, code: str, **headers: str) -> Answer:
-    """An error of S3, as its REST API words it."""
+    """An error of S3, in the form of its REST API."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>injected</Message></Error>'
     return Answer(status, body.encode(), {"Content-Type": "application/xml", **headers})
 
@@ -138,17 +138,17 @@ def aws_json_error(status: int, code: str, **headers: str) -> Answer:
 
 
 def encord_error(status: int, code: str, *, http_status: int = 200, **headers: str) -> Answer:
-    """An error of Encord: it stands in the envelope, and HTTP's own status is often 200."""
+    """An error of Encord in its envelope, often with HTTP status 200."""
     body = json.dumps({"status": status, "response": [code], "payload": None}).encode()
     return Answer(http_status, body, {"Content-Type": "application/json", **headers})
 
 
 @dataclass
 class Rule:
-    """Which requests a fault happens to.
+    """The requests that a fault affects.
 
-    `operation` is a shell pattern; `path` and `body` are regular expressions that must be found. Of the requests that
-    match, `nth` picks by number, from 1; `probability` by a generator of its own with this `seed`; `times` is the most.
+    `operation` is a shell pattern; `path` and `body` are regular expressions to search for. Of the matching requests
+    `nth` selects by number, from 1; `probability` by a separate generator with this `seed`; `times` is the maximum.
     """
 
     fault: Fault
@@ -167,7 +167,7 @@ class Rule:
         self._chance = random.Random(self.seed)  # noqa: S311 - repeatable on purpose
 
     def meets(self, exchange: Exchange) -> bool:
-        """Say whether the fault happens to this request, and count it."""
+        """Return whether the fault affects this request, and count it."""
         if not (
             fnmatchcase(exchange.operation, self.operation)
             and self.method in {None, exchange.method}
@@ -186,7 +186,7 @@ class Rule:
 
 
 class FaultProxy:
-    """The proxy of one server. Rules are tried in their order; the first that meets a request acts, alone."""
+    """The proxy of one server. Rules are tried in order; only the first that matches a request acts."""
 
     def __init__(  # noqa: PLR0913 - each of them is needed to stand between two TLS peers
         self,
@@ -198,7 +198,7 @@ class FaultProxy:
         addresses: Sequence[str] = ("127.0.0.1",),
         port: int = 0,
     ) -> None:
-        """`upstream` is the server's URL, trusted by `ca_file`; `addresses` share one port (0: a free one)."""
+        """`upstream` is the server's URL, trusted through `ca_file`; `addresses` share one port (0: a free one)."""
         self.exchanges: list[Exchange] = []
         self._upstream = upstream.rstrip("/")
         self._rules: list[Rule] = []
@@ -232,30 +232,30 @@ class FaultProxy:
             self._pool.clear()
 
     def inject(self, *rules: Rule) -> None:
-        """Put rules into force, after those that are."""
+        """Add rules after the existing ones."""
         with self._lock:
             self._rules.extend(rules)
 
     def heal(self) -> None:
-        """End all rules; requests go through as they come. What is held back by a blackhole stays so."""
+        """Remove all rules; requests pass unchanged. Requests in a blackhole stay there."""
         with self._lock:
             self._rules.clear()
 
     def forget(self) -> None:
-        """End all rules and forget what passed."""
+        """Remove all rules and forget the recorded requests."""
         self.heal()
         with self._lock:
             self.exchanges.clear()
 
     def count(self, operation: str, *, reached: bool | None = None) -> int:
-        """Return how many requests of this operation came; only those that were handed on, or only the others."""
+        """Return the number of requests of this operation; only those that were forwarded, or only the others."""
         with self._lock:
             return sum(
                 exchange.operation == operation and reached in {None, exchange.reached} for exchange in self.exchanges
             )
 
     def faults(self) -> dict[str, int]:
-        """Return how often each kind of fault happened."""
+        """Return the number of faults of each kind."""
         found: dict[str, int] = {}
         with self._lock:
             for exchange in self.exchanges:
@@ -304,7 +304,7 @@ class FaultProxy:
                 exchange = described(self.command, self.path, headers, body, str(self.client_address[0]))
                 try:
                     self.carry_out(proxy._choose(exchange), exchange)
-                except OSError:  # the client went away, or was killed: there is nobody to tell
+                except OSError:  # the client disconnected, or was killed
                     self.close_connection = True
 
             def carry_out(self, fault: Fault, exchange: Exchange) -> None:
@@ -351,7 +351,7 @@ class FaultProxy:
 
 
 def described(method: str, target: str, headers: Mapping[str, str], body: bytes, client: str) -> Exchange:
-    """Return a request in words: which operation of AWS or Encord it is, by the services' own protocols."""
+    """Return a request with its operation of AWS or Encord, which is found by the services' protocols."""
     parts = urlsplit(target)
     query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     path = unquote(parts.path)

@@ -27,7 +27,7 @@ from handler_servers import AwsServer, EncordServer, StoredObject
 from label_export import handler
 
 ACCOUNT = "000000000000"
-LATE = 3  # the receive from which on a negative answer counts, by default
+LATE = 3  # the receive from which a negative response counts, by default
 KEY_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:encord-key-AbCdEf"
 SIGNING_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:signing-AbCdEf"
 PASSPHRASE_ARN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:passphrase-AbCdEf"
@@ -47,7 +47,7 @@ def public_hex(key: Ed25519PrivateKey) -> str:
 
 @dataclass
 class Context:
-    """What Lambda passes beside the event."""
+    """Lambda's context."""
 
     seconds: float = 60.0
     aws_request_id: str = "request-1"
@@ -59,7 +59,7 @@ class Context:
 
 @dataclass
 class CountedContext(Context):
-    """A context whose time does not pass: each look at it finds a second less."""
+    """A context in which no real time passes: each call returns a second less."""
 
     seconds: float = 12.0
 
@@ -113,7 +113,7 @@ class Deployment:
         return handler.handle(event, context or Context())
 
     def row(self, number: int = 1, **fields: Any) -> str:
-        """Have Encord serve a label row; its hash."""
+        """Add a label row that Encord serves; return its hash."""
         label_hash = str(uuid.UUID(int=1000 + number))
         served = {
             "label_hash": label_hash,
@@ -130,7 +130,7 @@ class Deployment:
         return label_hash
 
     def served(self, label_hash: str) -> bytes:
-        """The bytes of a label row as Encord serves it."""
+        """Return the bytes of a label row as Encord serves it."""
         row = self.encord.rows[label_hash]
         return row if isinstance(row, bytes) else json.dumps(row).encode()
 
@@ -138,7 +138,7 @@ class Deployment:
         return self.aws.objects.get(f"/labels-bucket/encord/{project}/labels/{label_hash}.json")
 
     def export(self, *label_hashes: str, context: Context | None = None, receive_count: int = 1) -> list[str]:
-        """Process a batch with one message for each label; the labels that failed."""
+        """Process a batch with one message for each label; return the labels that failed."""
         bodies = [message(label_hash) for label_hash in label_hashes]
         failed = self.call(batch(*bodies, receive_count=receive_count), context)
         return [label_hashes[int(item["itemIdentifier"])] for item in failed["batchItemFailures"]]
@@ -149,14 +149,14 @@ class Deployment:
 
 
 def message(label_hash: str | None = None, project: str = PROJECT, **fields: Any) -> str:
-    """The text of a queue message."""
+    """Return the text of a queue message."""
     named = {} if label_hash is None else {"label_hash": label_hash}
     known = {"version": 1, "project_hash": project, "event_uid": "uid-1", "event_type": "task_completed_event"}
     return json.dumps(known | named | fields)
 
 
 def batch(*bodies: Any, receive_count: int = 1) -> dict[str, Any]:
-    """An event of the queue mapping; message ids are the bodies' numbers."""
+    """Return an event of the queue mapping; message ids are the numbers of the bodies."""
     return {
         "Records": [
             {
@@ -179,7 +179,7 @@ def signed_request(
     headers: dict[str, str] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """An HTTP event (payload format 2.0) with a webhook that Encord signed."""
+    """Return an HTTP event (payload format 2.0) with a webhook that Encord signed."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     is_text = _is_text(raw)
     timestamp = str(int(time.time() if at is None else at))
@@ -223,7 +223,7 @@ def webhook(event_type: str = "task_completed_event", **payload: Any) -> dict[st
 
 @dataclass
 class Output:
-    """What the function wrote: logs and metrics."""
+    """The function's output: logs and metrics."""
 
     text: str
 

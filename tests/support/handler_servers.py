@@ -1,4 +1,4 @@
-"""Real HTTPS servers on loopback for the handler's tests: a little AWS and a little Encord, with faults on demand."""
+"""Real HTTPS servers on loopback for the handler's tests: a small AWS and a small Encord, with faults on demand."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    until: threading.Event | None = None  # the body comes a byte at a time until then
+    until: threading.Event | None = None  # the body is sent byte by byte until then
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request: an answer instead of the real one, or a cut connection.
+    """The fault of one request: a response instead of the real one, or a cut connection.
 
-    `cut` is "before" or "after" the request took effect, or "middle" of the answer's body. `when` runs first.
+    `cut` is "before" or "after" the effect of the request, or "middle" of the response's body. `when` runs first.
     """
 
     answer: Answer | None = None
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass
 class Call:
-    """One request as a server saw it."""
+    """One request as the server got it."""
 
     operation: str
     path: str
@@ -60,9 +60,9 @@ class Call:
 
 
 class LoopbackServer:
-    """An HTTPS server with kept connections that records calls and carries out faults, by operation, in order.
+    """An HTTPS server with kept connections that records calls and applies faults, by operation, in order.
 
-    Each answer waits for `request_seconds`, a connection's first one for `connection_seconds` more.
+    Each response waits for `request_seconds`, the first one of a connection for `connection_seconds` more.
     """
 
     def __init__(self, certificate: Path) -> None:
@@ -88,7 +88,7 @@ class LoopbackServer:
         self._server.server_close()
 
     def fail(self, operation: str, *faults: Fault) -> None:
-        """Carry out `faults` on the next calls of `operation`, one each."""
+        """Apply `faults` to the next calls of `operation`, one each."""
         with self.lock:
             self._faults.setdefault(operation, deque()).extend(faults)
 
@@ -170,7 +170,7 @@ class LoopbackServer:
 
 
 def read_chunked(stream: BufferedIOBase) -> bytes:
-    """Read a body in chunks (RFC 9112, section 7.1), trailers included, and return what it holds."""
+    """Read a chunked body (RFC 9112, section 7.1), trailers included, and return its content."""
     whole = bytearray()
     while size := int(stream.readline().partition(b";")[0], 16):
         whole += stream.read(size)
@@ -328,14 +328,14 @@ def _s3_error(status: int, code: str) -> Answer:
 
 
 class EncordServer(LoopbackServer):
-    """Encord's project endpoint: checks the signature, serves rows from a dict, refuses anything that would write."""
+    """Encord's project endpoint: verifies the signature, serves rows from a dict, refuses every write."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__(certificate)
         self.public_keys: set[str] = set()
         self.rows: dict[str, dict[str, Any] | bytes] = {}
         self.metadata: list[dict[str, Any]] = []
-        self.trickle: dict[str, threading.Event] = {}  # labels whose rows come a byte at a time, until the event is set
+        self.trickle: dict[str, threading.Event] = {}  # labels whose rows are sent byte by byte until the event is set
         self.stages: dict[str, list[str]] = {}  # the titles of a project's workflow, by its hash
         self.gzip = False
 
@@ -374,7 +374,7 @@ class EncordServer(LoopbackServer):
         return Answer(200, body, headers)
 
     def _project(self, call: Call) -> Answer:
-        """REST: the signature is checked by the rule of the SDK's encord/http/v2/request_signer.py."""
+        """REST: the signature is verified as in the SDK's encord/http/v2/request_signer.py."""
         params = call.headers["signature-input"].removeprefix("encord-sig=")
         lines = ['"@method": GET', f'"@request-target": {call.path}']
         lines += [f'"content-digest": {call.headers["content-digest"]}', f'"@signature-params": {params}']

@@ -1,4 +1,4 @@
-"""An image registry on loopback, with as much of ECR's API as a deploy asks for an image.
+"""An image registry on loopback, with the part of ECR's API that a deploy uses for an image.
 
 It follows the OCI distribution specification: uploads in one or several parts, manifests by tag and digest, no login.
 """
@@ -33,7 +33,7 @@ def digest_of(content: bytes) -> str:
 
 @dataclass
 class ImageRegistry:
-    """What the registry holds; ``host`` is how images name it."""
+    """The registry's content; ``host`` is its name in the names of images."""
 
     host: str = ""
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -41,19 +41,19 @@ class ImageRegistry:
     uploads: dict[str, bytes] = field(default_factory=dict)
 
     def add(self, content: bytes) -> dict[str, Any]:
-        """Keep a blob; return what a manifest says of it, without its media type."""
+        """Store a blob; return its descriptor in a manifest, without the media type."""
         self.blobs[digest_of(content)] = content
         return {"digest": digest_of(content), "size": len(content)}
 
     def add_manifest(self, repository: str, tag: str, media_type: str, manifest: dict[str, Any]) -> str:
-        """Keep a manifest under a tag and its digest; return the digest."""
+        """Store a manifest under a tag and its digest; return the digest."""
         content = json.dumps({"schemaVersion": 2, "mediaType": media_type, **manifest}).encode()
         for version in (tag, digest_of(content)):
             self.manifests[repository, version] = (media_type, content)
         return digest_of(content)
 
     def add_image(self, repository: str, tag: str, architecture: str, layer: bytes) -> str:
-        """Keep an image of one layer under a tag; its configuration says that it is for the architecture."""
+        """Store an image with one layer under a tag; its configuration names the architecture."""
         configuration = {
             "architecture": architecture,
             "os": "linux",
@@ -67,9 +67,9 @@ class ImageRegistry:
         return self.add_manifest(repository, tag, MANIFEST, manifest)
 
     def add_base(self, repository: str, tag: str, note: str = "") -> dict[str, str]:
-        """Keep a base image of two platforms under a tag; return the digests of index and platforms by name.
+        """Store a base image with two platforms under a tag; return the digests of index and platforms by name.
 
-        Each platform has a file ``marker`` with its name, and a Python with the header of its machine.
+        Each platform has a file ``marker`` with its name, and a Python with the header of its architecture.
         """
         digests, entries = {}, []
         for architecture in ELF_MACHINES:
@@ -117,7 +117,7 @@ def handler_of(registry: ImageRegistry) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def handle_one_request(self) -> None:
-            # Engines try TLS first, and plain HTTP where the answer begins as one of HTTP's.
+            # Engines try TLS first, and use plain HTTP if the response looks like HTTP.
             if self.rfile.peek(1)[:1] == TLS_HANDSHAKE:  # type: ignore[attr-defined] # a BufferedReader
                 self.wfile.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
                 self.close_connection = True

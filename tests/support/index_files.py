@@ -1,6 +1,6 @@
-"""An index generation of what is in the tests' bucket, written with DuckDB alone.
+"""An index generation of what is in the tests' bucket, written only with DuckDB.
 
-Only what is in a label row is read by the index's own code.
+The index's own code reads only what is in a label row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GENERATION = "20261127T140500Z-0a1b2c3d"
 def write_generation(
     system: CatalogSystem, folder: Path, name: str = GENERATION, stages: Mapping[str, str] | None = None, **values: Any
 ) -> dict[str, Any]:
-    """Write a generation of the main project's labels, move the pointer to it, and return the pointer."""
+    """Write a generation of the main project's labels, update the pointer to it, and return the pointer."""
     project = system.stand_in.project()
     base = f"encord/{project['project_hash']}"
     ontology = ontology_of(system)
@@ -87,7 +87,7 @@ def write_generation(
 
 
 def ontology_of(system: CatalogSystem) -> dict[str, Any]:
-    """Return `ontology.json` as the index writes it, from the stand-in's own rows."""
+    """Return `ontology.json` as the index writes it, from the stand-in's rows."""
     from encord_stand_in.rows.ontology import build_structure, editor  # noqa: PLC0415 - the SDK takes a second
 
     return {"version": 1, "ontology_hash": None, **editor(build_structure())}

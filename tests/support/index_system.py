@@ -1,4 +1,4 @@
-"""The index's tests: labels in the bucket, the events that tell of them, and an oracle that reads the bucket itself."""
+"""The index's tests: labels in the bucket, their events, and an oracle that reads the bucket itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FILES = {"labels": "labels.parquet", "annotations": "annotations.parquet", "ont
 
 @dataclass
 class IndexSystem:
-    """A bucket with labels, and the catalog's index of it. `events` are the messages that were not delivered yet."""
+    """A bucket with labels, and the catalog's index of it. `events` are the messages that have not been delivered."""
 
     system: CatalogSystem
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class IndexSystem:
         return message
 
     def deliver(self, messages: Iterable[dict[str, Any]] | None = None, seconds: float = 600.0) -> list[dict[str, Any]]:
-        """Have the function handle messages in one batch (default: all that wait); return those that fail."""
+        """Deliver messages to the function in one batch (default: all that wait); return those that fail."""
         if messages is None:
             messages, self.events = self.events, []
         batch = list(messages)
@@ -81,7 +81,7 @@ class IndexSystem:
         return [batch[int(failure["itemIdentifier"])] for failure in answer["batchItemFailures"]]
 
     def settle(self) -> None:
-        """Deliver everything that waits, again and again until nothing fails and no work is left."""
+        """Deliver everything that waits until nothing fails and no work is left."""
         for _ in range(20):
             self.events = self.deliver() if self.events else []
             self.system.work_all()
@@ -103,7 +103,7 @@ class IndexSystem:
 
     @property
     def pointer(self) -> dict[str, Any] | None:
-        """The pointer, None where there is no index."""
+        """The pointer, or None if there is no index."""
         with self.system.aws.lock:
             stored = self.system.aws.objects.get(f"/{BUCKET}/{self.base}/index/latest.json")
         return None if stored is None else dict(json.loads(stored.body))
@@ -134,14 +134,14 @@ class IndexSystem:
         return {self.table_reads("labels"), self.table_reads("annotations")}
 
     def generations(self) -> set[str]:
-        """Return the names of the generations that lie in the bucket."""
+        """Return the names of the generations in the bucket."""
         begin = f"/{BUCKET}/{self.base}/index/"
         with self.system.aws.lock:
             paths = [path.removeprefix(begin) for path in self.system.aws.objects if path.startswith(begin)]
         return {path.partition("/")[0] for path in paths if "/" in path}
 
     def read(self) -> Index:
-        """Return what a reader sees: it follows the pointer, and checks the digests."""
+        """Return what a reader gets, who follows the pointer and checks the digests."""
         for _ in range(5):
             pointer = self.pointer
             assert pointer is not None, "there is no index"
@@ -149,7 +149,7 @@ class IndexSystem:
                 begin = f"/{BUCKET}/{self.base}/index/{pointer['generation']}/"
                 files = {name: self.system.aws.objects.get(begin + file) for name, file in _FILES.items()}
             if any(stored is None for stored in files.values()):
-                continue  # a reader that comes so late follows the pointer again
+                continue  # a reader that is this late follows the pointer again
             for name, stored in files.items():
                 assert stored is not None
                 assert hashlib.sha256(stored.body).hexdigest() == pointer["sha256"][name], f"{name} is torn"
@@ -157,7 +157,7 @@ class IndexSystem:
         raise AssertionError("the pointer names files that are gone")
 
     def differences(self) -> list[str]:
-        """Compare the index with the bucket's bytes, without the catalog's code for reading, merging and comparing."""
+        """Compare the index with the bytes in the bucket, without the catalog's code for any of it."""
         found, index = [], self.read()
         rows = {row["key"]: row for row in index.rows("labels")}
         lines: dict[str, int] = {}
@@ -193,7 +193,7 @@ class IndexSystem:
 
 @dataclass
 class Index:
-    """A generation as a reader has it."""
+    """A generation as a reader sees it."""
 
     pointer: dict[str, Any]
     files: dict[str, bytes]

@@ -1,4 +1,4 @@
-"""Look at an HTML file in a headless Chromium, in the environment of locks/browser.txt; print what was seen as JSON.
+"""Open an HTML file in a headless Chromium, in the environment of locks/browser.txt; print what it shows as JSON.
 
 Usage: look_at_page.py <chromium> <file> [<picture to write>]
 """
@@ -31,13 +31,13 @@ VISIBLE = "tables => tables.filter(table => table.checkVisibility({contentVisibi
 
 
 def violations(page: Page) -> list[str]:
-    """Return what axe objects to, as text."""
+    """Return axe's violations, as text."""
     found: list[dict[str, Any]] = Axe().run(page).response["violations"]
     return [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found]
 
 
 def opened_by_keyboard(page: Page) -> int:
-    """Return how many tables are open after Tab and Enter alone went through the page."""
+    """Return the number of tables that are open after going through the page with Tab and Enter only."""
     page.evaluate("document.activeElement.blur()")
     for _ in range(100):
         page.keyboard.press("Tab")
@@ -50,7 +50,7 @@ def opened_by_keyboard(page: Page) -> int:
 
 
 def look(chromium: str, file: Path, picture: str | None) -> dict[str, Any]:
-    """Return what the browser made of the page."""
+    """Return what the browser shows of the page."""
     seen: dict[str, Any] = {"messages": [], "requests": []}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)

@@ -20,10 +20,10 @@ START_SECONDS = 60
 
 
 class MiniStackProcess:
-    """A running MiniStack that enforces signatures and IAM; `access_key` and `secret_key` are the account's owner's."""
+    """A running MiniStack that enforces signatures and IAM; the keys are those of the root user."""
 
     def __init__(self, files: Files, folder: Path) -> None:
-        """`files` has the certificate; `folder` takes the environment, the log and the emulator's own files."""
+        """`files` has the certificate; `folder` is for the environment, the log and the emulator's own files."""
         self.access_key, self.secret_key = f"ROOT{os.urandom(8).hex().upper()}", os.urandom(20).hex()
         self.certificate = str(files.certificate)
         python = _environment(folder / "environment")
@@ -54,7 +54,7 @@ class MiniStackProcess:
         self._wait(port, folder)
 
     def client(self, service: str) -> Any:
-        """Return a client of a service, as the account's owner."""
+        """Return a client of a service, as the root user."""
         return boto3.client(
             service,
             endpoint_url=self.url,
@@ -65,7 +65,7 @@ class MiniStackProcess:
         )
 
     def stop(self) -> None:
-        self._process.kill()  # it keeps nothing, and its polite end waits for clients
+        self._process.kill()  # it has no state to save, and a clean shutdown waits for clients
         self._process.wait()
         self._log.close()
 
@@ -82,7 +82,7 @@ class MiniStackProcess:
 
 
 def _environment(folder: Path) -> str:
-    """Make MiniStack's own environment: it pins another botocore than ours. Half a second where uv has a cache."""
+    """Create MiniStack's own environment: it pins another botocore than ours. Takes half a second if uv has a cache."""
     uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", python, "--requirement"]

@@ -1,4 +1,4 @@
-"""Moto's server as a process of a test: an AWS that this repository neither wrote nor corrects."""
+"""Moto's server as a process of a test: an AWS that this repository neither wrote nor patches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_SECONDS = 120
 
 
 def environment() -> Path:
-    """Return the directory of Moto's own environment, made from its lock: its packages clash with Ansible's."""
+    """Return the directory of Moto's own environment, created from its lock: its packages conflict with Ansible's."""
     digest = hashlib.sha256(sys.version.encode() + LOCK.read_bytes()).hexdigest()
     folder = ROOT / ".local" / "cache" / "moto"
     marker = folder / ".installed"
@@ -33,7 +33,7 @@ def environment() -> Path:
 
 @contextmanager
 def moto(log: Path) -> Iterator[str]:
-    """Run Moto's server while the block runs; gives its URL."""
+    """Run Moto's server while the block runs; yields its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -50,7 +50,7 @@ def moto(log: Path) -> Iterator[str]:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return once the server answers; raises RuntimeError with its log where it does not."""
+    """Return once the server answers; raises RuntimeError with its log if it does not."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:

@@ -1,4 +1,4 @@
-"""Environments of Python packages that only single tests need, and that may clash with Ansible's."""
+"""Environments of Python packages that only single tests need, and that may conflict with Ansible's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def own_environment(name: str) -> Path:
-    """Return the Python of an environment made from locks/<name>.txt, which is kept in .local/cache."""
+    """Return the Python of an environment from locks/<name>.txt, which is kept in .local/cache."""
     lock = ROOT / "locks" / f"{name}.txt"
     digest = hashlib.sha256(sys.version.encode() + lock.read_bytes()).hexdigest()
     folder = ROOT / ".local" / "cache" / name

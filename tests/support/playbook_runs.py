@@ -1,4 +1,4 @@
-"""Runs of playbooks as a user would start them, with what each changed or announced (from the callback ``changes``)."""
+"""Runs of playbooks as a user starts them, with what each changed or announced (from the callback ``changes``)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "A
 INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output
 
-# Arguments that run a playbook as the owner of the local account, whose rights nothing bounds: for settings that the
-# environment's deployer has no policies for.
+# Arguments that run a playbook as the local account's root user, whom no policy limits: for settings outside the
+# policies of the environment's deployer.
 OWNER = (
     *("-e", "label_export_aws_profile=root"),
     *("-e", '{"label_export_aws_credentials_file": "{{ label_export_local_stack.aws_credentials_file }}"}'),
 )
 
-# A task's name with its role, and the loop's item where it has one.
+# A task's name with its role, and the loop's item if there is one.
 Change = tuple[str, str | None]
 
 
 @dataclass
 class Playbook:
-    """What a run of ansible-playbook came to."""
+    """The result of a run of ansible-playbook."""
 
     returncode: int
     output: str
@@ -86,12 +86,12 @@ class Run:
 
 
 def events(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a record; the last one may still be in the making."""
+    """Return the complete lines of a record; the last one may not be complete yet."""
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def described(path: Path, returncode: int = 0, output: str = "") -> Run:
-    """Return the run that a record tells of."""
+    """Return the run that a record describes."""
     run = Run(returncode, output)
     for event in events(path):
         if "changed" in event:
@@ -109,9 +109,9 @@ def recorded(name: str, *arguments: str) -> Run:
 
 
 def by_molecule(kind: str = "run") -> list[Run]:
-    """Return the deploys of that kind, ``run`` or ``check``, in the scenario so far, in order.
+    """Return the deploys of this kind, ``run`` or ``check``, in the scenario so far, in order.
 
-    Molecule says where they are written down (.config/molecule/config.yml).
+    Molecule's configuration has the place of the records (.config/molecule/config.yml).
     """
     records = Path(os.environ["LABEL_EXPORT_RUNS"])
     return [described(path) for path in sorted(records.glob(f"*-deploy-{kind}.jsonl"))]

@@ -1,4 +1,4 @@
-"""Images in the local stack's registry: their tags, and one fetched from it as Lambda would."""
+"""Images in the local stack's registry: their tags, and one that is pulled as Lambda would."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def docker(stack: LocalStack, *arguments: str, given: bytes | None = None) -> st
 
 
 class PushedImage:
-    """An image in the registry, fetched from it as Lambda would."""
+    """An image in the registry, pulled as Lambda would."""
 
     def __init__(self, stack: LocalStack, tag: str, token: str) -> None:
         self.stack, self.token = stack, token

@@ -1,4 +1,4 @@
-"""The IAM documents of the environments in tests/contract/policies_inventory.yml, rendered once for all."""
+"""The IAM documents of the environments in tests/contract/policies_inventory.yml, rendered once for all tests."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def render(folders: pytest.TempPathFactory) -> dict[str, dict[str, Document]]:
 
     In `make test`, the auditors have rendered them before (scripts/audit).
 
-    Beside those of playbooks/policies.yml: `execution-role`, `catalog-execution-role` and `schedules-role`, which the
-    roles have, and `secrets`, the resource policy of the secrets.
+    In addition to those of playbooks/policies.yml: the roles' own (`execution-role`, `catalog-execution-role`,
+    `schedules-role`), and `secrets`, the resource policy of the secrets.
     """
     audited = Path(os.environ.get("REPORTS") or "/nowhere", "policies.json")
     if audited.exists():

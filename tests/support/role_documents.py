@@ -9,7 +9,7 @@ from local_stack import LocalStack
 
 
 def role(stack: LocalStack, name: str = "") -> dict[str, Any]:
-    """Everything about a role that a deploy could touch; ours where no name is given."""
+    """Return everything about a role that a deploy could change; the deployed one if no name is given."""
     iam = stack.aws("iam")
     name = name or f"{NAME}-{stack.facts['region']}"
     found = iam.get_role(RoleName=name)["Role"]

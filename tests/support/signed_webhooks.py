@@ -1,4 +1,4 @@
-"""Webhooks as Encord sends them, made and signed by the test itself."""
+"""Webhooks as Encord sends them, created and signed by the test itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local_stack import LocalStack
 def signed(
     stack: LocalStack, body: bytes, *, secret: str | None = None, timestamp: int | None = None
 ) -> dict[str, str]:
-    """Return the headers that Encord sends with a webhook, by its documented scheme."""
+    """Return the headers that Encord sends with a webhook, as documented."""
     secret = secret or Path(stack.facts["webhook_secret_file"]).read_text().split()[0]
     stamp = str(timestamp or int(time.time()))
     signature = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""Versions and images that a deploy has to tell from the ones in use: more of them than are kept."""
+"""More versions and images than are kept, which a deploy must distinguish from those in use."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from deployed_environment import NAME
 
 
 def digest_of(functions: Any, qualifier: str) -> str:
-    """Return the digest of the image that a version, or the one an alias names, runs."""
+    """Return the digest of the image of a version, or of the version that an alias names."""
     uri: str = functions.get_function(FunctionName=NAME, Qualifier=qualifier)["Code"]["ImageUri"]
     return uri.partition("@")[2]
 
 
 def publish_more_versions(functions: Any, how_many: int) -> None:
-    """Publish versions that no alias names, and one more of the function as it was and is left."""
+    """Publish versions that no alias names, and one more of the function as it was."""
     description = functions.get_function_configuration(FunctionName=NAME)["Description"]
     for number in (*range(how_many), None):
         text = description if number is None else f"surplus {number}"
@@ -25,7 +25,7 @@ def publish_more_versions(functions: Any, how_many: int) -> None:
 
 
 def push_more_images(ecr: Any, digest: str, how_many: int) -> None:
-    """Push images that nothing runs, tagged ``surplus-<number>``, after the one of that digest."""
+    """Push images that nothing runs, tagged ``surplus-<number>``, after the one with this digest."""
     (image,) = ecr.batch_get_image(repositoryName=NAME, imageIds=[{"imageDigest": digest}])["images"]
     manifest = json.loads(image["imageManifest"])
     for number in range(how_many):
@@ -34,6 +34,6 @@ def push_more_images(ecr: Any, digest: str, how_many: int) -> None:
 
 
 def surplus_images(ecr: Any) -> set[str]:
-    """Return the tags of the images of push_more_images that are still there."""
+    """Return the tags of those images of push_more_images that still exist."""
     images = ecr.describe_images(repositoryName=NAME)["imageDetails"]
     return {tag for image in images for tag in image.get("imageTags", []) if tag.startswith("surplus-")}

@@ -27,7 +27,7 @@ STAGES = ("Complete", "Complete", "Complete", "Review", "Annotate")
 
 
 def write_parquets(folder: Path, labels: Sequence[Row], annotations: Sequence[Row]) -> None:
-    """Write both tables; columns that a row lacks are null."""
+    """Write both tables; missing columns of a row are null."""
     with open_tables(folder=folder) as tables:
         for file, columns, rows, order in (
             (LABELS, LABEL_COLUMNS, labels, "key"),

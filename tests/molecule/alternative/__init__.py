@@ -1,1 +1,1 @@
-"""What molecule's scenario `alternative` asserts."""
+"""Tests of molecule's scenario `alternative`."""

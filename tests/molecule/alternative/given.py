@@ -1,7 +1,7 @@
-"""What the settings of scenario `alternative` name and the repository does not make: made as the account's owner.
+"""Resources that scenario `alternative` names and this repository does not create; created as the root user.
 
-Writes the names to .local/state/alternative.json, where the scenario's inventory finds them; makes nothing twice. With
-``remove`` it takes away again what others would see in the account.
+Writes the names to .local/state/alternative.json, where the scenario's inventory finds them. Existing ones are kept.
+With ``remove`` it deletes those that other scenarios would see in the account.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: E402 - found
 from local_stack import LocalStack  # noqa: E402 - found through the path above
 
 NAME = "label-export-alternative"
-# A boundary bounds; what the role may do within it is the policy's business.
+# A boundary only limits; the role's policy decides what the role may do within it.
 BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
-# What AWS asks for, where alarms are to publish to a topic that a key of one's own encrypts.
+# The statements that AWS requires to let alarms publish to a topic that a customer managed key encrypts.
 KEY_POLICY = {
     "Version": "2012-10-17",
     "Statement": [
@@ -57,7 +57,7 @@ def remove(stack: LocalStack) -> None:
 
 
 def make(stack: LocalStack) -> None:
-    # What an earlier stack had is gone with it.
+    # What an earlier stack had was removed with it.
     made = {bucket["Name"] for bucket in stack.aws("s3").list_buckets()["Buckets"]}
     if OUTPUT.exists() and LOGS in made:
         return

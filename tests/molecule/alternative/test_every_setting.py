@@ -1,4 +1,4 @@
-"""Every setting away from its default (tests/molecule/alternative): as announced, read back, and a label exported."""
+"""Every setting differs from its default (tests/molecule/alternative): announced, read back, and a label exported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def queue(stack: LocalStack, name: str) -> tuple[dict[str, str], dict[str, str]]
 
 
 def waiting(stack: LocalStack) -> int:
-    """Return how many messages the queue holds, the ones being worked on included."""
+    """Return the number of messages in the queue, including those in flight."""
     attributes, _tags = queue(stack, f"{NAME}-work")
     return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumberOfMessages"))
 
@@ -51,7 +51,7 @@ def api(stack: LocalStack) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Read back
+# Settings that are read back
 
 
 def test_the_bucket(stack: LocalStack, given: dict[str, Any]) -> None:
@@ -236,7 +236,7 @@ def test_the_repository(stack: LocalStack, given: dict[str, Any]) -> None:
     (repository,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
     assert repository["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": given["kms_key_arn"]}
     (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])["rules"]
-    # How many others are kept is not ECR's to decide: it does not know which are in use (scenario drift).
+    # ECR cannot decide how many others to keep: it does not know which are in use (scenario drift).
     assert rule["selection"]["tagStatus"] == "untagged"
     assert has_tags(ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"])
 
@@ -333,7 +333,7 @@ def test_the_alarms_and_where_they_go(stack: LocalStack, given: dict[str, Any]) 
         "unavailable": (5, 600),
         "unknown-event": (11, 600),
         "went-back": (9, 600),
-    }, "all but the one that is left out"
+    }, "all except the one that is turned off"
     for alarm in alarms:
         assert set(alarm["AlarmActions"]) == {topic, given["other_topic"]}
         assert alarm["OKActions"] == [given["other_topic"]]
@@ -370,7 +370,7 @@ def test_the_front_door(stack: LocalStack) -> None:
 
 @pytest.fixture(scope="module")
 def small_project(stack: LocalStack) -> dict[str, Any]:
-    """The project that this environment exports, of which no other scenario completes tasks."""
+    """The project that this environment exports; no other scenario completes its tasks."""
     (project,) = [item for item in stack.encord_json("GET", "projects")["projects"] if item["title"] == "Small"]
     return dict(project)
 
@@ -385,7 +385,7 @@ def webhook(stack: LocalStack, given: dict[str, Any], small_project: dict[str, A
 
 
 def complete(stack: LocalStack, url: str, label_hash: str, **form: Any) -> dict[str, Any]:
-    """Complete a task; return it with what the webhook of this environment was answered, as ``status``."""
+    """Complete a task; return it with the ``status`` of the webhook to this environment."""
     task = stack.encord_json("POST", "complete-task", {"label_hash": label_hash, **form})
     (status,) = statuses(task, url)
     return {**task, "status": status}
@@ -394,7 +394,7 @@ def complete(stack: LocalStack, url: str, label_hash: str, **form: Any) -> dict[
 def test_a_label_is_exported_with_these_settings(
     stack: LocalStack, small_project: dict[str, Any], webhook: str
 ) -> None:
-    """An unsigned webhook with the URL's token; gzip; the other template; the locked key from the environment."""
+    """An unsigned webhook with the URL's token; gzip; another template; the encrypted key from the environment."""
     row = next(row for row in small_project["label_rows"] if row["data_type"] == "IMAGE")
     task = complete(stack, webhook, row["label_hash"], signature="missing")
     assert task["status"] == 202

@@ -1,1 +1,1 @@
-"""What molecule's scenario `default` asserts."""
+"""Tests of molecule's scenario `default`."""

@@ -1,4 +1,4 @@
-"""Where nothing of the environment is: what a check announces, and what is refused before anything is made."""
+"""Before the first deploy: what a check announces, and what is refused before anything is created."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
     }
 
 
-# What else is refused before anything is made is in tests/contract (test_wrong_inputs.py, test_guards.py).
+# Everything else that is refused before anything is created: tests/contract/test_wrong_inputs.py, test_guards.py.
 def test_a_malformed_private_key_is_refused_without_its_text(stack: LocalStack, tmp_path: Path) -> None:
     lines = Path(stack.facts["encord_private_key_file"]).read_text().splitlines()
     del lines[2]

@@ -1,4 +1,4 @@
-"""The deployed catalog: a lost webhook is found, a schedule fires, a census counts, a backfill exports."""
+"""The deployed catalog: it finds a lost webhook, a schedule fires, a census counts, a backfill exports."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from playbook_runs import playbook_command, run_playbook
 
 CATALOG = f"{NAME}-catalog"
 SCHEDULE = f"{CATALOG}-reconcile"
-# The emulator looks at its schedules every ten seconds, and the shortest rate is a minute.
+# The emulator checks its schedules every ten seconds, and the shortest rate is a minute.
 PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
 def began(stack: LocalStack) -> Iterator[datetime]:
-    """The schedule of the reconcile fires every minute; yields when that began."""
+    """The schedule of the reconcile fires every minute; yields the time since when."""
     scheduler = stack.aws("scheduler")
     found = scheduler.get_schedule(Name=SCHEDULE)
     wanted = {key: found[key] for key in ("Name", "FlexibleTimeWindow", "Target", "State", "Description")}
@@ -179,6 +179,6 @@ def test_the_schedule_fires(began: datetime, deployment: Deployment, stack: Loca
         )
         return len([event for page in pages for event in page["events"] if "project reconciled" in event["message"]])
 
-    # Each project is one line; the first test invoked one reconcile by hand.
+    # Each project has one line; the first test invoked one reconcile itself.
     by_hand = len(stack.encord_json("GET", "projects")["projects"])
     eventually(lambda: reconciled() > by_hand, "a reconcile that the schedule started", seconds=PATIENCE_SECONDS)

@@ -1,9 +1,9 @@
-"""A storm on the deployed system, and a naive writer in the same storm, which the same check must catch.
+"""A storm on the deployed system, and a naive writer in the same storm, which the same check must detect.
 
-Sixty labels are edited three times each. Their webhooks come late, out of order and more than once; Encord and AWS
-answer with 503s, cut answers, delays and lost replies (a proxy stands before each); containers are killed in the middle
-of their batches, right after a write took effect. At the end every label must be there in its newest edit, no history
-may ever have gone back, and what cannot succeed must be in the dead-letter queue, and nothing else there. CHAOS_SEED
+Sixty labels are edited three times each. Their webhooks arrive late, out of order and more than once. Encord and AWS
+respond with 503s, truncated bodies, delays and lost responses (a proxy is in front of each). Containers are killed in
+the middle of their batches, right after a write took effect. At the end every label must have its newest edit, no
+history may ever have gone back, and the dead-letter queue must have exactly what cannot succeed. CHAOS_SEED
 chooses another storm.
 """
 
@@ -52,15 +52,15 @@ LABELS = 60
 EDITS = 3
 POISON_LABELS = 3
 POISON_TEXTS = ["{not json", '{"version": 99}']
-# The naive writer holds what it read for up to so many events of the storm before it writes.
+# The naive writer holds what it has read for up to this many events of the storm before it writes.
 NAIVE_LATENESS = 240
-# Seconds. The visibility timeout is far below six times the function's: messages may come back while they are being
-# worked on, which is harsher than what is deployed, and poison is through its five receives in little
+# Seconds. The visibility timeout is far below six times the function's: messages may be redelivered while they are
+# being processed, which is harsher than the deployed setting, and a poison message has its five receives in little
 # more than a minute.
 TIMEOUT = VISIBILITY = 15
-# Five receives, each as long as the function may run and the message is hidden; twice that.
+# Five receives, each as long as the function may run and the message is hidden; doubled.
 CALM_SECONDS = 2 * 5 * (TIMEOUT + VISIBILITY)
-# Which writes are the last act of their container.
+# The writes after which a container may be killed.
 KILLED_AFTER_WRITES = [8, 30, 60]
 KILLED_AFTER_SENDS = [12]
 
@@ -71,14 +71,14 @@ KILLED_AFTER_SENDS = [12]
 
 @dataclass(frozen=True)
 class Version:
-    """One version of an object: when the label in it was edited, and its digest."""
+    """One version of an object: the edit time of its label, and its digest."""
 
     edited_at: datetime | None
     sha256: str
 
 
 def problems(histories: Mapping[str, Sequence[Version]], newest: Mapping[str, Version]) -> list[str]:
-    """Return what is wrong with the histories (oldest version first), given what the newest version should be."""
+    """Return the faults in the histories (oldest version first), given the newest version of each label."""
     found = []
     for label, wanted in newest.items():
         history = histories.get(label, [])
@@ -105,7 +105,7 @@ def kinds(found: Sequence[str]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens at a moment: an edit of a label, or a hint (a webhook) about it."""
+    """An event of the storm: an edit of a label, or a hint (a webhook) about it."""
 
     at: float
     kind: str
@@ -114,7 +114,7 @@ class Event:
 
 
 def schedule(labels: Sequence[str], chance: random.Random) -> list[Event]:
-    """Return edits in each label's order, and for each at least one hint: later, shuffled among all, often repeated."""
+    """Return the edits in each label's order, each with at least one later hint, shuffled and often repeated."""
     events = []
     for label in labels:
         at = 0.0
@@ -142,7 +142,7 @@ class Storm:
     began: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     def break_loose(self, poison: Sequence[str]) -> None:
-        """Put all faults into force."""
+        """Inject all faults."""
         corrupted = answers(encord_error(400, "CORRUPTED_LABEL_ERROR"))
         self.encord.inject(*(Rule(corrupted, "labelrow", body=label) for label in poison))
         self.encord.inject(
@@ -151,7 +151,7 @@ class Storm:
             self._rule(resets(), "labelrow", 0.05),
             self._rule(resets(after_effect=True), "labelrow", 0.05),
             self._rule(truncates(0.6), "labelrow", 0.05),
-            self._rule(delays(after=0.7), "labelrow", 0.30),  # the row that is served is old when it arrives
+            self._rule(delays(after=0.7), "labelrow", 0.30),  # the row is old when it arrives
         )
         self.aws.inject(
             Rule(calls(self.kill), "PutObject", path="/encord/", nth=KILLED_AFTER_WRITES),
@@ -171,7 +171,7 @@ class Storm:
         return Rule(fault, operation, probability=probability, seed=self.chance.randrange(1 << 30))
 
     def kill(self, exchange: Exchange) -> None:
-        """SIGKILL the container that sent this request. Only containers of this very stack are looked at."""
+        """Kill the container that sent this request. Only containers of this stack are considered."""
         state = STACK_FILE.parent
         port = self.stack.facts["aws_endpoint_url"].rpartition(":")[2]
         instance = f"label-export-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}:{port}"
@@ -189,7 +189,7 @@ class Storm:
         return done.stdout
 
     def edited_at(self, number: int) -> datetime:
-        """Return the time of each label's so-manieth edit: later than those of a storm before this one."""
+        """Return the time of a label's edit with this number, later than those of a previous storm."""
         return self.began + timedelta(seconds=number)
 
     def edit(self, label: str, number: int) -> None:
@@ -197,7 +197,7 @@ class Storm:
         self.stack.encord_json("POST", "complete-task", change)
 
     def send(self, labels: Sequence[str]) -> None:
-        """Have Encord send a webhook until it is acknowledged (what never was, nothing would find)."""
+        """Send a webhook until it is acknowledged (nothing would find the label otherwise)."""
         self.hints += len(labels)
         for _ in range(20):
             self.webhooks += 1
@@ -211,7 +211,7 @@ class Storm:
 
 @dataclass
 class NaiveWriter:
-    """What a script from a guide does: on each hint read what is newest, and put it, whatever is there by then."""
+    """A script as in a guide: on each hint it reads the newest row and puts it, whatever is there by then."""
 
     storm: Storm
     prefix: str = field(default_factory=lambda: f"naive/{uuid.uuid4()}/")
@@ -220,13 +220,13 @@ class NaiveWriter:
     def __post_init__(self) -> None:
         facts = self.storm.stack.facts
         session = boto3.Session(profile_name="root", region_name=facts["region"])
-        plain = Config(request_checksum_calculation="when_required")  # in one piece: the proxy takes no chunks
+        plain = Config(request_checksum_calculation="when_required")  # in one piece: the proxy does not accept chunks
         self._s3 = session.client("s3", endpoint_url=self.storm.aws.url, verify=facts["aws_ca_bundle"], config=plain)
         self._late: list[tuple[int, int, str, bytes]] = []
         self._threads = ThreadPoolExecutor(8)
 
     def read(self, label: str, now: int, until: int) -> None:
-        """Read a label at event number `now`, to write it at event number `until`."""
+        """Read a label at event number `now`, and write it at event number `until`."""
         heapq.heappush(self._late, (until, now, label, self.storm.stack.encord("GET", f"label-rows/{label}")))
 
     def write(self, now: int) -> None:
@@ -251,7 +251,7 @@ class NaiveWriter:
 
 @pytest.fixture
 def storm(stack: LocalStack, deployment: Deployment) -> Iterator[Storm]:
-    """The function with both proxies before it, short time-outs, and all of it set back at the end."""
+    """The function behind both proxies, with short time-outs; everything is restored at the end."""
     functions = deployment.functions
     before = functions.get_function_configuration(FunctionName=NAME)
     variables = before["Environment"]["Variables"]
@@ -323,7 +323,7 @@ def dead_letters(deployment: Deployment) -> list[dict[str, Any] | str]:
 
 @pytest.fixture
 def made(stack: LocalStack, deployment: Deployment) -> Iterator[dict[str, Any]]:
-    """A project of labels for the storm alone, whose webhooks go to the deployed system."""
+    """A project of labels only for the storm; its webhooks go to the deployed system."""
     made = stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": LABELS + POISON_LABELS})
     with webhook_to(stack, deployment.webhook_url, made["project_hash"]):
         yield made
@@ -340,7 +340,7 @@ def test_a_storm_loses_nothing_and_turns_nothing_back(
     prefix = f"encord/{project}/labels/"
     earlier = [version["VersionId"] for version in listed(deployment, prefix)]
 
-    # A message that an earlier test left to be redelivered stays hidden for twelve minutes.
+    # A message that an earlier test left for redelivery stays hidden for twelve minutes.
     deployment.sqs.purge_queue(QueueUrl=queue)
     storm.break_loose(poison)
     for text in POISON_TEXTS:

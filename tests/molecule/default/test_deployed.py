@@ -1,4 +1,4 @@
-"""The deployed system: its settings as AWS's API tells them, and labels followed from Encord to the bucket."""
+"""The deployed system: its settings as AWS's API returns them, and labels on their way from Encord to the bucket."""
 
 from __future__ import annotations
 
@@ -163,14 +163,14 @@ def test_the_api_is_throttled_and_logs_no_query_string(stack: LocalStack) -> Non
 
 
 def calls(encord: LocalStack) -> dict[str, int]:
-    """Return how often Encord was called since the counters were set back, and how often to write."""
+    """Return the number of calls to Encord since the counters were reset, and the number of writes."""
     return dict(encord.encord_json("GET", "requests")["total"])
 
 
 def test_labels_of_every_modality_are_saved_byte_for_byte(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
-    """Complete every task at once, as a busy day would, and compare each object with what Encord serves."""
+    """Complete all tasks at once, as on a busy day, and compare each object with what Encord serves."""
     rows = [row for row in label_rows if row["label_hash"] and row["data_type"] != "DELETED"]
     assert {row["data_type"] for row in rows} >= {
         "IMAGE", "IMG_GROUP", "VIDEO", "AUDIO", "PLAIN_TEXT", "PDF", "DICOM", "GROUP",
@@ -229,7 +229,7 @@ def test_a_repeated_webhook_writes_nothing(
 
 @pytest.fixture
 def quick_redelivery(deployment: Deployment) -> Iterator[None]:
-    """A message that is returned is received again after seconds, not after twelve minutes."""
+    """A returned message is redelivered after seconds, not after twelve minutes."""
     url = deployment.sqs.get_queue_url(QueueName=NAME)["QueueUrl"]
     before = deployment.queue_attributes()["VisibilityTimeout"]
     deployment.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "5"})
@@ -241,7 +241,7 @@ def quick_redelivery(deployment: Deployment) -> Iterator[None]:
 def test_a_task_without_a_label_row_makes_none_in_encord(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
-    """The message ends only at a late receive, when Encord has confirmed that there is no row."""
+    """The message is deleted only at a late receive, when Encord has confirmed that there is no row."""
     row = next(row for row in label_rows if not row["label_hash"])
     encord.encord_json("DELETE", "requests")
     task = encord.encord_json("POST", "complete-task", {"data_hash": row["data_hash"]})
@@ -253,13 +253,13 @@ def test_a_task_without_a_label_row_makes_none_in_encord(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who is not let in
+# Unauthorized requests
 
 
 def test_who_cannot_sign_causes_nothing(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
-    """A wrong, a stale, a missing signature and a changed body: one identical answer, no message, no call to Encord."""
+    """Wrong, stale and missing signatures and a changed body: the same response, no message, no call to Encord."""
     eventually(lambda: deployment.messages() == 0, "an empty queue")
     encord.encord_json("DELETE", "requests")
     body = webhook(label_rows)
@@ -278,14 +278,14 @@ def test_who_cannot_sign_causes_nothing(
 def test_the_same_webhook_well_signed_is_let_in(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
-    """The counterpart: what the test above refuses is refused for its signature alone."""
+    """The counterpart: the test above refuses the same request only for its signature."""
     body = webhook(label_rows)
     status, answer = encord.request(deployment.webhook_url, "POST", body, **signed(encord, body))
     assert (status, json.loads(answer)) == (202, {"accepted": 1})
 
 
 def test_iam_keeps_the_function_to_its_own_bucket(deployment: Deployment, label_rows: list[dict[str, Any]]) -> None:
-    """Point the function at another bucket of the same account: the write is refused by IAM, and nothing arrives."""
+    """Point the function at another bucket of the account: IAM denies the write, and nothing is stored."""
     other = f"somebody-elses-{uuid.uuid4()}"
     functions = deployment.functions
     deployment.s3.create_bucket(
@@ -319,15 +319,15 @@ def test_iam_keeps_the_function_to_its_own_bucket(deployment: Deployment, label_
         functions.update_function_configuration(FunctionName=NAME, Environment={"Variables": before})
         functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)
         deployment.s3.delete_bucket(Bucket=other)
-    eventually(lambda: '"reason": "s3_access_denied"' in deployment.log_text(), "a line that says what was refused")
+    eventually(lambda: '"reason": "s3_access_denied"' in deployment.log_text(), "a log line with the refusal")
 
 
 def test_no_secret_and_no_label_is_in_any_log(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
-    """Runs last in this file: looks for key, signing secret and label text in all that was logged before."""
-    # The function's log is where this test looks.
-    eventually(lambda: "exported" in deployment.log_text(), "a line about an export")
+    """Runs last in this file: searches everything that was logged for key, signing secret and label text."""
+    # This test needs the function's log.
+    eventually(lambda: "exported" in deployment.log_text(), "a log line of an export")
     logged = deployment.log_text()
     row = next(row for row in label_rows if row["data_type"] == "IMAGE")
     served = json.loads(encord.encord("GET", f"label-rows/{row['label_hash']}"))

@@ -1,4 +1,4 @@
-"""A snapshot of the deployed system: taken by playbook, and whole after a label was edited and another one deleted."""
+"""A snapshot of the deployed system is taken by playbook, and stays whole when its labels are edited or deleted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_snapshot_is_read_back_after_its_labels_changed(deployment: Deployment
         seconds=PATIENCE_SECONDS,
     )
     options = ("-e", "snapshot_name=first", "-e", f"snapshot_project={project}", "-e", "snapshot_formats=coco")
-    # Other tests of this scenario leave labels that are not in the bucket yet.
+    # Other tests of this scenario leave labels that are not in the bucket.
     options += ("-e", "snapshot_allow_incomplete=true")
     check = run_playbook("snapshot", *options, "--check")
     assert check.returncode == 0, check.output

@@ -1,6 +1,6 @@
-"""A deployer who lacks one permission is told which, and where it is written down.
+"""If the deployer lacks a permission, the message names it and its policy.
 
-Takes one action at a time out of the deployer's policies on a deployed local stack, and puts it back.
+Removes one action at a time from the deployer's policies on a deployed local stack, and restores it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from playbook_runs import run_playbook
 
 USER = f"deployer-of-{NAME}"
 WHERE_TO_ALLOW = "playbooks/policies.yml"
-# An action, and the role that is to miss it. Modules that are not ours give AWS's own message, which names the action.
+# An action, and the role that needs it. Modules of amazon.aws return AWS's own message, which names the action.
 OURS = {
     "s3:GetBucketPolicy": "label_bucket",
     "sqs:GetQueueAttributes": "export_queue",
@@ -28,13 +28,13 @@ OURS = {
     "sns:GetTopicAttributes": "monitoring",
 }
 UPSTREAM = {"iam:GetRole": "execution_role"}
-# An action that writes, the role that is to miss it, and a setting of that role which only this action could change.
+# An action that writes, the role that needs it, and a setting of that role that only this action could change.
 WRITES = {
     "s3:PutLifecycleConfiguration": ("label_bucket", "label_bucket_noncurrent_version_days=99"),
     "logs:PutRetentionPolicy": ("export_function", "export_function_log_retention_days=60"),
     "sns:SetTopicAttributes": ("monitoring", "monitoring_topic_kms_key_arn={key}"),
 }
-# What the role monitoring asks of a topic's key.
+# What the role monitoring requires of a topic's key.
 KEY_POLICY = {
     "Version": "2012-10-17",
     "Statement": [
@@ -50,7 +50,7 @@ KEY_POLICY = {
 
 @contextmanager
 def without(action: str, iam: Any) -> Iterator[None]:
-    """Take an action out of each of the deployer's policies that has it, for a while."""
+    """Remove an action temporarily from each of the deployer's policies that has it."""
     made = []
     try:
         for policy in iam.list_attached_user_policies(UserName=USER)["AttachedPolicies"]:
@@ -82,7 +82,7 @@ def test_a_permission_that_is_missing_is_named(action: str, stack: LocalStack) -
 
 @pytest.fixture(scope="module")
 def key(stack: LocalStack) -> Iterator[str]:
-    """A KMS key that alarms may use; its ARN."""
+    """A KMS key that alarms may use; yields its ARN."""
     kms = stack.aws("kms")
     found = kms.create_key(Policy=json.dumps(KEY_POLICY))["KeyMetadata"]
     yield str(found["Arn"])
@@ -91,7 +91,7 @@ def key(stack: LocalStack) -> Iterator[str]:
 
 @pytest.fixture
 def settings(stack: LocalStack, deployment: Deployment) -> Callable[[], dict[str, Any]]:
-    """Asks the API for the settings that WRITES would change."""
+    """Return a function that reads the settings that WRITES would change."""
     topic = f"arn:aws:sns:{stack.facts['region']}:{stack.facts['account_id']}:{NAME}-alarms"
 
     def read() -> dict[str, Any]:

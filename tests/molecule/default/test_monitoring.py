@@ -1,4 +1,4 @@
-"""Alarms that fire and arrive, drift of them healed, and tags on everything that takes them."""
+"""Alarms are raised and delivered, drift of them is corrected, and every resource that supports tags has them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deployed_environment import NAME, Deployment, eventually
 from local_stack import LocalStack
 from playbook_runs import run_playbook
 
-# With the region in which all of these tests deploy.
+# With the region of all deployments in these tests.
 DASHBOARD = f"{NAME}-eu-west-1"
 
-# How an alarm treats missing data: an unused queue has none, and only a census knows what is missing.
-# The last two are raised by the absence of data, after longer than a test can wait.
+# How an alarm treats missing data: an unused queue has none, and only a census finds missing labels.
+# The last two are raised by missing data, after longer than a test can wait.
 WITHOUT_DATA = {
     "catalog-dead-letters": "ignore",
     "dead-letters": "ignore",
@@ -41,7 +41,7 @@ def topic_arn(stack: LocalStack) -> str:
 
 @pytest.fixture(scope="module")
 def inbox(stack: LocalStack, deployment: Deployment, topic_arn: str) -> Iterator[str]:
-    """The URL of a queue that gets what the topic is told."""
+    """Yield the URL of a queue that receives the topic's messages."""
     url = deployment.sqs.create_queue(QueueName="what-alarms-say")["QueueUrl"]
     arn = f"arn:aws:sqs:{stack.facts['region']}:{stack.facts['account_id']}:what-alarms-say"
     statement = {
@@ -71,7 +71,7 @@ def publish(cloudwatch: Any, alarm: dict[str, Any], dimensions: list[dict[str, s
 
 
 def arrived(deployment: Deployment, inbox: str) -> list[dict[str, Any]]:
-    """Return what the topic was told since the last time, as CloudWatch words it."""
+    """Return the messages of the topic since the last call, in CloudWatch's words."""
     found = []
     while messages := deployment.sqs.receive_message(QueueUrl=inbox, MaxNumberOfMessages=10).get("Messages"):
         for message in messages:
@@ -108,7 +108,7 @@ def test_an_alarm_is_raised_at_its_threshold_and_arrives(
 
 
 def dimensions_written(deployment: Deployment, metric: str) -> list[list[str]]:
-    """Return the dimensions, as ``name=value``, of each line in which the handler counts a metric."""
+    """Return the dimensions, as ``name=value``, of each log line in which the handler counts a metric."""
     found = []
     for text in deployment.log_text().splitlines():
         line = json.loads(text) if f'"{metric}"' in text and '"_aws"' in text else {}
@@ -134,7 +134,7 @@ def test_a_project_that_is_taken_away_is_what_the_alarm_watches(
         deployment.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(change))
         sets = eventually(
             lambda: [names for names in dimensions_written(deployment, "Failed") if "Reason=no_access" in names],
-            "a line of the handler that counts a label without access",
+            "a log line that counts a label without access",
         )
     finally:
         stack.encord_json("POST", "access", {**access, "accessible": True})
@@ -144,13 +144,11 @@ def test_a_project_that_is_taken_away_is_what_the_alarm_watches(
 def test_the_handlers_alarms_watch_what_the_handler_writes(
     cloudwatch: Any, deployment: Deployment, stack: LocalStack
 ) -> None:
-    """The dimensions of a metric are part of its name: one more or fewer, and an alarm waits for ever."""
+    """The dimensions are part of a metric's name: with one more or fewer an alarm never gets data."""
     forged = {"Content-Type": "application/json", "X-Encord-Signature": "0" * 64, "X-Encord-Timestamp": "0"}
     assert stack.request(deployment.webhook_url, "POST", b"{}", **forged)[0] == 401
 
-    sets = eventually(
-        lambda: dimensions_written(deployment, "Refused"), "a line of the handler that counts a refused webhook"
-    )
+    sets = eventually(lambda: dimensions_written(deployment, "Refused"), "a log line that counts a refused webhook")
     for name in ("refused", "refused-authenticated", "unknown-event", "odd-elements", "failed", "unavailable"):
         assert watched(alarm_of(cloudwatch, name)) in sets
 
@@ -175,7 +173,7 @@ def test_what_the_api_refuses_by_itself_is_counted_from_its_access_log(
         alarm = alarm_of(cloudwatch, name)
         (metric,) = made.pop(alarm["MetricName"])
         assert (alarm["Namespace"], alarm["MetricName"]) == (metric["metricNamespace"], metric["metricName"])
-        # A dimension's value is a field of the log that never changes.
+        # The value of a dimension is a field of the log that never changes.
         counted = {key: fields[field.removeprefix("$.")] for key, field in metric["dimensions"].items()}
         assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == counted
     assert made == {}
@@ -238,7 +236,7 @@ def test_what_was_changed_elsewhere_is_named_and_healed(cloudwatch: Any, stack: 
 
 
 def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str) -> dict[str, dict[str, str]]:
-    """Return the tags of each resource of the environment that takes some."""
+    """Return the tags of each resource of the environment that supports tags."""
 
     def pairs(tags: list[dict[str, str]]) -> dict[str, str]:
         return {tag["Key"]: tag["Value"] for tag in tags}

@@ -1,1 +1,1 @@
-"""What molecule's scenario `drift` asserts."""
+"""Tests of molecule's scenario `drift`."""

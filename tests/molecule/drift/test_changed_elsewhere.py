@@ -1,6 +1,6 @@
-"""What a deploy leaves as it finds it: a secret that was rotated by hand, and versions and images that are in use.
+"""What a deploy keeps: a secret that was rotated by hand, and versions and images that are in use.
 
-Needs a deployed system. One run of the playbook, for the roles encord_secrets and retired_versions alone.
+Needs a deployed system. One run of the playbook, only for the roles encord_secrets and retired_versions.
 """
 
 from __future__ import annotations
@@ -68,5 +68,5 @@ def test_the_image_in_use_stays_though_others_were_pushed_later(
 ) -> None:
     images = stack.aws("ecr").describe_images(repositoryName=NAME)["imageDetails"]
     assert digest_of(deployment.functions, live) in {image["imageDigest"] for image in images}
-    # Which of them were pushed last ECR tells to the second.
+    # ECR returns the time of a push only to the second.
     assert len(surplus_images(stack.aws("ecr"))) == KEPT, "the newest ones, and no more"

@@ -1,6 +1,6 @@
-"""Many settings of every role are changed behind our back: a check names each, one deploy heals each and nothing else.
+"""Settings of every role are changed outside the repository: a check names each, and one deploy corrects only these.
 
-One check, one deploy that heals and a check that finds nothing serve all rows of the table (disturbances.py) together.
+One check, one deploy and another check, which finds nothing, serve all rows of the table (disturbances.py) together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from playbook_runs import Playbook, Run, recorded, run_playbook
 
 @dataclass
 class Story:
-    """What happened, in order: each reading is of everything that the environment has."""
+    """The events in order; each reading includes everything that the environment has."""
 
     before: dict[str, Any]
     unseen: list[str]
@@ -66,7 +66,7 @@ def test_each_row_disturbed_something_that_the_api_tells(story: Story) -> None:
     assert story.unseen == []
 
 
-# What verify reads back and the table changes; image and secrets are left as they were.
+# What verify reads back and the table changes; image and secrets are not changed.
 NOT_SO = {
     "every call goes to the version in use",
     "the queue hands messages to the alias, and takes back just those that failed",
@@ -117,7 +117,7 @@ def test_the_deploy_changes_only_what_was_disturbed(story: Story) -> None:
 
 def test_everything_is_as_it_was(story: Story) -> None:
     left = difference(story.before, story.healed)
-    # Versions of a function are history, somebody's too: the healed one is a new version, which the alias names.
+    # Versions of a function are history: the corrected one is a new version, which the alias names.
     for title in (f"function {NAME}", f"function {NAME}-catalog"):
         function = left.pop(title)
         assert set(function) == {"versions", "aliases"}

@@ -1,6 +1,6 @@
-"""The execution role as it is narrowed, bounded and widened by settings, or given by somebody else.
+"""The execution role with settings that narrow, bound and widen it, or an existing role instead.
 
-Needs a deployed system, and leaves it as it was. The playbook runs for the role execution_role alone, as the deployer.
+Needs a deployed system, and restores it. The playbook runs only for the role execution_role, as the deployer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYS = {
     "export_queue_kms_key_arn": "queue",
     "encord_secrets_kms_key_arn": "secrets",
     "export_function_kms_key_arn": "function",
-    # These two are used by AWS's services for themselves, not by the function.
+    # AWS's services use these two for themselves, not the function.
     "export_function_log_kms_key_arn": "logs",
     "image_repository_kms_key_arn": "images",
 }
@@ -35,7 +35,7 @@ ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
 
 
 def deploy(**settings: str) -> Playbook:
-    # What the settings name is beyond the deployer's policies, and the boundary is an administrator's to change.
+    # The resources in the settings are outside the deployer's policies, and only an administrator changes the boundary.
     run = run_playbook("deploy", "--tags", "execution_role", "-e", json.dumps(settings), *(OWNER if settings else ()))
     assert run.returncode == 0, run.output
     return run

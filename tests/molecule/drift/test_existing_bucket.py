@@ -1,6 +1,6 @@
-"""A bucket that was there before the first deploy is used as its owner keeps it, or left alone.
+"""A bucket that existed before the first deploy is used with its owner's settings, or refused.
 
-Needs a deployed system, and leaves it as it was. Three runs of the playbook, for the role label_bucket alone.
+Needs a deployed system, and restores it. Three runs of the playbook, only for the role label_bucket.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def encryption(key: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def key(stack: LocalStack, deployment: Deployment) -> Iterator[str]:
-    """The bucket of its owner; yields the ARN of the key that encrypts it."""
+    """Create the owner's bucket; yields the ARN of the key that encrypts it."""
     s3 = deployment.s3
     arn: str = stack.aws("kms").create_key()["KeyMetadata"]["Arn"]
     region = {"LocationConstraint": stack.facts["region"]}

@@ -1,7 +1,7 @@
-"""The three front doors: each is the only one there is, whichever there was before.
+"""The three kinds of front door: a deploy leaves exactly one, whatever there was before.
 
-Needs a deployed system with an HTTP API, and leaves one behind. The playbook runs for the role front_door, and for the
-alarms where an HTTP API comes or goes, which has one of its own.
+Needs a deployed system with an HTTP API, and leaves one. The playbook runs for the role front_door, and for the
+alarms if an HTTP API is added or removed, since it has its own alarms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from local_stack import LocalStack
 from playbook_runs import Playbook, run_playbook
 
 ACCESS_LOG = f"/aws/vendedlogs/apigateway/{NAME}"
-# What there is of a front door, by its kind. The identifiers are those of statements of the alias's policy.
+# The parts of a front door by its kind. The identifiers are those of statements in the alias's policy.
 EVERYTHING_OF: dict[str, dict[str, Any]] = {
     "http_api": {"apis": [NAME], "urls": [], "log_groups": [ACCESS_LOG], "statements": {"http-api"}},
     "function_url": {
@@ -66,7 +66,7 @@ def with_an_http_api_before_and_after(stack: LocalStack) -> Any:
 
 
 def function_url(stack: LocalStack) -> str:
-    """Return where the emulator answers for the Function URL that there is."""
+    """Return the URL at which the emulator serves the Function URL."""
     (config,) = stack.aws("lambda").list_function_url_configs(FunctionName=NAME)["FunctionUrlConfigs"]
     identifier = config["FunctionUrl"].removeprefix("https://").partition(".")[0]
     return f"{stack.facts['aws_endpoint_url']}/_aws/lambda-url/{identifier}"

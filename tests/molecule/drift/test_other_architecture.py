@@ -1,8 +1,8 @@
-"""An image for the architecture that this machine has not: built without running anything, and pushed.
+"""An image for the architecture that this machine does not have is built without running anything, and pushed.
 
 Also one that Lambda would refuse: an index of platforms.
 
-Needs a deployed system, and leaves it as it is: the function is only asked what it would become.
+Needs a deployed system and does not change it: the function is only checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pushed_images import PushedImage, docker, tags
 BASE = "label-export-test-base:of-another-architecture"
 OTHER = {"x86_64": "arm64", "arm64": "x86_64"}
 DOCKERS_NAME = {"x86_64": "amd64", "arm64": "arm64"}
-# How wheels name the architecture, and its number in the header of a shared library (ELF's e_machine).
+# The architecture in the names of wheels, and its number in the header of a shared library (ELF's e_machine).
 WHEELS_NAME = {"x86_64": "x86_64", "arm64": "aarch64"}
 ELF_MACHINE = {"x86_64": 62, "arm64": 183}
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -46,9 +46,9 @@ def build(architecture: str, base: str, *arguments: str) -> Playbook:
 
 
 def empty_image(architecture: str) -> bytes:
-    """Return an image for an architecture as `docker load` takes it, with a Python that is a header alone.
+    """Return an image for an architecture in the format of `docker load`; its Python is only a header.
 
-    `docker import --platform` would be simpler, but Docker 20.10 takes the platform for this machine's.
+    `docker import --platform` would be simpler, but Docker 20.10 assumes this machine's platform.
     """
     machine = ELF_MACHINE[next(name for name, dockers in DOCKERS_NAME.items() if dockers == architecture)]
     header = b"\x7fELF\x02\x01\x01" + bytes(11) + machine.to_bytes(2, "little") + bytes(44)
@@ -84,13 +84,13 @@ def base(stack: LocalStack) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def token(stack: LocalStack) -> str:
-    """The registry's login, as AWS gives it: base64 of AWS:password."""
+    """The registry's login as AWS returns it: base64 of AWS:password."""
     return str(stack.aws("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"])
 
 
 @pytest.fixture(scope="module")
 def run(stack: LocalStack, base: str) -> Iterator[Playbook]:
-    """The build and the push, told as much as Ansible tells."""
+    """The build and the push, with all output of Ansible."""
     before = tags(stack)
     yield build(other_than(stack), base, "--tags", "handler_image", "-vvv")
     for tag in tags(stack) - before:
@@ -130,7 +130,7 @@ def test_neither_token_nor_password_is_in_any_output(run: Playbook, token: str) 
     assert run.returncode == 0, run.output
     assert "Build | Log in to the registry" in run.output
     password = base64.b64decode(token).decode().removeprefix("AWS:")
-    # Base64 of "AWS:", however much of it follows: a login of this run need not be ours.
+    # Base64 of "AWS:" and whatever follows: the login of this run may be another one.
     for told in (token, password, base64.b64encode(b"AWS:").decode()[:5]):
         assert told not in run.output
 
@@ -157,7 +157,7 @@ def test_a_base_for_another_architecture_is_refused_and_nothing_is_pushed(stack:
 
 
 def index_of(image: dict[str, Any]) -> str:
-    """Return an OCI index with an image in it, as builders with attestations push it."""
+    """Return an OCI index that contains an image, as builders with attestations push it."""
     manifest = image["imageManifest"].encode()
     entry = {
         "mediaType": image["imageManifestMediaType"],
@@ -182,7 +182,7 @@ def what_runs(deployment: Deployment) -> dict[str, Any]:
 def test_an_index_of_platforms_under_the_wanted_tag_is_refused_and_the_function_is_untouched(
     stack: LocalStack, deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Somebody has built and pushed it by hand: the deploy finds the tag, and must look at what it is."""
+    """Somebody has built and pushed it by hand: the deploy finds the tag, and must check what it names."""
     ecr, before = stack.aws("ecr"), what_runs(deployment)
     roles = ("-e", f"handler_image_source={another_handler(tmp_path)}", "--tags", "handler_image,export_function")
     check = run_playbook("deploy", "--check", *roles)

@@ -1,6 +1,6 @@
-"""The rotation of a signing secret: two are valid at once, then the new one alone; no webhook is refused meanwhile.
+"""The rotation of a signing secret: first both are valid, then only the new one; no webhook is refused meanwhile.
 
-Needs a deployed system. The playbook runs for the role encord_secrets alone; the function is not touched.
+Needs a deployed system. The playbook runs only for the role encord_secrets; the function does not change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECRET = f"{NAME}/webhook-signing-secrets"
 
 
 class Sender:
-    """Sends one webhook after another, signed with this secret or that."""
+    """Sends webhooks one after the other, signed with one secret or the other."""
 
     def __init__(self, stack: LocalStack, url: str, body: bytes) -> None:
         self.stack, self.url, self.body = stack, url, body
@@ -31,7 +31,7 @@ class Sender:
         return self.stack.request(self.url, "POST", self.body, **signed(self.stack, self.body, secret=secret))[0]
 
     def becomes(self, secret: str, status: int) -> None:
-        """Wait until the function has read its secrets again, which it does when it refuses, but not every time."""
+        """Wait until the function has read its secrets again, which it does on a refusal, but not on every one."""
 
         def refused_and_read_again() -> bool:
             assert self.send(secrets.token_hex()) == REFUSED
@@ -46,7 +46,7 @@ def rotate(*signing_secrets: str) -> list[str]:
     run = run_playbook("deploy", "--tags", "encord_secrets", "-e", variables, "-vvv")
     assert run.returncode == 0, run.output
     for line in run.output.splitlines():
-        # Ansible itself repeats the command line's -e, and nothing else may.
+        # Ansible repeats -e from the command line in its output; nothing else may.
         assert not any(secret in line for secret in signing_secrets), line
     return run.changed
 

@@ -1,6 +1,6 @@
-"""What a check of an account without the environment announces is what the first deploy makes; the next makes nothing.
+"""The first deploy creates what the check of an account without the environment announces; the next creates nothing.
 
-Looks at the runs that molecule made of the scenario, in the order: check, deploys.
+Reads the records of the scenario's runs by molecule, in this order: check, deploys.
 """
 
 from __future__ import annotations

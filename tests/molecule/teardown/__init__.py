@@ -1,1 +1,1 @@
-"""What molecule's scenario `teardown` asserts."""
+"""Tests of molecule's scenario `teardown`."""

@@ -1,6 +1,6 @@
-"""The first deploy is killed wherever a role begins, and inside the image's push; each run goes on from what it finds.
+"""The first deploy is killed where each role begins, and inside the image's push; each run continues from there.
 
-molecule then converges and runs again (scenario `teardown`): the deploy that nobody kills ends well, the next changes
+molecule then converges and runs again (scenario `teardown`): the deploy that is not killed succeeds, the next changes
 nothing.
 """
 
@@ -28,18 +28,18 @@ ROLES = [
 
 
 def boundaries() -> list[str]:
-    """Return what the name of a task begins with where a run is killed, in the order in which a deploy comes there."""
-    # label_export and retired_versions make nothing, and the first role that does has nothing before it.
+    """Return the prefixes of the task names at which a run is killed, in the order of a deploy."""
+    # label_export and retired_versions create nothing, and the first role that does has nothing before it.
     found = [f"{role} : Ensure " for role in ROLES[2:] if role != "retired_versions"]
     found.insert(found.index("handler_image : Ensure ") + 1, PUSH)
     return found
 
 
 def deploy_until(boundary: str, directory: Path) -> int:
-    """Run a deploy and kill it, with all its processes, when a task of that name begins; return its exit code.
+    """Run a deploy and kill all its processes when a task with this name begins; return its exit code.
 
-    It runs for the role there and the one before, since what comes earlier was made by the runs before; export_function
-    needs to be told the image by the one before itself.
+    It runs the role and the one before it: earlier runs have done the rest; export_function
+    needs the image from the role before it.
     """
     last = ROLES.index(boundary.partition(" ")[0])
     first = last - (2 if ROLES[last - 1] == "export_function" else 1)
@@ -73,11 +73,11 @@ def deploy_until(boundary: str, directory: Path) -> int:
 
 
 def family(process: int) -> list[int]:
-    """Return a process that we started and all that descend from it; Ansible's workers have sessions of their own."""
+    """Return a process that we started and all its descendants; Ansible's workers have their own sessions."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The second field is the program's name in parentheses, and may hold anything; the fourth is the parent.
+            # The second field is the program's name in parentheses, with any characters; the fourth is the parent.
             parent = int(status.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(status.parent.name))
     found = [process]
@@ -87,7 +87,7 @@ def family(process: int) -> list[int]:
 
 
 def pushing(process: int) -> bool:
-    """Tell whether the module that pushes is talking to the container engine."""
+    """Return whether the module that pushes is connected to the container engine."""
     for one in family(process):
         with contextlib.suppress(OSError):
             if b"docker_image_push" in Path(f"/proc/{one}/cmdline").read_bytes():
@@ -104,5 +104,5 @@ def test_a_deploy_is_killed(boundary: str, stack: LocalStack, tmp_path: Path) ->
     output = (tmp_path / "run" / "output").read_text()
     assert returncode == -signal.SIGKILL, output
     assert everything(stack.aws, NAME).keys() >= was, "what an earlier run has made stays"
-    # At -vvv everything is told that Ansible knows; the secrets are not.
+    # At -vvv the output has everything that Ansible knows, but not the secrets.
     assert [secret for secret in given_secrets(stack) if secret in output] == []

@@ -1,4 +1,4 @@
-"""An environment, and the ones of the same name in another region and in another account. Then it is removed."""
+"""An environment, and those of the same name in another region and another account. Then it is removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THERE = ("-e", f"label_export_region={OTHER_REGION}")
 
 
 def here(stack: LocalStack) -> dict[str, Any]:
-    """Return everything of the environment in its own region, IAM's included, which knows no regions."""
+    """Return everything of the environment in its own region, including IAM, which has no regions."""
     return of_region(everything(stack.aws, NAME), stack.facts["region"])
 
 
@@ -35,13 +35,13 @@ def there(stack: LocalStack) -> dict[str, Any]:
 
 
 def of_region(found: dict[str, Any], region: str) -> dict[str, Any]:
-    """Leave out what lives in no region and is the other region's by its name: buckets are listed everywhere."""
+    """Leave out resources without a region that belong to the other region by name: buckets are listed everywhere."""
     everywhere = ("bucket ", "role ", "policy ")
     return {title: one for title, one in found.items() if not title.startswith(everywhere) or title.endswith(region)}
 
 
 def arns(found: dict[str, Any]) -> set[str]:
-    # A log group's may end with :*.
+    # The ARN of a log group may end with :*.
     return {arn.removesuffix(":*") for arn in re.findall(r"arn:aws:[^\"\s,\\]+", json.dumps(found, default=str))}
 
 
@@ -50,7 +50,7 @@ def own(names: set[str]) -> set[str]:
 
 
 def policies_of_the_deployer(stack: LocalStack) -> dict[str, str]:
-    """Return the documents of the environment's deployer, and the boundary of its function, by their names."""
+    """Return the documents of the environment's deployer, and the boundary of its function, by name."""
     iam = stack.aws("iam")
     arns = [policy["PolicyArn"] for policy in iam.list_attached_user_policies(UserName=DEPLOYER)["AttachedPolicies"]]
     found = {}
@@ -62,12 +62,12 @@ def policies_of_the_deployer(stack: LocalStack) -> dict[str, str]:
 
 
 def give(iam: Any, documents: dict[str, str], here: str, elsewhere: str) -> None:
-    """Create the policies with another region or account in them, and attach the deployer's to the deployer.
+    """Create the policies for another region or account, and attach the deployer's to the deployer.
 
-    The text is that which playbooks/policies.yml would write for this region or account.
+    The text is what playbooks/policies.yml would write for this region or account.
     """
     for name, document in documents.items():
-        # The boundary's name has the region in it, and is the same in every account.
+        # The boundary's name contains the region, and is the same in every account.
         there = f"{name}-{elsewhere}" if name.startswith(DEPLOYER) else name.replace(here, elsewhere)
         made = iam.create_policy(PolicyName=there, PolicyDocument=document.replace(here, elsewhere))
         if name.startswith(DEPLOYER):
@@ -76,7 +76,7 @@ def give(iam: Any, documents: dict[str, str], here: str, elsewhere: str) -> None
 
 @pytest.fixture(scope="module")
 def neighbour(stack: LocalStack) -> Run:
-    """The same environment deployed in another region of the account. It goes with the stack."""
+    """The same environment, deployed in another region of the account. It is removed with the stack."""
     give(stack.aws("iam"), policies_of_the_deployer(stack), stack.facts["region"], OTHER_REGION)
     return recorded("deploy", *THERE)
 
@@ -94,7 +94,7 @@ class OtherAccount:
 
 @pytest.fixture(scope="module")
 def other_account(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> OtherAccount:
-    """Deployed by a deployer of that account, who has the same policies and no more. It goes with the stack."""
+    """Deployed by a deployer of that account, with the same policies and no others. Removed with the stack."""
     documents, account = policies_of_the_deployer(stack), stack.facts["account_id"]
     stack = LocalStack(account=OTHER_ACCOUNT)
     iam = stack.aws("iam")
@@ -139,7 +139,7 @@ def test_the_same_environment_lives_in_another_account_too(
     stack: LocalStack, neighbour: Run, other_account: OtherAccount
 ) -> None:
     assert other_account.first.returncode == 0, other_account.first.output
-    # The neighbour is in the other region and in this account, which the items of some loops name.
+    # The other environment is in the other region of this account, which the items of some loops name.
     region, account = stack.facts["region"], stack.facts["account_id"]
     made = [
         (task, item and item.replace(OTHER_REGION, region).replace(account, OTHER_ACCOUNT))
@@ -178,7 +178,7 @@ def test_destroy_removes_it_as_announced_but_for_labels_and_secrets_and_nothing_
     stack: LocalStack, deployment: Deployment, neighbour: Run, other_account: OtherAccount
 ) -> None:
     assert neighbour.returncode == 0
-    # IAM deletes no role that has a policy inside it.
+    # IAM does not delete a role that has an inline policy.
     stack.aws("iam").put_role_policy(
         RoleName=f"{NAME}-{stack.facts['region']}", PolicyName="somebodys", PolicyDocument=json.dumps(SOMEBODYS)
     )

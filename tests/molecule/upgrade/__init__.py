@@ -1,1 +1,1 @@
-"""What molecule's scenario `upgrade` asserts."""
+"""Tests of molecule's scenario `upgrade`."""

@@ -1,7 +1,7 @@
-"""A role that Lambda does not know yet is waited for; what else Lambda refuses is told at once.
+"""A deploy waits for a role that Lambda does not know yet; every other refusal is reported at once.
 
-Needs a deployed system. A setting of the function was changed elsewhere, so that a deploy asks Lambda to change it
-back; a proxy before AWS answers the first time, since the emulator knows a role as soon as it is there.
+Needs a deployed system. A setting of the function was changed outside the repository, so that a deploy corrects
+it. A proxy in front of AWS answers the first time, since in the emulator a new role is known at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def deploy(proxy: FaultProxy) -> Playbook:
 
 
 def configuration(deployment: Deployment, qualifier: str) -> dict[str, Any]:
-    """Return what a deploy sets; which version it is and when it was made are Lambda's to say."""
+    """Return what a deploy sets, without the version's number and time, which Lambda chooses."""
     found = deployment.functions.get_function_configuration(FunctionName=NAME, Qualifier=qualifier)
     return {name: found[name] for name in ("Description", "Environment", "MemorySize", "Role", "Timeout")}
 

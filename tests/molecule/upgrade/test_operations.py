@@ -1,6 +1,6 @@
-"""Operating what is deployed: verify, status, redrive, upgrade, a version that does not work, rollback.
+"""Operating a deployment: verify, status, redrive, upgrade, a version that does not work, rollback.
 
-Runs against any deployed local stack, and leaves its settings as it found them.
+Runs against any deployed local stack, and restores its settings.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from playbook_runs import OWNER, Playbook, run_playbook
 from signed_webhooks import signed
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
-# What a changed setting of the function takes; the rest of a deploy has tests of its own.
+# The roles that change a setting of the function; other tests cover the rest of a deploy.
 FUNCTION = ("--tags", "handler_image,export_function")
 
 
 def words(run: Playbook) -> str:
-    """Return the output with every run of blanks as one, since Ansible folds what it prints."""
+    """Return the output with single blanks, since Ansible wraps what it prints."""
     return " ".join(run.output.split())
 
 
@@ -48,7 +48,7 @@ def published(deployment: Deployment) -> list[str]:
 
 @pytest.fixture
 def unmapped(deployment: Deployment) -> Iterator[str]:
-    """The mapping between queue and function has lost its partial responses; yields its identifier."""
+    """Remove the partial batch responses from the queue's mapping; yields its identifier."""
     mapping = deployment.mapping()
     deployment.functions.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[])
     yield mapping["UUID"]
@@ -61,7 +61,7 @@ def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment
     def objects() -> int:
         listing = deployment.s3.list_object_versions(Bucket=deployment.bucket)
         found = listing.get("Versions", []) + listing.get("DeleteMarkers", [])
-        # The catalog writes its state and reports whenever its schedules say.
+        # The catalog writes its state and reports on its schedules.
         return len([item for item in found if "/labels/" in item["Key"]])
 
     eventually(lambda: deployment.messages() == 0, "an empty queue")
@@ -76,11 +76,11 @@ def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment
     ):
         assert f"(item={check})" in run.output
     assert f"{ENVIRONMENT} works: version" in words(run)
-    # Lambda deletes the probe's message when the function has returned, after it has logged what verify waits for.
+    # Lambda deletes the probe's message when the function has returned, after the log line for which verify waits.
     eventually(lambda: deployment.messages() == 0, "an empty queue")
     assert deployment.messages(DEAD_LETTERS) == dead
     assert objects() == before
-    # At -vvv everything is told that Ansible knows; the secrets are not.
+    # At -vvv the output has everything that Ansible knows, but not the secrets.
     uid = re.findall(r"verify-[0-9a-f-]{36}", run.output)[0]
     eventually(lambda: uid in deployment.log_text(), "a line about the probe")
     assert [secret for secret in given_secrets(stack) if secret in run.output] == []
@@ -122,7 +122,7 @@ def test_dead_letters_go_back_once_and_are_exported(
 def test_labels_of_a_refused_webhook_are_queued_from_the_log(
     deployment: Deployment, encord: LocalStack, label_rows: list[dict[str, Any]]
 ) -> None:
-    """The webhook is signed, and of a version that the function does not know."""
+    """The webhook is signed, and has a version that the function does not support."""
     rows = [row for row in label_rows if row["label_hash"] and row["data_type"] == "IMAGE"][:2]
     project, uid = rows[0]["project_hash"], str(uuid.uuid4())
     payload = {"project_hash": project, "label_hashes": [row["label_hash"] for row in rows]}
@@ -166,7 +166,7 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
     assert f"Run the self check of version {after}" in upgrade.output
     complete()
 
-    # Half of the calls are somebody's trial of the version before.
+    # Half of the calls go to the previous version, as in a canary deployment.
     halves = {"AdditionalVersionWeights": {before: 0.5}}
     deployment.functions.update_alias(FunctionName=NAME, Name="live", RoutingConfig=halves)
     back = passed(run_playbook("rollback", "-e", f"live_version_number={before}"))
@@ -254,7 +254,7 @@ def test_what_is_not_deployed_is_told_so() -> None:
 
 
 def test_a_deploy_puts_the_newest_state_to_use_again(deployment: Deployment, in_use: Callable[[], str]) -> None:
-    """Runs last in this file: after rollbacks and failed versions, one deploy is all that it takes."""
+    """Runs last in this file: after rollbacks and failed versions, one deploy is enough."""
     passed(run_playbook("deploy", *FUNCTION))
     assert in_use() == published(deployment)[-1]
     again = passed(run_playbook("deploy", "--check", *FUNCTION))

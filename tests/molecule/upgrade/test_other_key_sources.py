@@ -1,7 +1,7 @@
-"""Where the function gets Encord's private key from: a file in the image, or a secret that somebody made by hand.
+"""Other sources of Encord's private key: a file in the image, and a secret that was created by hand.
 
-Needs a deployed system, whose key is a secret that the deploy makes, and leaves it so. The third source, the function's
-environment, is that of scenario `alternative`.
+Needs a deployed system whose key is in a secret that the deploy creates, and restores it. Scenario `alternative`
+tests the third source, the function's environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def deploy(*arguments: str, **settings: str) -> Playbook:
 
 
 def live(deployment: Deployment) -> dict[str, Any]:
-    """Return what the version in use is."""
+    """Return the configuration of the version in use."""
     return dict(deployment.functions.get_function(FunctionName=NAME, Qualifier="live"))
 
 
@@ -42,7 +42,7 @@ def variables(deployment: Deployment) -> dict[str, str]:
 
 
 def readable_secrets(stack: LocalStack) -> list[str]:
-    """Return the secrets that the execution role may read, without the random characters behind their names."""
+    """Return the secrets that the execution role may read, without the random suffix of their names."""
     return [arn.removesuffix("-??????") for arn in statements(stack)["ReadSecrets"]["Resource"]]
 
 
@@ -58,7 +58,7 @@ def key(stack: LocalStack) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def back_to_the_default(stack: LocalStack, deployment: Deployment) -> Iterator[None]:
-    """Deploys as before at the end; versions and images of these tests are gone, and with them the key in an image."""
+    """Deploys as before at the end; versions and images of these tests are removed, with the key in an image."""
     functions, ecr = deployment.functions, stack.aws("ecr")
     before, images = live(deployment), tags(stack)
     versions = {item["Version"] for item in functions.list_versions_by_function(FunctionName=NAME)["Versions"]}
@@ -77,7 +77,7 @@ def back_to_the_default(stack: LocalStack, deployment: Deployment) -> Iterator[N
 
 @pytest.fixture
 def by_hand(stack: LocalStack, key: str) -> Iterator[str]:
-    """A secret with the key that is none of this repository's; its ARN. The boundary is written again for it."""
+    """Create a secret with the key, outside this repository; yields its ARN. The boundary is updated for it."""
     manager, iam = stack.aws("secretsmanager"), stack.aws("iam")
     arn = str(manager.create_secret(Name=BY_HAND, SecretString=key)["ARN"])
     boundary = role(stack)["boundary"]
@@ -128,7 +128,7 @@ def test_a_secret_made_by_hand_is_what_the_role_may_read_and_a_label_is_exported
 def test_the_version_that_holds_the_key_goes_with_its_image_and_a_new_key_is_asked_for(
     stack: LocalStack, deployment: Deployment
 ) -> None:
-    """That of the first test, which no alias names any more; the source is the default again."""
+    """The version of the first test, which no alias names any more; the source is the default again."""
 
     def holding() -> list[str]:
         versions = deployment.functions.list_versions_by_function(FunctionName=NAME)["Versions"]

@@ -1,4 +1,4 @@
-"""The handler is changed, and put back, while webhooks keep coming: one run each; every acknowledged label is saved."""
+"""The handler is changed and restored while webhooks arrive, in one run each; every acknowledged label is saved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGE = "handler_image : Image | Ensure the registry has the image"
 CATALOG = "catalog_function : Present | Ensure the catalog function runs the image"
 CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
 RETIRED = "retired_versions : Remove old versions, and images that no kept version needs"
-# So few that the upgrade has something to remove: of four versions one, of two images that nothing runs one.
+# So few that the upgrade must remove something: one of four versions, and one of two images that nothing runs.
 KEPT_VERSIONS, KEPT_IMAGES, SURPLUS_IMAGES = 3, 2, 2
 OLDEST = "1"
 BETWEEN_WEBHOOKS_SECONDS = 0.5
@@ -30,7 +30,7 @@ ACCEPTED = 202
 
 @dataclass
 class Traffic:
-    """A person who completes tasks without a break; what was acknowledged must be saved."""
+    """A person who completes tasks without a break; every acknowledged one must be saved."""
 
     stack: LocalStack
     url: str
@@ -54,7 +54,7 @@ class Traffic:
 
 @contextmanager
 def under_traffic(stack: LocalStack, deployment: Deployment, project: dict[str, Any]) -> Iterator[Traffic]:
-    """Have tasks of a project completed throughout."""
+    """Complete tasks of a project all the time."""
     rows = [row for row in project["label_rows"] if row["label_hash"] and row["data_type"] != "DELETED"]
     traffic = Traffic(stack, deployment.webhook_url, rows)
     sender = threading.Thread(target=traffic)
@@ -125,7 +125,7 @@ def upgrade(
 
 @pytest.fixture(scope="module")
 def rollback(upgrade: Upgrade, stack: LocalStack, deployment: Deployment, project: dict[str, Any]) -> Rollback:
-    """What follows the upgrade; no version is named."""
+    """The rollback after the upgrade; no version is named."""
     with under_traffic(stack, deployment, project) as traffic:
         run = recorded("rollback")
     return Rollback(run, described(deployment), traffic)
@@ -166,7 +166,7 @@ def test_a_rollback_without_a_number_puts_the_version_before_back(upgrade: Upgra
 
 
 def test_the_catalog_is_rolled_back_apart(rollback: Rollback, deployment: Deployment) -> None:
-    """The upgrade changed its image too, and the exporter's rollback left it alone."""
+    """The upgrade changed its image too, and the exporter's rollback did not change it."""
     functions = deployment.functions
     catalog = f"{NAME}-catalog"
 
