@@ -1,3 +1,3 @@
-"""The catalog function: finds what webhooks missed, queues it for the exporter, reports how complete the bucket is."""
+"""The catalog function: finds labels that webhooks missed, queues them for the exporter, reports completeness."""
 
 __version__ = "0.2.0"

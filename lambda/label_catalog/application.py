@@ -1,4 +1,4 @@
-"""Routes each event by its shape, and keeps what is shared between invocations."""
+"""Routes each event by its form, and keeps what invocations share."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ from label_catalog.toolbox import Toolbox
 
 
 class LambdaContext(Protocol):
-    """What is used of the context object that Lambda passes."""
+    """The members of Lambda's context object that are used."""
 
     aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds left of this invocation."""
+        """Return the remaining milliseconds of this invocation."""
 
 
 def utc_now() -> datetime:
-    """Return the time."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 class Application:
-    """The function: made once a process, called once an event."""
+    """The function: created once for each process, called once for each event."""
 
     def __init__(
         self, settings: Settings, environment: Mapping[str, str], *, now: Callable[[], datetime] = utc_now
     ) -> None:
-        """`environment` gives the trusted certificates."""
+        """`environment` has the trusted certificates."""
         self._settings = settings
         self._now = now
-        if bundle := environment.get("AWS_CA_BUNDLE"):  # the SDK's and our own requests to Encord
+        if bundle := environment.get("AWS_CA_BUNDLE"):  # for requests to Encord, by the SDK and by us
             os.environ.setdefault("REQUESTS_CA_BUNDLE", _with_public_authorities(bundle))
         self._s3, self._sqs = s3_client(settings.bucket_owner), client("sqs")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog")
@@ -71,7 +71,7 @@ class Application:
         )
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Answer one event. See the package's README for the events; raises UnknownEventError for anything else."""
+        """Handle one event. See the package's README for the events; raises UnknownEventError for anything else."""
         tools = self._toolbox(context)
         works = Works(tools)
         if isinstance(event, dict) and isinstance(event.get("Records"), list):
@@ -144,7 +144,7 @@ class Application:
         return Snapshots(tools, works, project).answer(event)
 
     def _only_project(self, tools: Toolbox, event: Mapping[str, Any]) -> ProjectInfo:
-        """Return the project that an event names, or the one that there is."""
+        """Return the project that an event names, or the only one."""
         if event.get("project_hash", "all") != "all":
             return self._one_project(tools, event)
         found = self._projects(tools, {})
@@ -156,7 +156,7 @@ class Application:
     def _projects(
         self, tools: Toolbox, event: Mapping[str, Any], failed: list[dict[str, Any]] | None = None
     ) -> list[ProjectInfo]:
-        """Return the projects that an event means. One that cannot be read goes to `failed`; without that it raises."""
+        """Return an event's projects. One that cannot be read is added to `failed`; without `failed` it raises."""
         named = event.get("project_hash", "all")
         if named != "all":
             return [self._one_project(tools, event)]
@@ -223,7 +223,7 @@ class Application:
 
 
 def _with_public_authorities(bundle: str) -> str:
-    """Return a file with the public authorities and those of `bundle`: the variable replaces, and must not lose any."""
+    """Return a file with the public authorities and those of `bundle`: the variable would replace the public ones."""
     with tempfile.NamedTemporaryFile("w", prefix="authorities-", suffix=".pem", delete=False) as file:
         file.write(Path(certifi.where()).read_text() + "\n" + Path(bundle).read_text())
     return file.name

@@ -1,4 +1,4 @@
-"""Lambda's entry point: event in, answer out."""
+"""Lambda's entry point."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from label_catalog.settings import Settings
 
 @functools.cache
 def application() -> Application:
-    """Return the one application of this process; raises SettingsError where the environment is not right."""
+    """Return the single application of this process; raises SettingsError if the environment is wrong."""
     return Application(Settings.from_environment(_complete(os.environ)), os.environ)
 
 
 def _complete(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with what it names a settings object for; raises SettingsError as `application`."""
+    """Return the environment with the settings object that it names; raises SettingsError like `application`."""
     key = settings_key(environment)
     if key is None:
         return environment
@@ -36,9 +36,9 @@ def _complete(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def handle(event: object, context: LambdaContext) -> dict[str, Any]:
-    """Answer one event. See Application.handle."""
+    """Handle one event. See Application.handle."""
     return application().handle(event, context)
 
 
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # in Lambda: wrong settings fail at start
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # in Lambda, wrong settings fail at the start
     application()

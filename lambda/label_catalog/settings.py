@@ -1,6 +1,6 @@
-"""The function's settings: typed, from the environment; a wrong one is refused at start, with where to fix it.
+"""The function's typed settings, from the environment; a wrong one is refused at the start, with where to fix it.
 
-Those of the exporter have its names, and must have its values: the catalog compares with what the exporter writes.
+Settings of the exporter have its names and must have its values: the catalog compares with what the exporter writes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from label_export.core.object_keys import DEFAULT_TEMPLATE, KeyTemplate
 
 from label_catalog.core.formats import LOCK_MODES, LockMode
 
-# Which inventory variable sets a variable of the environment: for messages alone.
+# Which inventory variable sets an environment variable; only for messages.
 INVENTORY_VARIABLES = {
     **SHARED_VARIABLES,
     "LABEL_CATALOG_QUEUE_URL": "catalog_queue_name",
@@ -83,7 +83,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read and check all settings; raises SettingsError for the first that is missing or malformed."""
+        """Read and check all settings; raises SettingsError for the first one that is missing or malformed."""
         read = EnvironmentReader(environment, INVENTORY_VARIABLES)
         source = read.key_source("LABEL_EXPORT_PRIVATE_KEY_SOURCE")
         arn_name, text_name = "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN", "LABEL_EXPORT_PRIVATE_KEY"

@@ -1,4 +1,4 @@
-"""What one invocation works with: the ports, put together, and its time."""
+"""The ports and the remaining time of one invocation."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from label_catalog.telemetry import Telemetry
 
 T = TypeVar("T")
 
-RESERVE = 60.0  # seconds that are kept for saving and answering
+RESERVE = 60.0  # seconds that are reserved for saving and responding
 QUEUE_STEP = 500  # labels between two saves
 
 
 class OutOfTimeError(Exception):
-    """The invocation's time is nearly used up: save, and go on in the next one."""
+    """The invocation's time is nearly used up: save, and continue in the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Toolbox:
     selection: Selection
 
     def check_time(self) -> None:
-        """Raise OutOfTimeError where no more work may be begun."""
+        """Raise OutOfTimeError if no more work may begin."""
         if self.is_late():
             raise OutOfTimeError
 
     def is_late(self) -> bool:
-        """Say whether no more work may be begun."""
+        """Return whether no more work may begin."""
         return self.remaining() < RESERVE
 
     def timed(self, items: Iterable[T]) -> Iterator[T]:
@@ -65,7 +65,7 @@ class Toolbox:
             yield item
 
     def heads(self, keys: Iterable[str]) -> list[tuple[str, StoredObject | None]]:
-        """Return what is under each key, asked for side by side."""
+        """Return what is under each key, read in parallel."""
         asked = list(keys)
         return list(zip(asked, self.threads.map(self.bucket.head, asked), strict=True))
 
@@ -82,5 +82,5 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def change(project_hash: str, label_hash: str, kind: str, run: str) -> LabelChange:
-    """Return the exporter's message for a label: its event names the catalog's run."""
+    """Return the exporter's message for a label; its event names the catalog's run."""
     return LabelChange(project_hash, label_hash, None, f"{kind}-{run}", kind)

@@ -1,1 +1,1 @@
-"""Ways to what is outside: AWS, Encord, and the temporary table on disk."""
+"""Adapters for everything outside the function: AWS, Encord, and temporary tables on disk."""

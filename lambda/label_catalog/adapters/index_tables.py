@@ -1,7 +1,7 @@
-"""The index's rows while a generation is made: those that stay, those that were read, and their merge, in DuckDB.
+"""The index's rows while a generation is built: old rows, rows that were read, and their merge, in DuckDB.
 
-`base` is what was there before: a generation, or the parts of a rebuild. `fresh` is what was read from the bucket for
-the keys in `touched`. A key that was touched and has no fresh row has no object.
+`base` is the state before: a generation, or the parts of a rebuild. `fresh` is what was read from the bucket for
+the keys in `touched`. A touched key without a fresh row has no object.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LISTED = {
 }  # fmt: skip
 _BUCKET = {"key": "VARCHAR", "identity": "VARCHAR"}
 _GRAVES = {"key": "VARCHAR", "gone_at": "TIMESTAMPTZ", "gone_reason": "VARCHAR"}
-# What a row's body says; Encord's listing says it of a label whose body was not read.
+# Columns that come from a row's body, or from Encord's listing if the body was not read.
 _OF_BODY = (
     "data_hash",
     "dataset_hash",
@@ -41,14 +41,14 @@ _OF_BODY = (
 )
 _PERSONAL = ("assignee", "last_actor")
 _COMPARED = [name for name in LABEL_COLUMNS if name not in FOREIGN_COLUMNS and name not in _OF_BODY]
-# Not the names: the ontology may have been renamed since. Not the people: a setting decides on them.
+# Not the names: the ontology may have been renamed since. Not the people: a setting controls them.
 _DIGESTED = [name for name in ANNOTATION_COLUMNS if name not in ("name", "created_by", "last_edited_by")]
 _values = attrgetter(*ANNOTATION_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a generation holds."""
+    """The totals of a generation."""
 
     rows: int
     annotations: int
@@ -60,7 +60,7 @@ class IndexTables:
     """The tables of one run; use as a context manager, which removes its files."""
 
     def __init__(self, memory_limit: str, *, personal: bool) -> None:
-        """`personal`: whether assignee and last actor are kept."""
+        """`personal`: whether assignee and last actor are stored."""
         self.folder = Path(tempfile.mkdtemp(prefix="label-catalog-index-"))
         self._personal = personal
         self._all_listed = False
@@ -87,7 +87,7 @@ class IndexTables:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def set_base(self, labels: Sequence[Path], annotations: Sequence[Path]) -> None:
-        """Take what these Parquet files hold as what was there before."""
+        """Use the content of these Parquet files as the state before."""
         for name, paths in (("base_labels", labels), ("base_annotations", annotations)):
             if paths:
                 self._tables.execute(f"DROP TABLE IF EXISTS {name}")
@@ -96,26 +96,26 @@ class IndexTables:
     # What was read
 
     def forget(self) -> None:
-        """Empty what was read from the bucket."""
+        """Remove what was read from the bucket."""
         for name in ("touched", "fresh_labels", "fresh_annotations", "bucket"):
             self._tables.execute(f"DELETE FROM {name}")
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Note keys whose objects are read again."""
+        """Record keys whose objects are read again."""
         with Appender(self._tables, "touched", {"key": "VARCHAR"}) as appender:
             for key in keys:
                 appender.add((key,))
 
     def labels(self) -> Appender:
-        """Return what adds rows of labels; a row without a label hash is an object that is no label."""
+        """Return an appender for rows of labels; a row without a label hash is an object that is not a label."""
         return Appender(self._tables, "fresh_labels", LABEL_COLUMNS)
 
     def annotations(self) -> AnnotationAppender:
-        """Return what adds annotations."""
+        """Return an appender for annotations."""
         return AnnotationAppender(Appender(self._tables, "fresh_annotations", {**ANNOTATION_COLUMNS, "key": "VARCHAR"}))
 
     def add_listed(self, rows: Iterable[ListedRow], *, whole: bool) -> None:
-        """Note what Encord's listing says; `whole`: it is the listing of the whole project."""
+        """Record rows of Encord's listing; `whole`: it is the listing of the whole project."""
         self._all_listed = self._all_listed or whole
         with Appender(self._tables, "listed", _LISTED) as appender:
             for row in rows:
@@ -129,30 +129,30 @@ class IndexTables:
                     )  # fmt: skip
 
     def add_graves(self, graves: Iterable[tuple[str, datetime | None, str | None]]) -> None:
-        """Note tombstones: key, time, reason."""
+        """Record tombstones: key, time, reason."""
         with Appender(self._tables, "graves", _GRAVES) as appender:
             for grave in graves:
                 appender.add(grave)
 
     def add_names(self, names: Mapping[str, str]) -> None:
-        """Note the ontology's names by feature hash: they replace those in the rows."""
+        """Record the ontology's names by feature hash, which replace those in the rows."""
         self._tables.execute("DELETE FROM names")
         with Appender(self._tables, "names", {"feature_hash": "VARCHAR", "name": "VARCHAR"}) as appender:
             for item in names.items():
                 appender.add(item)
 
     def add_bucket(self, objects: Iterable[ListedObject]) -> None:
-        """Note the bucket's objects."""
+        """Record the bucket's objects."""
         with Appender(self._tables, "bucket", _BUCKET) as appender:
             for found in objects:
                 appender.add((found.key, identity(found.etag, found.modified_at)))
 
-    # What follows from it
+    # Derived rows
 
     def keys_of_the_same_labels(self) -> list[str]:
-        """Return further keys under which touched labels are stored: their annotations are those of the newest object.
+        """Return further keys of touched labels: a label's annotations are those of its newest object.
 
-        A key template with a title gives a label another key when the title changes.
+        If the key template contains a title, a label gets another key when the title changes.
         """
         found = self._tables.execute(
             "SELECT key FROM base_labels WHERE label_hash IN ("
@@ -178,7 +178,7 @@ class IndexTables:
         return [label for (label,) in found.fetchall()]
 
     def changes(self) -> int:
-        """Return how many touched keys are not in the base as they were read."""
+        """Return the number of touched keys whose rows differ from the base."""
         same = " AND ".join(
             f"f.{name} IS NOT DISTINCT FROM b.{name}" for name in ("etag", "version_id", "sha256", "size")
         )
@@ -202,7 +202,7 @@ class IndexTables:
         return Totals(rows, lines, int(parsed), watermark)
 
     def write_part(self, labels: Path, annotations: Path) -> None:
-        """Write the fresh rows as a part, objects that are no labels among them, and forget them."""
+        """Write the fresh rows as a part, including objects that are not labels, and forget them."""
         write_parquet(self._tables, "SELECT * FROM fresh_labels", labels)
         columns = ", ".join(ANNOTATION_COLUMNS)
         write_parquet(self._tables, f"SELECT {columns} FROM fresh_annotations", annotations)
@@ -215,7 +215,7 @@ class IndexTables:
         foreign = ", ".join(f"l.{name} AS {name}" for name in ("stage", *_PERSONAL))
         listed = "SELECT * FROM listed QUALIFY row_number() OVER (PARTITION BY label_hash) = 1"
         fresh = "SELECT * FROM fresh_labels WHERE label_hash IS NOT NULL"
-        if self._all_listed:  # everything that only others know is replaced
+        if self._all_listed:  # everything that is not from the bucket is replaced
             rows, kept, graves = f"{base} UNION ALL {fresh}", "", "SELECT * FROM graves"
         else:
             rows, kept, graves = fresh, f"UNION ALL {base}", kept_graves
@@ -227,7 +227,7 @@ class IndexTables:
         )
 
     def _columns(self, columns: Iterable[str], personal: Sequence[str]) -> str:
-        """Return columns for a SELECT. A setting that was switched off also takes the people out of older rows."""
+        """Return columns for a SELECT. If a setting was turned off, people are removed from older rows too."""
         return ", ".join(
             f"NULL::VARCHAR AS {name}" if name in personal and not self._personal else name for name in columns
         )
@@ -258,9 +258,9 @@ class IndexTables:
     def differences(
         self, ours: tuple[Path, Path], theirs: tuple[Path, Path], most: int
     ) -> tuple[int, list[tuple[str, str | None, str | None]]]:
-        """Compare two generations by what comes from the bucket.
+        """Compare two generations by the columns that come from the bucket.
 
-        Return how many labels differ, and of some the key and both sides' identity (None: it does not have the key).
+        Return the number of different labels, and for some the key and both identities (None: the key does not exist).
         """
         same = " AND ".join(
             [f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _COMPARED]
@@ -286,7 +286,7 @@ class IndexTables:
         return (int(found[0]) if found else 0), rows
 
     def same(self, ours: Path, theirs: Path) -> bool:
-        """Say whether two generations' labels are equal in every column."""
+        """Return whether two generations' labels are equal in every column."""
         columns = ", ".join(LABEL_COLUMNS)
         first, second = (
             self._tables.execute(f"SELECT count(*), bit_xor(hash({columns})) FROM {parquet(path)}").fetchone()
@@ -301,7 +301,7 @@ class IndexTables:
 
 
 def identity(etag: str, modified_at: datetime) -> str:
-    """Return what an object under a key is known by. A listing names no version, and gives whole seconds."""
+    """Return the identity of an object under a key. A listing has no versions, and times in whole seconds."""
     return f"{etag}@{microseconds(modified_at) // 1_000_000}"
 
 
@@ -310,7 +310,7 @@ def _identity(table: str) -> str:
 
 
 class AnnotationAppender:
-    """Adds annotations, each with the key of the object that holds it; use as a context manager."""
+    """Adds annotations, each with the key of its object; use as a context manager."""
 
     def __init__(self, appender: Appender) -> None:
         self._appender = appender
@@ -321,7 +321,7 @@ class AnnotationAppender:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Add what is left, unless an error ended the block."""
+        """Add the remaining rows, unless an error ended the block."""
         self._appender.__exit__(kind, error, trace)
 
     def add(self, key: str, found: Annotation) -> None:

@@ -1,6 +1,6 @@
-"""A label row's JSON, parsed as it is needed: a long video's frames one at a time.
+"""A label row's JSON, parsed on demand: a long video one frame at a time.
 
-msgspec keeps what is not looked at as slices of the text. A row of 44 MB parsed whole takes 383 MB.
+msgspec keeps members that are not read as slices of the text. A row of 44 MB that is parsed whole takes 383 MB.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LARGE = 256 << 10  # below this a row is parsed at once, which is faster
 
 
 class Lazy(Mapping[str, Any]):
-    """A JSON object whose members are parsed each time they are asked for. Raises ValueError for what is no JSON."""
+    """A JSON object whose members are parsed on each access. Raises ValueError for text that is not JSON."""
 
     def __init__(self, text: bytes | msgspec.Raw, depth: int) -> None:
         """`depth`: how many levels of objects below this one are lazy too."""
@@ -36,14 +36,14 @@ class Lazy(Mapping[str, Any]):
         return iter(self._found)
 
     def __len__(self) -> int:
-        """Return how many members there are."""
+        """Return the number of members."""
         return len(self._found)
 
 
 def parse_label(text: bytes) -> Mapping[str, Any]:
     """Return a label row; a large one is a mapping whose members are parsed frame by frame. Raises ValueError.
 
-    A large text that is broken further inside raises ValueError when that part is asked for.
+    A large text that is invalid further inside raises ValueError when that part is read.
     """
     if len(text) < _LARGE:
         found = _value(msgspec.Raw(text), 0)
@@ -57,7 +57,7 @@ def parse_label(text: bytes) -> Mapping[str, Any]:
 
 
 def _value(text: msgspec.Raw, depth: int) -> Any:
-    # A unit's members are small but for its labels, which are one more level of frames.
+    # The members of a unit are small except its labels, which are one more level of frames.
     if depth and bytes(memoryview(text)[:64]).lstrip()[:1] == b"{":
         return Lazy(text, depth - 1)
     try:

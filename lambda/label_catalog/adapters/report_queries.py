@@ -1,4 +1,4 @@
-"""The report's numbers of one generation of the index, by SQL. DuckDB: https://duckdb.org/docs/sql/introduction."""
+"""The report's numbers of one index generation, as SQL. DuckDB: https://duckdb.org/docs/sql/introduction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from label_catalog.core.report_numbers import (
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Days are UTC whatever the session's time zone is; DuckDB's own conversion would need its extension icu.
+# Days are in UTC whatever the session's time zone is; DuckDB's own conversion would need its extension icu.
 _DAY = "CAST(make_timestamp(epoch_us(stored_at)) AS DATE)"
 _DELAY = "greatest(0, (epoch_us(stored_at) - epoch_us(edited_at)) / 1e6)"
 _PERCENTILES = "count(*), quantile_cont(delay, 0.5), quantile_cont(delay, 0.9), quantile_cont(delay, 0.99), max(delay)"
@@ -32,7 +32,7 @@ _PERCENTILES = "count(*), quantile_cont(delay, 0.5), quantile_cont(delay, 0.9), 
 def index_numbers(
     tables: DuckDBPyConnection, labels: Path, annotations: Path, *, generation: str, written_at: str
 ) -> IndexNumbers:
-    """Return what the files of a generation hold."""
+    """Return the content of a generation's files as numbers."""
     for name, path in (("labels", labels), ("annotations", annotations)):
         tables.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {parquet(path)}")
     rows, size, not_parsed, gone = _one(
@@ -81,7 +81,7 @@ def _saved(tables: DuckDBPyConnection) -> tuple[DayCount, ...]:
 
 
 def _growth(tables: DuckDBPyConnection) -> tuple[DayCount, ...]:
-    """Return how many labels, and bytes, there were at the end of each of the last days."""
+    """Return the numbers of labels and bytes at the end of each of the last days."""
     found = tables.execute(
         f"""
         WITH days AS (

@@ -1,4 +1,4 @@
-"""What a snapshot asks of DuckDB: to filter, to freeze, to compare. Each connection reaches one folder and no more."""
+"""DuckDB for snapshots: filter, freeze, compare. Each connection can access only one folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STEP = 2000
 _MOST = 1000
 _TIMES = tuple(column for column, kind in LABEL_COLUMNS.items() if kind == "TIMESTAMPTZ")
 _COUNTED = ("objects", "classifications", "size")
-# What JSON Lines and answers show of a time: text, since DuckDB needs another package for times with a zone.
+# Times in JSON Lines and responses are text, since DuckDB needs another package for times with a zone.
 _LINES = ", ".join(
     f"strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ') AS {column}" if column in _TIMES else column
     for column in LABEL_COLUMNS
@@ -32,7 +32,7 @@ _SHOWN = ("data_hash", "frame", "kind", "hash", "feature_hash", "name", "shape",
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """One set of bytes of a manifest, and a version of a label's object that has them."""
+    """A distinct content in a manifest, and a version of a label's object that has it."""
 
     sha256: str
     label_hash: str
@@ -43,7 +43,7 @@ class Frozen:
 
 
 def read_filter(text: str, folder: Path) -> Filter:
-    """Return a person's filter; raises PermanentError where it is anything but one boolean expression on columns."""
+    """Return a person's filter; raises PermanentError unless it is one boolean expression on columns."""
     if not text:
         return Filter("", frozenset())
     with open_tables(folder=folder, only=folder, threads=1) as tables:
@@ -52,7 +52,7 @@ def read_filter(text: str, folder: Path) -> Filter:
 
 
 def _labels(tables: DuckDBPyConnection, path: Path, chosen: Filter) -> None:
-    """Make the views `labels` and `chosen`. A filter that cannot be carried out raises PermanentError."""
+    """Create the views `labels` and `chosen`. A filter that cannot be evaluated raises PermanentError."""
     tables.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM {parquet(path)}")
     if chosen.text:
         with _explained():
@@ -63,13 +63,13 @@ def _labels(tables: DuckDBPyConnection, path: Path, chosen: Filter) -> None:
 
 
 class _explained:  # noqa: N801 - used as a function
-    """Raises PermanentError in place of DuckDB's errors. Of one that names values only its kind is said."""
+    """Raises PermanentError instead of DuckDB's errors. If the error contains values, only its kind is reported."""
 
     def __enter__(self) -> None:
         """Begin."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Say what is wrong."""
+        """Report what is wrong."""
         if error is None or type(error).__module__.partition(".")[0] not in ("duckdb", "_duckdb"):
             return
         name = type(error).__name__
@@ -80,7 +80,7 @@ class _explained:  # noqa: N801 - used as a function
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What a filter matches: labels, their bytes, and how many have no bytes that could be frozen."""
+    """What a filter matches: labels, their sizes, and the number of labels without a digest."""
 
     labels: int
     size: int
@@ -90,7 +90,7 @@ class Matched:
 
 
 def matched(labels: Path, chosen: Filter, folder: Path) -> Matched:
-    """Return what a filter matches of `labels.parquet`."""
+    """Return what a filter matches in `labels.parquet`."""
     with open_tables(folder=folder, only=folder) as tables:
         _labels(tables, labels, chosen)
         sums = ", ".join(f"coalesce(sum({column}), 0)::BIGINT" for column in ("size", "objects", "classifications"))
@@ -102,9 +102,9 @@ def matched(labels: Path, chosen: Filter, folder: Path) -> Matched:
 
 
 def freeze(labels: Path, chosen: Filter, noted: Mapping[str, str], path: Path, folder: Path) -> int:
-    """Write the matching labels with their object's name as a manifest, and return how many there are.
+    """Write the matching labels with their object's name as a manifest, and return their number.
 
-    `noted` is put into the file itself, so that whoever has the manifest knows what it is of.
+    `noted` is written into the file itself, so that every reader of the manifest can see its origin.
     """
     with open_tables(folder=folder, only=folder) as tables:
         _labels(tables, labels, chosen)
@@ -115,7 +115,7 @@ def freeze(labels: Path, chosen: Filter, noted: Mapping[str, str], path: Path, f
 
 
 def notes(manifest: Path, folder: Path) -> dict[str, str]:
-    """Return what `freeze` put into a manifest."""
+    """Return what `freeze` wrote into a manifest's metadata."""
     with open_tables(folder=folder, only=folder, threads=1) as tables:
         name = str(manifest).replace("'", "''")
         found = tables.execute(f"SELECT key, value FROM parquet_kv_metadata('{name}')").fetchall()
@@ -123,7 +123,7 @@ def notes(manifest: Path, folder: Path) -> dict[str, str]:
 
 
 def freeze_annotations(annotations: Path, manifest: Path, path: Path, folder: Path) -> int:
-    """Write the annotations of a manifest's labels, in the order of labels and frames; return how many there are."""
+    """Write the annotations of a manifest's labels, in the order of labels and frames; return their number."""
     with open_tables(folder=folder, only=folder) as tables:
         return write_parquet(
             tables,
@@ -145,7 +145,7 @@ def write_lines(manifest: Path, path: Path, folder: Path) -> None:
 
 
 def facts(manifest: Path, annotations: Path, folder: Path) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Return a snapshot's counts, and its classes with the labels and annotations that each has."""
+    """Return a snapshot's counts, and its classes with their numbers of labels and annotations."""
     with open_tables(folder=folder, only=folder) as tables:
         sums = ", ".join(f"coalesce(sum({column}), 0)::BIGINT" for column in _COUNTED)
         row = tables.execute(
@@ -170,7 +170,7 @@ def _classes(annotations: Path) -> str:
 
 
 class Objects:
-    """A manifest's sets of bytes, those that are there already, and those that are not; use as a context manager."""
+    """A manifest's contents, those that are copied already, and those that are not; use as a context manager."""
 
     def __init__(self, manifest: Path, folder: Path) -> None:
         self._folder = folder
@@ -191,7 +191,7 @@ class Objects:
         self._tables.close()
 
     def note(self, digests: Iterator[str]) -> None:
-        """Note what is there. They go over by a file: that is a hundred times as fast as statements."""
+        """Record existing digests, through a file, which is a hundred times as fast as statements."""
         path = self._folder / "there.csv"
         with path.open("w", encoding="ascii") as file:
             file.writelines(f"{digest}\n" for digest in digests)
@@ -200,18 +200,18 @@ class Objects:
         path.unlink()
 
     def counts(self) -> tuple[int, int]:
-        """Return how many sets of bytes there are, and how many of them are missing."""
+        """Return the number of contents, and how many of them are missing."""
         row = self._tables.execute(
             "SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM wanted ANTI JOIN there USING (sha256))"
         ).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
     def missing(self, after: str) -> Iterator[Frozen]:
-        """Yield what is missing behind a digest, in the order of digests."""
+        """Yield missing contents after a digest, in the order of digests."""
         return self._read("ANTI JOIN there USING (sha256)", after)
 
     def all(self, after: str) -> Iterator[Frozen]:
-        """Yield all sets of bytes behind a digest, in the order of digests."""
+        """Yield all contents after a digest, in the order of digests."""
         return self._read("", after)
 
     def _read(self, join: str, after: str) -> Iterator[Frozen]:
@@ -226,11 +226,11 @@ class Objects:
 
 
 def labelled(manifest: Path, annotations: Path, folder: Path) -> Iterator[Labelled]:
-    """Yield a snapshot's labels with their annotations, in the order of hashes. One label is in memory at a time."""
+    """Yield a snapshot's labels with their annotations, in the order of hashes, one label in memory at a time."""
     with open_tables(folder=folder, only=folder, ordered=True) as tables:
         label_rows, annotation_rows = tables.cursor(), tables.cursor()
         label_rows.execute(f"SELECT {_READ} FROM {parquet(manifest)} ORDER BY label_hash, key")
-        # The file has this order: it is read as it stands, since a sort would need as much room as the annotations.
+        # The file has this order. It is read as it is, since a sort would need as much memory as the annotations.
         annotation_rows.execute(f"SELECT label_hash, {', '.join(_SHOWN)} FROM {parquet(annotations)}")
         waiting = _Grouped(annotation_rows)
         while rows := label_rows.fetchmany(_STEP):
@@ -240,14 +240,14 @@ def labelled(manifest: Path, annotations: Path, folder: Path) -> Iterator[Labell
 
 
 class _Grouped:
-    """The annotations by label, from rows in the order of labels."""
+    """Annotations grouped by label, from rows in the order of labels."""
 
     def __init__(self, cursor: DuckDBPyConnection) -> None:
         self._rows = _rows(cursor)
         self._next = next(self._rows, None)
 
     def of(self, label_hash: str) -> Iterator[Annotation]:
-        """Yield a label's annotations. Labels have to be asked for in their order."""
+        """Yield a label's annotations. Labels must be requested in their order."""
         while self._next is not None and self._next[0] <= label_hash:
             if self._next[0] == label_hash:
                 yield _annotation(self._next[1:])
@@ -269,9 +269,9 @@ def _annotation(values: Sequence[Any]) -> Annotation:
 
 
 def difference(before: tuple[Path, Path], after: tuple[Path, Path], folder: Path) -> dict[str, Any]:
-    """Return how one snapshot differs from another. Each is given as the paths of its manifest and its annotations.
+    """Return the differences between two snapshots, each given as the paths of its manifest and its annotations.
 
-    A label is changed where its bytes are others. The first thousand labels of each kind are named.
+    A label is changed if its bytes differ. The first thousand labels of each kind are named.
     """
     with open_tables(folder=folder, only=folder) as tables:
         for name, (manifest, _) in (("one", before), ("two", after)):
@@ -284,7 +284,7 @@ def difference(before: tuple[Path, Path], after: tuple[Path, Path], folder: Path
             "changed": _named(tables, "two JOIN one USING (label_hash) WHERE two.sha256 <> one.sha256", "two"),
             "same": _count(tables, "two JOIN one USING (label_hash) WHERE two.sha256 = one.sha256"),
         }
-        # Classes are compared by name and shape, as people do: an ontology that is copied has other feature hashes.
+        # Classes are compared by name and shape, as people do: a copied ontology has other feature hashes.
         lines = tables.execute(
             "SELECT coalesce(one.kind, two.kind), coalesce(one.name, two.name), coalesce(one.shape, two.shape), "
             "coalesce(one.labels, 0), coalesce(two.labels, 0), "

@@ -1,4 +1,4 @@
-"""One project's labels and objects side by side, in a temporary file, so that memory stays flat for a million rows.
+"""One project's labels and objects in a temporary database file, so that memory stays constant for a million rows.
 
 SQLite from Python's standard library; why not DuckDB: docs/decisions.
 """
@@ -33,7 +33,7 @@ CREATE TABLE blank (data TEXT PRIMARY KEY) WITHOUT ROWID;
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A label as it stands in the table. `etag` is None where the bucket has no object under its key."""
+    """A label as it is in the table. `etag` is None if the bucket has no object under its key."""
 
     key: str
     label_hash: str
@@ -71,7 +71,7 @@ class Table:
         self._folder.cleanup()
 
     def add_rows(self, rows: Iterable[tuple[str, ListedRow, bool]]) -> None:
-        """Note listed rows with their key and whether they are selected. Of two with one key the later edit stays."""
+        """Record listed rows with their key and whether they are selected. Of two with one key, the later edit wins."""
         self._many(
             "INSERT INTO labels (key, label, data, title, stage, edited, selected, gone) VALUES (?,?,?,?,?,?,?,?) "
             "ON CONFLICT (key) DO UPDATE SET stage = excluded.stage, edited = excluded.edited, "
@@ -87,15 +87,15 @@ class Table:
         )  # fmt: skip
 
     def add_units(self, data_hashes: Iterable[str]) -> None:
-        """Note data units that have a task in a selected stage."""
+        """Record data units that have a task in a selected stage."""
         self._many("INSERT OR IGNORE INTO units VALUES (?)", ((data,) for data in data_hashes))
 
     def add_blank(self, data_hashes: Iterable[str]) -> None:
-        """Note data units that nobody has begun to label."""
+        """Record data units whose labelling has not begun."""
         self._many("INSERT OR IGNORE INTO blank VALUES (?)", ((data,) for data in data_hashes))
 
     def units_without_label(self) -> Iterator[str]:
-        """Yield noted units of which no selected row was listed."""
+        """Yield recorded units without a selected row in the listing."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_data ON labels (data) WHERE selected")
         query = (
             "SELECT data FROM units WHERE NOT EXISTS (SELECT 1 FROM labels WHERE labels.data = units.data AND selected)"
@@ -103,7 +103,7 @@ class Table:
         yield from (data for (data,) in self._db.execute(query).fetchall())
 
     def add_objects(self, objects: Iterable[ListedObject]) -> None:
-        """Note the bucket's objects: beside their label, or among the others."""
+        """Record the bucket's objects: with their label, or among the others."""
         batch: list[tuple[str, int, str]] = []
         for found in objects:
             batch.append((found.etag, _micro(found.modified_at) or 0, found.key))
@@ -121,7 +121,7 @@ class Table:
         self._db.execute("COMMIT")
 
     def apply_known(self, path: Path) -> None:
-        """Take over what an earlier run knew of objects that have not changed since; a broken file is ignored."""
+        """Use what an earlier run recorded of objects that have not changed since; a broken file is ignored."""
         try:
             with gzip.open(path, "rt", encoding="utf-8") as lines:
                 self._many(
@@ -142,14 +142,14 @@ class Table:
                 file.write(f"{key}\t{etag}\t{modified}\t{_NO_TIME if stored is None else stored}\n")
 
     def not_looked_at(self, after: str, count: int) -> list[str]:
-        """Return keys behind `after` of objects whose edit time is not known yet, in order."""
+        """Return keys after `after` of objects whose edit time is not known yet, in order."""
         query = (
             "SELECT key FROM labels WHERE key > ? AND etag IS NOT NULL AND selected AND NOT looked ORDER BY key LIMIT ?"
         )
         return [key for (key,) in self._db.execute(query, (after, count))]
 
     def looked_at(self, found: Iterable[tuple[str, StoredObject | None]]) -> None:
-        """Note what was found under keys; None: the object is gone since it was listed."""
+        """Record what was found under keys; None: the object was deleted since it was listed."""
         self._many(
             "UPDATE labels SET etag = ?, modified = ?, stored = ?, looked = 1 WHERE key = ?",
             (
@@ -161,7 +161,7 @@ class Table:
         )
 
     def lines(self, after: str = "", *, selected: bool | None = None) -> Iterator[Line]:
-        """Yield labels in the order of their keys, those behind `after`."""
+        """Yield labels after `after`, in the order of their keys."""
         query = (
             "SELECT key, label, data, title, stage, edited, selected, gone, etag, modified, stored FROM labels "
             "WHERE key > ? AND (? IS NULL OR selected = ?) ORDER BY key LIMIT ?"
@@ -173,17 +173,17 @@ class Table:
             after = batch[-1][0]
 
     def others(self) -> Iterator[str]:
-        """Yield the keys of objects that no listed row has."""
+        """Yield the keys of objects without a listed row."""
         yield from (key for (key,) in self._db.execute("SELECT key FROM others ORDER BY key").fetchall())
 
     def selected_label(self, label_hash: str) -> bool:
-        """Say whether a selected row with this label hash was listed."""
+        """Return whether a selected row with this label hash was listed."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_label ON labels (label) WHERE selected")
         query = "SELECT 1 FROM labels WHERE label = ? AND selected"
         return self._db.execute(query, (label_hash,)).fetchone() is not None
 
     def count(self, what: str) -> int:
-        """Return how many: `rows`, `selected`, `objects`, `uninitialised`."""
+        """Return the number of `rows`, `selected`, `objects` or `uninitialised`."""
         queries = {
             "rows": "SELECT count(*) FROM labels",
             "selected": "SELECT count(*) FROM labels WHERE selected",

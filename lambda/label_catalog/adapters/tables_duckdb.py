@@ -1,4 +1,4 @@
-"""DuckDB, within the bounds of a Lambda function. The library is imported when a connection is opened: not every
+"""DuckDB within the limits of a Lambda function. The library is imported when a connection is opened: not every
 invocation needs it."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MEMORY_LIMIT = "300MB"  # beside Python, its libraries and one label row in 1,024 MB
+MEMORY_LIMIT = "300MB"  # leaves room for Python, its libraries and one label row in 1,024 MB
 _BATCH = 2000
 _ROW_GROUP = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,14 +26,14 @@ def open_tables(
     ordered: bool = False,
     only: Path | None = None,
 ) -> DuckDBPyConnection:
-    """Return a connection to an empty database in memory, in UTC, that reaches nothing but local files.
+    """Return a connection to an empty database in memory, in UTC, that can access only local files.
 
     Args:
-        memory_limit: what DuckDB may use; it spills into `folder` before it fails.
-        folder: where temporary files go; the system's temporary folder where it is None.
-        threads: of DuckDB; each needs memory of its own.
-        ordered: whether rows come in the order of their file, which saves a sort and costs memory in others' sorts.
-        only: the one folder whose files may be read and written; None for all files.
+        memory_limit: DuckDB's limit; it spills to `folder` before it fails.
+        folder: for temporary files; the system's temporary folder if it is None.
+        threads: of DuckDB; each needs memory.
+        ordered: whether rows have the order of their file. It saves a sort, and costs memory in other sorts.
+        only: the only folder whose files may be read and written; None for all files.
     """
     import duckdb  # noqa: PLC0415  (see the module's docstring)
 
@@ -59,7 +59,7 @@ def open_tables(
 
 
 def create(tables: DuckDBPyConnection, name: str, columns: Mapping[str, str]) -> None:
-    """Make an empty table."""
+    """Create an empty table."""
     tables.execute(
         f"CREATE OR REPLACE TABLE {name} ({', '.join(f'{column} {kind}' for column, kind in columns.items())})"
     )
@@ -68,8 +68,8 @@ def create(tables: DuckDBPyConnection, name: str, columns: Mapping[str, str]) ->
 class Appender:
     """Adds rows to a table in batches; use as a context manager.
 
-    Times are datetimes with a zone. A batch goes over as one list a column: that is sixteen times as fast as a
-    statement with a value each, needs no escaping, and no further package.
+    Times are datetimes with a zone. A batch is passed as one list for each column: this is sixteen times as fast as a
+    statement for each row, and needs no escaping and no further package.
     """
 
     def __init__(self, tables: DuckDBPyConnection, name: str, columns: Mapping[str, str]) -> None:
@@ -90,7 +90,7 @@ class Appender:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Add what is left, unless an error ended the block."""
+        """Add the remaining rows, unless an error ended the block."""
         if error is None:
             self.flush()
 
@@ -101,7 +101,7 @@ class Appender:
             self.flush()
 
     def flush(self) -> None:
-        """Add the rows that wait."""
+        """Add the rows of the current batch."""
         if not self._rows:
             return
         columns: list[list[Any]] = [list(column) for column in zip(*self._rows, strict=True)]
@@ -125,9 +125,9 @@ def write_parquet(
     *,
     noted: Mapping[str, str] | None = None,
 ) -> int:
-    """Write a query's rows into a Parquet file, and return how many there were.
+    """Write a query's rows into a Parquet file, and return their number.
 
-    `noted` are texts by name that the file itself keeps (its key-value metadata).
+    `noted` has texts by name for the file's key-value metadata.
     """
     pairs = ", ".join(f"'{name}': '{_doubled(text)}'" for name, text in (noted or {}).items())
     options = (

@@ -1,1 +1,1 @@
-"""Pure parts: values, comparison, windows, selection, state. They import nothing of the other sub-packages."""
+"""Pure parts: values, comparison, windows, selection, state. They import nothing from the other sub-packages."""

@@ -1,9 +1,9 @@
 """Reads a label row: one line for the label, and one for each object or classification and frame. Pure.
 
 The form of a label row is documented at https://docs.encord.com/sdk-documentation/sdk-references/LabelRowV2 and read
-as Encord serves it: `data_units` with `labels` (of an image `{"objects": [], "classifications": []}`, else one of these
-for each frame), `object_answers`, `classification_answers`, `object_actions`, and `spaces` in groups and scenes.
-Whatever else a row has is left alone; a part of another form is skipped.
+as Encord serves it: `data_units` with `labels` (of an image `{"objects": [], "classifications": []}`, otherwise one of
+these for each frame), `object_answers`, `classification_answers`, `object_actions`, and `spaces` in groups and scenes.
+Other parts of a row are ignored; a part of another form is skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from label_export.core.edit_times import parse_edit_time
 
 Kind = Literal["object", "classification"]
 
-# The member that holds an object's geometry has its shape's name, but for these (encord/objects/types.py).
+# The member with an object's geometry has its shape's name, except for these (encord/objects/types.py).
 _GEOMETRY = {"bounding_box": "boundingBox", "rotatable_bounding_box": "rotatableBoundingBox"}
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _RANGES = ("range", "range_html", "spaces")
@@ -57,7 +57,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class LabelFacts:
-    """What a row says of its label."""
+    """The facts about a label in its row."""
 
     label_hash: str | None
     data_hash: str | None
@@ -72,14 +72,14 @@ class LabelFacts:
 
 @dataclass(slots=True)
 class Counts:
-    """What was seen while a row's annotations were read. Objects and classifications are counted once each."""
+    """Counts while a row's annotations are read. Each object and classification is counted once."""
 
     objects: set[str] = field(default_factory=set)
     classifications: set[str] = field(default_factory=set)
 
 
 def label_facts(row: Mapping[str, Any]) -> LabelFacts:
-    """Return what a row says of its label."""
+    """Return the facts about a label in its row."""
     return LabelFacts(
         label_hash=_text(row.get("label_hash")),
         data_hash=_text(row.get("data_hash")),
@@ -94,10 +94,10 @@ def label_facts(row: Mapping[str, Any]) -> LabelFacts:
 
 
 def data_units(row: Mapping[str, Any]) -> str:
-    """Return a row's data units as a JSON list in their order: an image without annotations is an image too.
+    """Return a row's data units as a JSON list in their order, since an image without annotations is an image too.
 
-    Each has `data_hash` (the one that annotations have), `title`, `type` (MIME type as served; of a space its type),
-    `width`, `height` and `link`; null where it has none.
+    Each has `data_hash` (as in the annotations), `title`, `type` (MIME type as served; for a space its type),
+    `width`, `height` and `link`; null if it has none.
     """
     units = sorted(
         _items(_mapping(row.get("data_units")).values()), key=lambda one: _whole(one.get("data_sequence")) or 0
@@ -129,7 +129,7 @@ def _children(unit: Mapping[str, Any]) -> dict[str | None, str | None]:
 
 
 def _space_data(space_hash: str, space: Mapping[str, Any], children: Mapping[str | None, str | None]) -> str:
-    """Return the data hash of a space of a group or scene, the space's own hash where it has none."""
+    """Return the data hash of a space of a group or scene, or the space's own hash if it has none."""
     child = _mapping(space.get("child_info"))
     return _text(child.get("data_hash")) or children.get(_text(child.get("layout_key"))) or space_hash
 
@@ -138,7 +138,7 @@ def ontology_names(ontology: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the names of an ontology's objects and classifications by feature hash.
 
     `ontology` has `objects` (each with `name` and `featureNodeHash`) and `classifications` (each with
-    `featureNodeHash` and `attributes`, of which the first one's name is the classification's).
+    `featureNodeHash` and `attributes`; the name of the first one is that of the classification).
     """
     names: dict[str, str] = {}
     structure = _mapping(ontology)
@@ -157,16 +157,16 @@ def ontology_names(ontology: Mapping[str, Any] | None) -> dict[str, str]:
 def read_annotations(
     row: Mapping[str, Any], names: Mapping[str, str], counts: Counts, *, personal: bool = False
 ) -> Iterator[Annotation]:
-    """Yield a row's annotations, and note in `counts` what was seen; complete when the iterator has ended.
+    """Yield a row's annotations, and count them in `counts`, which is complete when the iterator has ended.
 
     Args:
-        row: the label row, parsed. `labels` of its units may be mappings that parse a frame when it is asked for.
-        names: names by feature hash (`ontology_names`); where one is missing the row's own name is taken.
+        row: the label row, parsed. `labels` of its units may be mappings that parse a frame on access.
+        names: names by feature hash (`ontology_names`); if one is missing, the row's own name is used.
         counts: new for each row.
-        personal: whether e-mail addresses of annotators are given.
+        personal: whether e-mail addresses of annotators are included.
     """
     reader = _Row(row, names, counts, personal)
-    seen: set[tuple[object, ...]] | None = set() if row.get("spaces") else None  # a scene shows its frames twice
+    seen: set[tuple[object, ...]] | None = set() if row.get("spaces") else None  # a scene contains its frames twice
     for found in reader.all():
         if seen is not None:
             identity = (found.kind, found.hash, found.frame, found.geometry)
@@ -198,7 +198,7 @@ class _Row:
             data_hash = _space_data(space_hash, about, children)
             frame = _whole(_mapping(about.get("scene_info")).get("event_index"))
             yield from self._frames(about, data_hash, frame)
-        # What is on no frame: spans of audio and text, and what belongs to a unit as a whole.
+        # Not on a frame: spans of audio and text, and annotations of a whole unit.
         whole, link = _text(unit.get("data_hash")) or _text(self._row.get("data_hash")), _link(unit)
         for name, answer in self._object_answers.items():
             if name not in self._counts.objects and _has_range(answer):
@@ -255,7 +255,7 @@ class _Row:
             geometry=_geometry(item, shape, frame),
             attributes=_json(attributes) if attributes else None,
             track_hash=_text(item.get("trackHash")),
-            width=_whole(unit.get("width")) or None,  # 0: not known
+            width=_whole(unit.get("width")) or None,  # 0: unknown
             height=_whole(unit.get("height")) or None,
             data_link=link,
             created_at=_time(item.get("createdAt")),
@@ -279,7 +279,7 @@ class _Row:
 
 
 def _answers(found: object) -> dict[str, Any]:
-    """Return answers by attribute name: a text or number as it is, options as names (several as a list)."""
+    """Return answers by attribute name: a text or number unchanged, options as names (several as a list)."""
     answers: dict[str, Any] = {}
     for item in _items(found):
         name = _text(item.get("name"))
@@ -289,7 +289,7 @@ def _answers(found: object) -> dict[str, Any]:
         if isinstance(value, list):
             chosen = [option.get("name") for option in _items(value)]
             answers[name] = chosen[0] if len(chosen) == 1 else chosen
-            for option in _items(value):  # nested attributes, should a row serve them in place
+            for option in _items(value):  # nested attributes, if a row has them in place
                 answers |= _answers(option.get("classifications"))
         else:
             answers[name] = value
@@ -319,7 +319,7 @@ def _time(value: object) -> datetime | None:
     return _parsed(value) if isinstance(value, str) else None
 
 
-@lru_cache(4096)  # the annotations of a label were made within few moments, and parsing takes 20 microseconds
+@lru_cache(4096)  # few distinct times in a label, and parsing takes 20 microseconds
 def _parsed(text: str) -> datetime | None:
     return parse_edit_time(text)
 
@@ -340,7 +340,7 @@ def _text(value: object) -> str | None:
 
 
 def _whole(value: object) -> int | None:
-    """Return a whole number that fits a column; Encord serves some as text."""
+    """Return a whole number that fits into a column; Encord serves some as text."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value):
         return int(value)
     fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31

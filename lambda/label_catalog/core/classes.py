@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ObjectClass:
-    """A class of objects. `position` counts from 0 in the ontology's order; `points` and `edges` are a skeleton's.
+    """A class of objects. `position` counts from 0 in the ontology's order; `points` and `edges` are for skeletons.
 
     `nested` has the names of the attributes that belong to an option of another attribute.
     """

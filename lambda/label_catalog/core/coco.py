@@ -15,11 +15,11 @@ from label_catalog.core.geometry import Figure, GeometryError, figure
 from label_catalog.core.labelled_data import Annotation, Image, Labelled, extension, shown
 from label_catalog.core.losses import Losses
 
-# Shapes that COCO's readers can use. Lines have no area: a reader would take them for a polygon.
+# Shapes that COCO's readers can use. Lines have no area: a reader would treat them as polygons.
 SHAPES = frozenset(
     {"bounding_box", "rotatable_bounding_box", "polygon", "bitmask", "circle", "ellipse", "skeleton", "point"}
 )
-_DIGITS = 3  # of a pixel
+_DIGITS = 3  # decimal places of a pixel
 
 
 def document(
@@ -31,7 +31,7 @@ def document(
     """Yield the text of the COCO document. `labels` is read twice: for the images, and for the annotations.
 
     Ids count from 1 in the order of `labels`, so the same snapshot gives the same document. Categories keep their
-    number as long as no class is put before them in the ontology.
+    number unless a class is inserted before them in the ontology.
     """
     yield f'{{"info":{_json(info)},"categories":{_json([_category(item) for item in classes if item.shape in SHAPES])}'
     yield ',"images":['
@@ -87,7 +87,7 @@ def _image(label: Labelled, image: Image, number: int) -> dict[str, Any]:
 
 
 class _Annotations:
-    """Makes annotations, and numbers images as `document` does."""
+    """Creates annotations, and numbers images as `document` does."""
 
     def __init__(self, classes: Sequence[ObjectClass], losses: Losses) -> None:
         self._classes = {item.feature_hash: item for item in classes}
@@ -96,7 +96,7 @@ class _Annotations:
         self._count = 0
 
     def of(self, label: Labelled) -> Iterator[dict[str, Any]]:
-        """Yield a label's annotations, and count them and what cannot be shown."""
+        """Yield a label's annotations, and count them and what is left out."""
         found = shown(label)
         self._losses.label(len(found.images), found.reason)
         for annotation, reason in found.hidden:
@@ -178,7 +178,7 @@ def _reduced(annotation: Annotation, made: Figure, category: ObjectClass) -> Ite
 
 
 def is_nested(answer: Any) -> bool:
-    """Say whether an attribute's answer is more than a value or a list of values."""
+    """Return whether an attribute's answer is more than a value or a list of values."""
     if isinstance(answer, Mapping):
         return True
     return isinstance(answer, list) and any(isinstance(item, (Mapping, list)) for item in answer)

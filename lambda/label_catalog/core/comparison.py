@@ -1,4 +1,4 @@
-"""How a label row stands to its object, judged by edit times alone. Contents are compared by the exporter."""
+"""Compares a label row with its object by edit times only. The exporter compares contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MILLISECOND = 1_000
 
 
 class Verdict(Enum):
-    """How the bucket stands for one label."""
+    """The state of the bucket for one label."""
 
     CURRENT = "current"
     MISSING = "missing"
@@ -20,9 +20,9 @@ class Verdict(Enum):
 
 
 def same_edit_time(listed: datetime, stored: datetime) -> bool:
-    """Say whether two texts can name the same edit: equal at the coarser of their resolutions.
+    """Return whether two times can be the same edit: equal at the coarser of their resolutions.
 
-    The listing and the row need not write a time in the same form, and some forms have no sub-seconds.
+    The listing and the row may write a time in different forms, and some forms have no sub-seconds.
     """
     for unit in (_SECOND, _MILLISECOND):
         if listed.microsecond % unit == 0 or stored.microsecond % unit == 0:
@@ -35,17 +35,17 @@ def _rounded(moment: datetime, unit: int) -> datetime:
 
 
 def judge(row: ListedRow, stored: StoredObject | None) -> Verdict:
-    """Return how `stored` stands to `row`."""
+    """Return the state of `stored` in relation to `row`."""
     if stored is None:
         return Verdict.MISSING
     return Verdict.CURRENT if is_current(row.edited_at, stored.edited_at, stored.modified_at) else Verdict.STALE
 
 
 def is_current(listed: datetime | None, stored: datetime | None, modified: datetime) -> bool:
-    """Say whether an object holds the edit that is listed, as far as times can say.
+    """Return whether an object has the listed edit, as far as times show.
 
-    An object whose row was served without an edit time holds every edit from before S3 took it. One without an edit
-    time in the listing is taken as current: a deep comparison decides.
+    An object whose row was served without an edit time has every edit from before S3 stored it. A row without an edit
+    time in the listing is treated as current: a deep comparison decides.
     """
     if listed is None:
         return True

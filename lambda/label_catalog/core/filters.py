@@ -1,7 +1,7 @@
-"""Whether a snapshot's filter is one boolean expression on the index's columns, and nothing else. Pure.
+"""Checks that a snapshot's filter is exactly one boolean expression on the index's columns. Pure.
 
-The filter is SQL of the person who makes the snapshot. DuckDB parses it. This module reads the parsed statement, and
-lets through what is listed here. So a filter cannot read a file, the environment or a setting, whatever DuckDB learns.
+The filter is SQL from the person who creates the snapshot. DuckDB parses it. This module reads the parsed statement,
+and accepts only what is listed here. So no filter can read a file, the environment or a setting, in any DuckDB version.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _OPERATORS = frozenset(
         "COMPARE_NOT_IN",
     }
 )
-# LIKE, ILIKE, arithmetic and concatenation are functions too. All of these depend on their arguments alone, but for the
-# time of day. None makes a text longer than its arguments together: DuckDB's memory limit does not count such texts, so
-# replace() inside replace() would end the function. Hence replace(), repeat() and lpad() are not among them.
+# LIKE, ILIKE, arithmetic and concatenation are functions too. All of these depend only on their arguments, except the
+# time of day. None returns a text that is longer than its arguments together: DuckDB's memory limit does not count such
+# texts, so replace() inside replace() would end the function. Hence replace(), repeat() and lpad() are not listed.
 FUNCTIONS = frozenset(
     {
         *("~~", "!~~", "~~*", "!~~*", "like_escape", "not_like_escape", "ilike_escape", "not_ilike_escape"),
@@ -55,14 +55,14 @@ _TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that was let through: its text, and the columns that it names."""
+    """An accepted filter: its text, and the columns that it names."""
 
     text: str
     columns: frozenset[str]
 
     @property
     def condition(self) -> str:
-        """The condition in SQL. Labels that are gone from Encord are left out, unless the filter names `gone_at`."""
+        """The condition in SQL. Labels that are gone from Encord are excluded, unless the filter names `gone_at`."""
         stays = "" if self.columns & {"gone_at", "gone_reason"} else " AND gone_at IS NULL"
         return f"(\n{self.text or 'true'}\n){stays}"
 
@@ -73,14 +73,14 @@ def refused(problem: str) -> PermanentError:
 
 
 def statement(text: str) -> str:
-    """Return the statement whose parsed form `checked` reads; raises PermanentError where the text is too long."""
+    """Return the statement whose parsed form `checked` reads; raises PermanentError if the text is too long."""
     if len(text) > MOST_CHARACTERS:
         raise refused(f"has {len(text)} characters: at most {MOST_CHARACTERS} are allowed")
     return f"SELECT * FROM {TABLE} WHERE {text}\n"  # noqa: S608 - it is parsed, and not run
 
 
 def checked(text: str, parsed: str, columns: Collection[str]) -> Filter:
-    """Return the filter; raises PermanentError where it is anything but one expression on `columns`.
+    """Return the filter; raises PermanentError unless it is one expression on `columns`.
 
     `parsed` is what DuckDB's `json_serialize_sql` returns for `statement(text)`.
     """
@@ -97,7 +97,7 @@ def checked(text: str, parsed: str, columns: Collection[str]) -> Filter:
 
 
 def _expression(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the condition of a statement that has nothing else behind it."""
+    """Return the condition of a statement that has no other clauses."""
     node = parsed.get("node") or {}
     plain: dict[str, object] = {
         "type": "SELECT_NODE",

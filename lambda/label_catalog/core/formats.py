@@ -1,4 +1,4 @@
-"""What a snapshot can be: its formats, and how it is locked. Settings and events are checked against these."""
+"""The formats of a snapshot and the modes of its lock. Settings and events are checked against these."""
 
 from __future__ import annotations
 

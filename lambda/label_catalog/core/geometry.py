@@ -15,7 +15,7 @@ Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, width, height
 
 CURVE_CORNERS = 64
-MOST_PIXELS = 1 << 28  # of a mask: one byte each while it is turned
+MOST_PIXELS = 1 << 28  # of a mask: one byte each while it is transposed
 
 
 class GeometryError(ValueError):
@@ -47,7 +47,7 @@ class Figure:
 
 
 def figure(shape: str | None, geometry: Any, width: int, height: int) -> Figure | None:
-    """Return a shape in pixels, None for one that has no area or points in an image; raises GeometryError."""
+    """Return a shape in pixels, or None if it has no area or points in an image; raises GeometryError."""
     read = _SHAPES.get(shape or "")
     if read is None:
         return None
@@ -109,7 +109,7 @@ def _polygon(geometry: Any, width: int, height: int) -> Figure:
 def _rings(geometry: Any, width: int, height: int) -> list[list[tuple[Point, ...]]]:
     """Return the parts of a polygon, each an outer ring and its holes.
 
-    It is served in up to three forms: points by index, a list of points, and (`polygons`) parts of rings of numbers.
+    Encord serves up to three forms: points by index, a list of points, and (`polygons`) parts of rings of numbers.
     """
     if isinstance(geometry, Mapping) and ("polygons" in geometry or "polygon" in geometry):
         geometry = geometry.get("polygons") or geometry["polygon"]
@@ -149,7 +149,7 @@ def _skeleton(geometry: Any, width: int, height: int) -> Figure:
 
 
 def _visibility(point: Mapping[str, Any]) -> int:
-    """Return COCO's number: 0 not labelled, 1 labelled and not visible, 2 visible. As Encord's own exporter does."""
+    """Return COCO's number: 0 not labelled, 1 labelled and not visible, 2 visible, as in Encord's own exporter."""
     state = str(point.get("visibility") or "").lower().replace("_", "")
     if point.get("invisible") is True or state == "invisible":
         return 0
@@ -158,7 +158,7 @@ def _visibility(point: Mapping[str, Any]) -> int:
 
 
 def _bitmask(geometry: Any, width: int, height: int) -> Figure:
-    """Turn a mask: Encord's runs go row by row, COCO's column by column."""
+    """Transpose a mask: Encord's runs go row by row, COCO's column by column."""
     high, wide = int(geometry["height"]), int(geometry["width"])
     top, left = int(geometry.get("top", 0)), int(geometry.get("left", 0))
     if min(high, wide, top, left, height - top - high, width - left - wide) < 0 or width * height > MOST_PIXELS:
@@ -183,7 +183,7 @@ def _bitmask(geometry: Any, width: int, height: int) -> Figure:
 
 
 def _counts(text: str) -> list[int]:
-    """Return the runs of a compressed text: five bits a character, each number after the third as a difference."""
+    """Return the runs of a compressed text: five bits in each character, numbers after the third as differences."""
     counts: list[int] = []
     value = shift = 0
     for character in text:
@@ -202,7 +202,7 @@ def _counts(text: str) -> list[int]:
 
 
 def _text(counts: Sequence[int]) -> str:
-    """Return runs as a compressed text: the inverse of `_counts`."""
+    """Return runs as compressed text: the inverse of `_counts`."""
     characters = []
     for index, count in enumerate(counts):
         value = count - counts[index - 2] if index > 2 else count  # noqa: PLR2004 - as the encoding has it
@@ -216,7 +216,7 @@ def _text(counts: Sequence[int]) -> str:
 
 
 def _mask(columns: bytes, width: int, height: int) -> Mask:
-    """Return the mask of pixels that are given column by column, a byte of 0 or 1 each."""
+    """Return the mask of pixels in column order, with a byte of 0 or 1 for each."""
     counts: list[int] = []
     at, value, area = 0, 0, 0
     left, right, top, bottom = width, -1, height, -1
@@ -236,7 +236,7 @@ def _mask(columns: bytes, width: int, height: int) -> Mask:
 
 
 def _filled(parts: Sequence[Sequence[Sequence[Point]]], width: int, height: int) -> Mask:
-    """Return the mask of the pixels whose centres are inside a part, and so inside an odd number of its rings."""
+    """Return the mask of pixels whose centres are inside a part, which means inside an odd number of its rings."""
     if width * height > MOST_PIXELS:
         raise GeometryError("the image is too large for a mask")
     columns = bytearray(width * height)
@@ -259,7 +259,7 @@ def _corners(box: Box) -> tuple[Point, ...]:
 
 
 def _turned(ring: Iterable[Point], middle: Point, degrees: float) -> Iterable[Point]:
-    """Yield points turned clockwise on the screen, where y grows downwards."""
+    """Yield points rotated clockwise on the screen, where y grows downwards."""
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     for x, y in ring:
         dx, dy = x - middle[0], y - middle[1]

@@ -1,6 +1,6 @@
 """The index's tables, and the pointer to the generation in use.
 
-A generation is a folder of files that never change. Readers follow `index/latest.json`, which moves as the last step.
+A generation is a folder of files that never change. Readers follow `index/latest.json`, which is updated last.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 LABELS, ANNOTATIONS, ONTOLOGY = "labels.parquet", "annotations.parquet", "ontology.json"
 
-# One row a label, sorted by key. The types are DuckDB's. Null: not known.
+# One row for each label, sorted by key. The types are DuckDB's. Null: unknown.
 LABEL_COLUMNS: Mapping[str, str] = {
     "label_hash": "VARCHAR",
     "data_hash": "VARCHAR",
@@ -40,10 +40,10 @@ LABEL_COLUMNS: Mapping[str, str] = {
     "parsed": "BOOLEAN",
     "gone_at": "TIMESTAMPTZ",
     "gone_reason": "VARCHAR",
-    "units": "VARCHAR",  # JSON, see core/annotations.data_units; null where the row was not parsed
+    "units": "VARCHAR",  # JSON, see core/annotations.data_units; null if the row was not parsed
 }
 
-# One row an object or classification and frame, sorted by label_hash and frame.
+# One row for each object or classification and frame, sorted by label_hash and frame.
 ANNOTATION_COLUMNS: Mapping[str, str] = {
     "label_hash": "VARCHAR",
     "data_hash": "VARCHAR",
@@ -65,20 +65,20 @@ ANNOTATION_COLUMNS: Mapping[str, str] = {
     "last_edited_by": "VARCHAR",
 }
 
-# What only Encord's listing and the tombstones know: a comparison with the bucket leaves these out.
+# Columns from Encord's listing and the tombstones: a comparison with the bucket ignores them.
 FOREIGN_COLUMNS = frozenset({"stage", "assignee", "last_actor", "gone_at", "gone_reason"})
 
-KEPT_FOR = timedelta(hours=1)  # a reader may hold a generation for that long after it was replaced
+KEPT_FOR = timedelta(hours=1)  # how long readers may use a generation after it was replaced
 _GENERATION = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
 
 
 def new_generation(now: datetime) -> str:
-    """Return a name that no other generation has, such as 20261127T140500Z-1f2e3d4c; `now` is in UTC."""
+    """Return a unique name of a generation, such as 20261127T140500Z-1f2e3d4c; `now` is in UTC."""
     return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
 
 
 def generation_time(name: str) -> datetime | None:
-    """Return the time in a generation's name, None for a name that is none."""
+    """Return the time in a generation's name, or None if it is not such a name."""
     found = _GENERATION.fullmatch(name)
     try:
         return datetime.strptime(found[1], "%Y%m%dT%H%M%S%z") if found else None
@@ -88,7 +88,7 @@ def generation_time(name: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A generation that was in use before, and when another took its place (ISO 8601, UTC)."""
+    """A former generation, and when it was replaced (ISO 8601, UTC)."""
 
     generation: str
     replaced_at: str
@@ -98,7 +98,7 @@ class Replaced:
 class Pointer:
     """The generation in use. `rows` and `annotations` count rows, `sha256` has the files' digests by name.
 
-    `sequence` grows by one with every move. `watermark` is the newest `stored_at` among the rows, None without rows.
+    `sequence` increases by one with every update. `watermark` is the newest `stored_at` of the rows, None without rows.
     """
 
     generation: str
@@ -130,7 +130,7 @@ class Pointer:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any] | None) -> Pointer | None:
-        """Return the pointer that a document holds; None where there is none that this version can read."""
+        """Return the pointer in a document; None if there is none that this version can read."""
         if document is None or document.get("version") != 1:
             return None
         try:

@@ -1,4 +1,4 @@
-"""JSON Lines: one line for each data unit and frame with all that the index knows of it. Pure functions."""
+"""JSON Lines: one line for each data unit and frame with everything in the index about it. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from label_catalog.core.labelled_data import Annotation, Labelled, Unit, modality
 from label_catalog.core.losses import Losses
 
-# Characters inside a text that Python's str.splitlines takes for the end of a line; JSON may have them as they are.
+# Characters in a text that Python's str.splitlines treats as line ends; JSON may contain them unescaped.
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 
 def lines(labels: Iterable[Labelled], losses: Losses) -> Iterator[str]:
     """Yield a line for each unit without frames, and one for each frame with an annotation.
 
-    `frame` is null for what is on no frame: spans of audio and text, and classes of a whole unit. Geometries and
-    attributes stand as the index has them: nothing is left out of a label that was parsed. Every type of data has
-    lines: audio, text and DICOM too.
+    `frame` is null for annotations without a frame: spans of audio and text, and classes of a whole unit. Geometries
+    and attributes are as in the index: a parsed label is complete. Every type of data has lines, including
+    audio, text and DICOM.
     """
     for label in labels:
         count = 0

@@ -1,7 +1,7 @@
-"""The messages of the events queue: one for each object of the bucket that was written or deleted.
+"""The messages of the events queue: one for each object in the bucket that was written or deleted.
 
 EventBridge sends them (role catalog_queue): `{"version": 1, "action": "label", "key": KEY, "at": TIME}`. They are
-hints: what the index gets is the object's state when it is read.
+hints: the index gets the object's state at the time when it is read.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
 
@@ -17,21 +17,21 @@ from label_export.core.edit_times import parse_edit_time
 
 ACTION = "label"
 _BEGINNING = '{"version": 1, "action": "label", '
-_VALUE = r"[0-9A-Za-z_.-]{1,128}"  # what the key template writes for a field
+_VALUE = r"[0-9A-Za-z_.-]{1,128}"  # the values of a field in the key template
 
 
 @dataclass(frozen=True, slots=True)
 class LabelEvent:
-    """An object changed. `at` is when, None where the message does not say."""
+    """An object changed. `at` is the time, or None if the message does not have it."""
 
     key: str
     at: datetime | None
 
 
 def read_event(body: object) -> LabelEvent | None:
-    """Return a message's event, None where it is no such message. An event as EventBridge made it is read as well.
+    """Return a message's event, or None if it is not such a message. EventBridge's original form is accepted too.
 
-    EventBridge writes a key into the message as it is. A key with a quotation mark breaks it: that is no label's key,
+    EventBridge inserts a key without escaping. A key with a quotation mark breaks the message: it is not a label's key,
     and the event's key is then empty.
     """
     try:
@@ -51,10 +51,10 @@ def read_event(body: object) -> LabelEvent | None:
 
 
 class ProjectOfKey:
-    """Reads the project's hash back from a label's key."""
+    """Extracts the project's hash from a label's key."""
 
     def __init__(self, template: str) -> None:
-        """`template` is the exporter's key template, already checked."""
+        """`template` is the exporter's key template, already validated."""
         pattern = ""
         self.named = False
         for literal, name, _, _ in Formatter().parse(template):
@@ -67,10 +67,10 @@ class ProjectOfKey:
         self._pattern = re.compile(pattern)
 
     def __call__(self, key: str) -> str | None:
-        """Return the project's hash; None for a key of another form, and where the template does not have it."""
+        """Return the project's hash; None for a key of another form, and if the template does not contain it."""
         found = self._pattern.fullmatch(key)
         return found["project"] if found is not None and self.named else None
 
     def matches(self, key: str) -> bool:
-        """Say whether a key has the template's form."""
+        """Return whether a key has the template's form."""
         return self._pattern.fullmatch(key) is not None

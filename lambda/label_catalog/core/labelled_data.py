@@ -1,4 +1,4 @@
-"""What formats are written from: a frozen label with its data units and annotations, and the images that it shows."""
+"""The input of formats: a frozen label with its data units and annotations, and the images that it shows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-MOST_FRAMES = 1_000_000  # of one annotation that is given by spans
+MOST_FRAMES = 1_000_000  # of one annotation with spans
 _EXTENSIONS = {"image/jpeg": "jpg", "image/svg+xml": "svg", "image/tiff": "tif"}
 
-# The modality of a data unit's type, by the first of these that its text contains. Types of spaces have no MIME form.
+# The modality of a data unit's type: the first of these that is in its text. Types of spaces are not MIME types.
 _MODALITIES = (
     ("dicom", "dicom"),
     ("nifti", "nifti"),
@@ -26,7 +26,7 @@ _MODALITIES = (
     ("text/csv", "time_series"),
     ("text", "text"),
 )
-# ... and of a whole label row's type, which says more where its data unit has no type of its own.
+# ... and of a whole label row's type, which is used if its data unit has no type of its own.
 _ROW_MODALITIES = {
     "dicom": "dicom",
     "nifti": "nifti",
@@ -41,7 +41,7 @@ _ROW_MODALITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A data unit of a label row. `type` is as served; width and height are in pixels, None where it has none."""
+    """A data unit of a label row. `type` is as served; width and height are in pixels, or None."""
 
     data_hash: str
     title: str | None = None
@@ -55,8 +55,8 @@ class Unit:
 class Annotation:
     """One row of annotations.parquet. `geometry` and `attributes` are parsed JSON.
 
-    `frame` is None for what is on no frame: a span of audio or text, or a class of a whole data unit. Then the geometry
-    has the spans (`range`).
+    `frame` is None for annotations without a frame: a span of audio or text, or a class of a whole data unit. Then the
+    geometry has the spans (`range`).
     """
 
     data_hash: str
@@ -95,7 +95,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What of a label image formats can show: its images, and what has none, with the reason for it."""
+    """What image formats can show of a label: its images, or the reason why there are none."""
 
     images: tuple[Image, ...]
     hidden: tuple[tuple[Annotation, str], ...]
@@ -103,7 +103,7 @@ class Shown:
 
 
 def units_of(text: str | None) -> tuple[Unit, ...] | None:
-    """Return the data units of a manifest's column `units`, None where the row was not parsed."""
+    """Return the data units in a manifest's column `units`, or None if the row was not parsed."""
     if text is None:
         return None
     return tuple(
@@ -122,8 +122,8 @@ def units_of(text: str | None) -> tuple[Unit, ...] | None:
 def shown(label: Labelled) -> Shown:
     """Return the images of a label.
 
-    An image is shown whether or not something is labelled on it, since a training run needs the empty ones too. Of a
-    video those frames are shown that have an annotation: the others are not in the label row.
+    An image is included whether or not it has annotations, since a training run also needs the empty ones. Of a
+    video only frames with an annotation are included: the others are not in the label row.
     """
     if label.units is None:
         return Shown((), (), "not_parsed")
@@ -151,7 +151,7 @@ def shown(label: Labelled) -> Shown:
 
 
 def _placed(label: Labelled, kinds: Mapping[str, str]) -> Iterator[Annotation]:
-    """Yield the annotations, those with spans of frames once for each frame.
+    """Yield the annotations; those with spans of frames once for each frame.
 
     The spans of a video count its frames, those of a group of images its images.
     """
@@ -170,7 +170,7 @@ def _placed(label: Labelled, kinds: Mapping[str, str]) -> Iterator[Annotation]:
 
 
 def _spans(annotation: Annotation) -> list[tuple[int, int]] | None:
-    """Return the spans of an annotation that is on no frame of its own; None where there are none, or too many."""
+    """Return the spans of an annotation without a frame of its own; None if there are none, or too many."""
     if annotation.frame is not None or not isinstance(annotation.geometry, Mapping):
         return None
     found = []
@@ -183,7 +183,7 @@ def _spans(annotation: Annotation) -> list[tuple[int, int]] | None:
 
 
 def modality(unit_type: str | None, row_type: str) -> str:
-    """Return image, video, or the reason of core/losses.py why a data unit is neither."""
+    """Return image, video, or the reason in core/losses.py why a data unit is neither."""
     whole = _ROW_MODALITIES.get(row_type.lower())
     if whole is not None and whole != "scene":
         return whole
@@ -204,14 +204,14 @@ def _frames(label: Labelled, unit: Unit, found: list[Annotation]) -> Iterator[Im
 
 
 def _file_name(label: Labelled, unit: Unit, frame: int | None) -> str:
-    """Return a file name without its ending, unique in a project: two labels of one data unit are two branches."""
+    """Return a file name without extension, unique in a project: two labels of one data unit are two branches."""
     branch = label.row.get("branch_name")
     folder = f"{label.row['label_hash']}/" if branch not in (None, "main") else ""
     return f"{folder}{unit.data_hash}" if frame is None else f"{folder}{unit.data_hash}/{frame}"
 
 
 def extension(unit: Unit, frame: int | None) -> str:
-    """Return the ending of an image's file name. A video's frame is what a person extracts: a JPEG by custom."""
+    """Return the extension of an image's file name. A person who extracts a video's frames usually writes JPEG."""
     if frame is not None:
         return "jpg"
     kind = (unit.type or "").partition(";")[0].lower()

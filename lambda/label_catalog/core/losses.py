@@ -1,4 +1,4 @@
-"""The loss report: what a format shows of each class and shape, and what it cannot show, counted by reason."""
+"""The loss report: what a format contains of each class and shape, and what it leaves out, counted by reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from label_catalog.core.labelled_data import Annotation
 
-# Every reason that a report can name. Reasons of the first group leave something out, those of the second show less.
+# Every reason in a report. Reasons of the first group leave something out, those of the second reduce it.
 LEFT_OUT = {
     "shape": "the format has no such shape",
     "classification": "the format has no classes for whole images",
@@ -21,9 +21,9 @@ LEFT_OUT = {
     "not_parsed": "the label is too large or cannot be read, so that the index has no annotations of it",
     "no_data_unit": "the label row has no data unit",
     "video_without_annotations": "the video has no labelled frame",
-    "dicom": "DICOM slices are no images that this format's readers open",
-    "nifti": "NIfTI slices are no images that this format's readers open",
-    "pdf": "pages of PDF files are no images",
+    "dicom": "this format's readers do not open DICOM slices",
+    "nifti": "this format's readers do not open NIfTI slices",
+    "pdf": "pages of PDF files are not images",
     "audio": "audio has no images",
     "text": "text has no images",
     "time_series": "time series have no images",
@@ -34,9 +34,9 @@ LEFT_OUT = {
 REDUCED = {
     "rotated_box": "the box is the one around the rotated box",
     "rotation": "the rotated box is a polygon of four corners; its angle is an attribute",
-    "outline": "of the outline only the box around it is written",
-    "mask": "of the mask only the box around it is written",
-    "keypoints": "of the skeleton only the box around it is written",
+    "outline": "only the box around the outline is written",
+    "mask": "only the box around the mask is written",
+    "keypoints": "only the box around the skeleton is written",
     "holes": "the polygon's holes are kept in a mask of whole pixels",
     "approximated": "the curve is a polygon of 64 corners",
     "track": "the format has no tracks; the track's hash is an extra field",
@@ -55,9 +55,9 @@ class _Counted:
 
 
 class Losses:
-    """Counts while a format is written.
+    """The counts while a format is written.
 
-    An annotation is counted once for each frame that it is on: as written, or as left out for one reason.
+    An annotation is counted once for each of its frames: as written, or as left out for one reason.
     """
 
     def __init__(self) -> None:
@@ -67,14 +67,14 @@ class Losses:
         self.images = 0
 
     def label(self, images: int, reason: str | None) -> None:
-        """Count a label with its images, and why it has none."""
+        """Count a label with its images, or the reason why it has none."""
         self.labels += 1
         self.images += images
         if reason is not None:
             self._labels[reason] += 1
 
     def written(self, annotation: Annotation, *reduced: str) -> None:
-        """Count an annotation that was written, and what of it was reduced."""
+        """Count an annotation that was written, and its reductions."""
         counted = self._classes[_class(annotation)]
         counted.written += 1
         counted.reduced.update(reduced)

@@ -11,7 +11,7 @@ from label_export.core.ports import LabelRow
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """A label row as Encord's listing shows it. `label_hash` is None where nobody has begun to label the unit.
+    """A label row in Encord's listing. `label_hash` is None if labelling of the unit has not begun.
 
     `stage` is the title of the workflow stage, None in a project without a workflow. `assignee` and `last_actor` are
     e-mail addresses.
@@ -32,13 +32,13 @@ class ListedRow:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the data unit is gone: Encord then serves a row of this type, and the exporter does not export it."""
+        """Whether the data unit is deleted: Encord serves a row of this type, which the exporter does not export."""
         return self.data_type.upper() == "DELETED"
 
 
 @dataclass(frozen=True, slots=True)
 class OddRow:
-    """A row that does not have the documented form: its hashes where they can be read, and what is wrong with it."""
+    """A row without the documented form: its hashes if they can be read, and what is wrong with it."""
 
     label_hash: str | None
     data_hash: str | None
@@ -57,7 +57,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class ProjectInfo:
-    """A project that the key can read. `stages` is empty where it has no workflow."""
+    """A project that the key can read. `stages` is empty if it has no workflow."""
 
     project_hash: str
     title: str
@@ -70,13 +70,13 @@ class ProjectInfo:
         return {stage.title: stage.kind for stage in self.stages}
 
     def stage_title(self, uuid: str) -> str:
-        """Return the title of a stage, its uuid where the workflow no longer has it."""
+        """Return the title of a stage, or its UUID if the workflow no longer has it."""
         return next((stage.title for stage in self.stages if stage.uuid == uuid), uuid)
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that happened to a task: `kind` is submit, approve, move, reject or skip."""
+    """An action on a task: `kind` is submit, approve, move, reject or skip."""
 
     at: datetime
     kind: str
@@ -86,7 +86,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A span of edit times. Both ends None: every row, those without an edit time too."""
+    """A span of edit times. With both ends None: every row, including those without an edit time."""
 
     after: datetime | None = None
     before: datetime | None = None
@@ -94,7 +94,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object of the bucket: what the exporter noted with it, and when S3 took it."""
+    """An object in the bucket: the exporter's metadata, and the time when S3 stored it."""
 
     etag: str
     modified_at: datetime
@@ -107,7 +107,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object as S3's listing shows it; `size` is in bytes, as stored."""
+    """An object in S3's listing; `size` is in bytes, as stored."""
 
     key: str
     etag: str
@@ -117,10 +117,10 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class StoredLabel:
-    """An object of the bucket with its content, as it was before a compression.
+    """An object in the bucket with its content, decompressed.
 
-    `sha256` and `size` are of the content, computed from it; None where it was not read to its end. `body` is None
-    where the content is larger than the reader allowed.
+    `sha256` and `size` are computed from the content; None if it was not read to its end. `body` is None if the
+    content is larger than the reader allowed.
     """
 
     key: str
@@ -135,7 +135,7 @@ class StoredLabel:
 
 
 class TooLargeError(Exception):
-    """A listing's answer is larger, or takes longer, than the settings allow."""
+    """A listing's response is larger, or takes longer, than the settings allow."""
 
 
 class SupersededError(Exception):

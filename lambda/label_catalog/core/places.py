@@ -1,4 +1,4 @@
-"""Where the catalog's own objects are."""
+"""The keys of the catalog's own objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Places:
         self.snapshots = f"{self._base}/snapshots/"
 
     def work(self, kind: Kind) -> str:
-        """Return the key of a work's state."""
+        """Return the key of the state of some work."""
         return f"{self._base}/state/work/{kind}.json"
 
     def tombstone(self, label_hash: str) -> str:
@@ -46,7 +46,7 @@ class Places:
         return f"{self.index}{table}-table/symlink.txt"
 
     def index_part(self, work: str, part: str, file: str) -> str:
-        """Return the key of a file of a part that a rebuild has read."""
+        """Return the key of a file in a part of a rebuild."""
         return f"{self.index_parts(work)}{part}-{file}"
 
     def index_parts(self, work: str) -> str:
@@ -58,15 +58,15 @@ class Places:
         return f"{self.snapshots}{name}/{file}"
 
     def object(self, sha256: str) -> str:
-        """Return the key of the copy with these bytes that all snapshots share."""
+        """Return the key of the copy of this content, which all snapshots share."""
         return f"{self._base}/objects/{sha256}.json"
 
     def is_census(self, key: str) -> bool:
-        """Say whether a key is that of a census's report, as `report` gives it."""
+        """Return whether a key is that of a census's report, as `report` returns it."""
         return re.fullmatch(r"\d{8}T\d{6}Z\.json", key.removeprefix(self.reports)) is not None
 
     def is_own(self, key: str) -> bool:
-        """Say whether a key is one of the catalog's own, and so no label's."""
+        """Return whether a key belongs to the catalog, and so not to a label."""
         return key.startswith(
             (f"{self._base}/state/", f"{self._base}/reports/", f"{self._base}/index/")
         ) or key.startswith((f"{self._base}/snapshots/", f"{self._base}/objects/"))

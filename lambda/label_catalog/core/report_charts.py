@@ -24,7 +24,7 @@ _DAY = {
     "title": None,
     "axis": {"format": "%d %b", "tickCount": 8, "labelOverlap": True},
 }
-# Browsers have other fonts than the one that the drawing is measured with: their texts may be wider.
+# Browsers have other fonts than the one used for layout: their texts may be wider.
 _PADDING = {"left": 40, "right": 40, "top": 5, "bottom": 5}
 
 
@@ -42,7 +42,7 @@ def by_day(days: Sequence[DayCount]) -> Spec:
 
 
 def bars(groups: Sequence[Group], amount: str = "labels") -> Spec:
-    """Return one bar for each group, in the order that they have."""
+    """Return one bar for each group, in their order."""
     values = [{"name": _told_apart(group), amount: getattr(group, amount)} for group in groups]
     return _chart(
         values,
@@ -58,7 +58,7 @@ def bars(groups: Sequence[Group], amount: str = "labels") -> Spec:
 def delays(days: Sequence[Delays]) -> Spec:
     """Return lines of the percentiles by day, in seconds, on a logarithmic scale."""
     values = [
-        # A logarithm has no zero: what took less than a tenth of a second is drawn there.
+        # A logarithm has no zero: values below a tenth of a second are drawn there.
         {"day": day.day, "share": name, "seconds": max(getattr(day, field), 0.1)}
         for day in days
         for name, field in (("50 %", "p50"), ("90 %", "p90"), ("99 %", "p99"))
@@ -96,7 +96,7 @@ def growth(days: Sequence[DayCount]) -> Spec:
 
 
 def _lines(series: str, names: Sequence[str], x: Spec, y: Spec) -> tuple[Spec, Spec]:
-    """Return mark and encoding of lines that differ in colour and in dashes: colour alone is not for every eye."""
+    """Return mark and encoding of lines that differ in colour and dashes: not every reader can distinguish colours."""
     dashes = {"field": series, "type": "nominal", "scale": {"domain": list(names), "range": [[1, 0], [6, 3], [2, 2]]}}
     return {"type": "line", "point": True}, {"x": x, "y": y, "color": _series(series, names), "strokeDash": dashes}
 
@@ -120,7 +120,7 @@ def _largest_first(days: Iterable[DayCount]) -> list[str]:
 
 
 def _told_apart(group: Group) -> str:
-    """Return a name that no other group of the chart has: two classes may share a name and differ in shape."""
+    """Return a name that no other group of the chart has: two classes may have one name and different shapes."""
     return f"{group.name} ({group.detail})" if group.detail else group.name
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a project's report, and those of them that come from the catalog's own documents."""
+"""The numbers of a project's report, and how some of them follow from the catalog's own documents."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DAYS = 90  # of the charts by day; what is older is one number before the first day
-MOST_GROUPS = 12  # of the data sets and stages with a line of their own; the rest is one group
+DAYS = 90  # of the charts by day; everything older is one number before the first day
+MOST_GROUPS = 12  # data sets and stages with their own line; the rest is one group
 MOST_CLASSES = 30
-MOST_SERIES = 6  # of the data sets with a colour of their own in the chart by day
+MOST_SERIES = 6  # data sets with their own colour in the chart by day
 REST = "others"
 NOT_KNOWN = "not known"
 
@@ -19,7 +19,7 @@ _WHY = {
     "stale": "the object is older than the label in Encord. It is queued",
     "moved_back": "the task is back in an earlier workflow stage. The object stays",
     "extra": "Encord no longer has the label under this key. The object stays",
-    "odd": "Encord's listing has a form that is not known",
+    "odd": "Encord's listing has a row of an unknown form",
 }
 
 
@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Seconds from a label's edit to its object: half, 90 % and 99 % of the labels took at most so long."""
+    """Seconds from a label's edit to its object, within which 50 %, 90 % and 99 % of the labels were stored."""
 
     labels: int
     p50: float
@@ -58,7 +58,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class IndexNumbers:
-    """What one generation of the index holds. `classes` are the largest of `class_count`."""
+    """The content of one index generation. `classes` are the largest of `class_count`."""
 
     generation: str
     written_at: str
@@ -104,7 +104,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotLine:
-    """A snapshot, and its differences to the one before; None where there is none, or it cannot be read."""
+    """A snapshot, and its differences from the previous one; None if there is none, or it cannot be read."""
 
     name: str
     created_at: str
@@ -119,7 +119,7 @@ class SnapshotLine:
 
 @dataclass(frozen=True, slots=True)
 class ReportNumbers:
-    """All that a report shows. Times are ISO 8601 in UTC, sizes are bytes."""
+    """All numbers of a report. Times are ISO 8601 in UTC, sizes are bytes."""
 
     project_hash: str
     title: str
@@ -131,7 +131,7 @@ class ReportNumbers:
 
 
 def folded(groups: Iterable[Group], most: int = MOST_GROUPS) -> tuple[Group, ...]:
-    """Return the `most` largest groups; the others are one more group."""
+    """Return the `most` largest groups, and all others as one more group."""
     ordered = sorted(groups, key=lambda group: (-group.labels, group.name))
     kept, rest = ordered[:most], ordered[most:]
     if len(rest) > 1:
@@ -149,7 +149,7 @@ def folded(groups: Iterable[Group], most: int = MOST_GROUPS) -> tuple[Group, ...
 
 
 def census_point(report: Mapping[str, Any]) -> CensusPoint | None:
-    """Return the counts of a census's report; None where it has another form."""
+    """Return the counts of a census's report; None if it has another form."""
     try:
         totals = {kind: int(report[kind]["total"]) for kind in ("missing", "stale", "extra", "moved_back", "odd")}
         return CensusPoint(
@@ -174,7 +174,7 @@ def newest_of_each_day(keys: Iterable[str], days: int = DAYS) -> list[str]:
 def failures(
     latest: Mapping[str, Any] | None, works: Iterable[Mapping[str, Any]], index: IndexNumbers | None
 ) -> tuple[Failure, ...]:
-    """Return what failed by reason: of the latest census, of the catalog's own work, and of the index."""
+    """Return failures by reason: of the latest census, of the catalog's own work, and of the index."""
     found: list[Failure] = []
     for kind, why in _WHY.items():
         listed = (latest or {}).get(kind)
@@ -203,7 +203,7 @@ def failures(
         if work.get("state") == "failed":
             found.append(Failure(str(work.get("kind")), 1, str(work.get("detail") or "no detail was saved")))
         elif work.get("failures"):
-            found.append(Failure(str(work.get("kind")), int(work["failures"]), "a run failed, and was tried again"))
+            found.append(Failure(str(work.get("kind")), int(work["failures"]), "a run failed and was retried"))
     if index is not None and index.not_parsed:
-        found.append(Failure("not parsed", index.not_parsed, "too large or no JSON: in the index without annotations"))
+        found.append(Failure("not parsed", index.not_parsed, "too large or not JSON: in the index without annotations"))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The report as one HTML file: no script, no request to anywhere, every text escaped."""
+"""The report as one HTML file: no scripts, no requests, every text escaped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ td.n, th.n { text-align: right; white-space: nowrap; overflow-wrap: normal; }
 
 
 class Html(str):
-    """Text that is HTML already; every other text is escaped."""
+    """Text that is already HTML; every other text is escaped."""
 
     __slots__ = ()
 
@@ -61,14 +61,14 @@ def element(name: str, *content: object, **attributes: object) -> Html:
 
 
 def number(value: float | None) -> str:
-    """Return a number with its thousands apart, a dash where it is not known."""
+    """Return a number with thousands separators, or a dash if it is unknown."""
     if value is None:
         return "–"  # noqa: RUF001 - a dash
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 def size(count: int) -> str:
-    """Return bytes in the largest unit in which they are 1 or more."""
+    """Return bytes in the largest unit that gives 1 or more."""
     amount, unit = float(count), "bytes"
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if amount < 1000 or unit == "TB":  # noqa: PLR2004 - decimal units
@@ -78,7 +78,7 @@ def size(count: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a span of time in the unit that people would use."""
+    """Return a duration in the unit that people would use."""
     for limit, divisor, unit in ((120.0, 1, "s"), (7200.0, 60, "min"), (172_800.0, 3600, "h")):
         if value < limit:
             return f"{value / divisor:,.1f} {unit}"
@@ -86,7 +86,7 @@ def seconds(value: float) -> str:
 
 
 def page(numbers: ReportNumbers, charts: Mapping[str, str]) -> str:
-    """Return the whole page. `charts` are SVG elements by name; a section without one says why there is none."""
+    """Return the whole page. `charts` are SVG elements by name; a section without one says why it has none."""
     sections = _sections(numbers, charts)
     links = [element("li", element("a", title, href=f"#{name}")) for name, title, _ in sections]
     body = [
@@ -177,10 +177,10 @@ def _completeness(numbers: ReportNumbers, charts: Mapping[str, str]) -> list[Htm
         return [element("p", "No census yet: playbooks/census.yml runs one, and a schedule runs one each day.")]
     latest = numbers.census[-1]
     text = (
-        f"Encord has {number(latest.selected)} labels that belong into the bucket; {number(latest.current)} are there "
+        f"Encord has {number(latest.selected)} labels that belong in the bucket; {number(latest.current)} are there "
         f"and as new as in Encord. Missing: {number(latest.missing)}, stale: {number(latest.stale)}, "
         f"extra: {number(latest.extra)}, moved back: {number(latest.moved_back)}, "
-        f"rows of a form that is not known: {number(latest.odd)}."
+        f"rows of an unknown form: {number(latest.odd)}."
     )
     rows = [
         [_moment(point.as_of), point.selected, point.current, point.missing, point.stale, point.extra, point.moved_back]
@@ -197,7 +197,7 @@ def _failures(numbers: ReportNumbers) -> list[Html]:
     rows = [[failure.what, failure.count, failure.why, ", ".join(failure.examples)] for failure in numbers.failures]
     return [
         element(
-            "p", "What the exporter could not store is in the dead-letter queue; docs/operations.md has its reasons."
+            "p", "Labels that could not be stored are in the dead-letter queue; docs/operations.md has the reasons."
         ),
         _table("Failures by reason", ["what", "labels", "why", "for example"], rows),
     ]
@@ -220,7 +220,7 @@ def _delays(index: IndexNumbers, charts: Mapping[str, str]) -> list[Html]:
         for delay in (index.delays, *reversed(index.delays_by_day))
     ]
     text = (
-        "From the edit time that Encord gives to the time at which S3 took the object. Labels that a backfill brought "
+        "From Encord's edit time to the time when S3 stored the object. Labels of a backfill "
         "count too: their edits can be old."
     )
     columns = ["day", "labels", "50 %", "90 %", "99 %", "longest"]
@@ -274,7 +274,7 @@ def _snapshots(numbers: ReportNumbers) -> list[Html]:
 def _figure(
     name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]], charts: Mapping[str, str]
 ) -> list[Html]:
-    """Return a chart with its numbers in a table that opens by click or key."""
+    """Return a chart with its numbers in a table that opens with a click or a key."""
     if not rows:
         return [element("p", "There is nothing to count yet.")]
     found: list[Html] = []
@@ -296,7 +296,7 @@ def _table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]
     table = element(
         "table", element("caption", caption), element("thead", element("tr", *head)), element("tbody", *body)
     )
-    # It scrolls where it is wide, so the keyboard has to reach it.
+    # It scrolls if it is wide, so it must be reachable by keyboard.
     return element("div", table, class_="wide", role="region", tabindex="0", aria_label=caption)
 
 
@@ -306,5 +306,5 @@ def _cell(value: object, place: int, kind: Mapping[str, object]) -> Html:
 
 
 def _moment(text: str) -> str:
-    """Return an ISO 8601 time as people read it, to the minute."""
+    """Return an ISO 8601 time in a readable form, to the minute."""
     return f"{text[:16].replace('T', ' ')} UTC"

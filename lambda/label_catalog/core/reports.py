@@ -1,4 +1,4 @@
-"""A census's result: the report, and the line that sums it up."""
+"""A census's result: the report, and its summary in one line."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Found:
             self.labels.append({name: value for name, value in label.items() if value is not None})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as they stand in a report."""
+        """Return the counts in the form of the report."""
         return {"total": self.total, "labels": self.labels}
 
 
 def unhealed(previous: Mapping[str, Any] | None, missing: Found, stale: Found) -> int:
-    """Return how many labels are missing or stale now and were so in the previous report.
+    """Return the number of labels that are missing or stale now and in the previous report.
 
-    Where a list was cut, the labels that are not named count as the same.
+    If a list was cut, labels that are not named count as the same.
     """
     if previous is None:
         return 0
@@ -53,7 +53,7 @@ def _labels(report: Mapping[str, Any], kinds: Iterable[str]) -> tuple[set[Any], 
 
 
 def line(title: str, selected: int, current: int, as_of: datetime, others: Mapping[str, int]) -> str:
-    """Return one line for people: "project X: Encord 120,431 complete, bucket 120,431, as of 14:05 UTC"."""
+    """Return a readable line: "project X: Encord 120,431 complete, bucket 120,431, as of 14:05 UTC"."""
     problems = ", ".join(f"{count:,} {name}" for name, count in others.items() if count)
     begin = f"project {title}: Encord {selected:,} complete, bucket {current:,}"
     return f"{begin}{', ' + problems if problems else ''}, as of {as_of:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""Which label rows belong into the bucket, by the exporter's own settings."""
+"""Which label rows belong in the bucket, according to the exporter's own settings."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _SUBMITTED = "task_submitted_event"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the deployment exports: the titles of stages where some are set, else what the event types lead to.
+    """What the deployment exports: stages with the configured titles, or those to which the event types lead.
 
-    A submitted task has left the Annotate stage, a completed one is in a final stage. So with both event types every
-    stage but Annotate is selected, and with `task_completed_event` alone the final stages.
+    A submitted task has left the Annotate stage, a completed one is in a final stage. So both event types together
+    select every stage except Annotate, and `task_completed_event` alone selects the final stages.
     """
 
     stages: frozenset[str]
     event_types: frozenset[str]
 
     def selects(self, row: ListedRow, kinds: Mapping[str, str]) -> bool:
-        """Say whether this row's label belongs into the bucket; `kinds` are the stages' kinds by title."""
+        """Return whether this row's label belongs in the bucket; `kinds` are the stages' kinds by title."""
         if row.label_hash is None or row.is_deleted:
             return False
         if self.stages:
             return row.stage in self.stages
-        if row.stage is None:  # no workflow: every label that was begun
+        if row.stage is None:  # no workflow: every label that exists
             return True
         return self._selects_kind(kinds.get(row.stage, ""))
 
     def selected_stages(self, project: ProjectInfo) -> list[Stage]:
-        """Return the project's stages whose tasks' labels belong into the bucket."""
+        """Return the project's stages whose labels belong in the bucket."""
         if self.stages:
             return [stage for stage in project.stages if stage.title in self.stages]
         return [stage for stage in project.stages if self._selects_kind(stage.kind)]

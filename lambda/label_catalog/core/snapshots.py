@@ -1,7 +1,7 @@
-"""Snapshots: what is asked, whether it may be made, and the document that completes one. Pure.
+"""Snapshots: the request, whether it may be carried out, and the document that completes one. Pure.
 
-A snapshot is a folder of files that are written once. `manifest.parquet` fixes what is in it: the first one that is
-written under a name stands, and all later steps follow from it. `snapshot.json` is last: without it there is no
+A snapshot is a folder of files that are written once. `manifest.parquet` determines its content: the first one that is
+written under a name counts, and all later steps follow from it. `snapshot.json` is last: without it there is no
 snapshot.
 """
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A snapshot as it is asked for."""
+    """The request for a snapshot."""
 
     name: str
     where: str
@@ -37,7 +37,7 @@ class Asked:
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Asked:
-        """Read an event; raises UnknownEventError for one that is malformed."""
+        """Read an event; raises UnknownEventError if it is malformed."""
         where = event.get("where") or ""
         formats = event.get("formats") or []
         if not isinstance(where, str) or "\0" in where:
@@ -49,7 +49,7 @@ class Asked:
         return cls(checked_name(event.get("name")), where.strip(), ordered, event.get("allow_incomplete") is True)
 
     def as_options(self, generation: str) -> dict[str, Any]:
-        """Return the options of the work that makes it."""
+        """Return the options of the work that creates it."""
         return {
             "step": "create",
             "name": self.name,
@@ -60,7 +60,7 @@ class Asked:
 
 
 def checked_name(name: object) -> str:
-    """Return a snapshot's name; raises UnknownEventError where it is none."""
+    """Return a snapshot's name; raises UnknownEventError if it is invalid."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UnknownEventError(
             f"the snapshot's name is {name!r}: it has 1 to 63 letters, digits, dots, hyphens and underscores, and"
@@ -70,10 +70,10 @@ def checked_name(name: object) -> str:
 
 
 def obstacles(report: Mapping[str, Any] | None, pointer: Pointer | None, now: datetime) -> list[str]:
-    """Return why the index is not proved to be complete now; nothing where it is.
+    """Return why the index is not proved to be complete now; empty if it is.
 
-    `report` is the latest census's. The census compares Encord with the bucket, so that is what it can prove; that the
-    index has caught up with the bucket is seen by its number of rows.
+    `report` is that of the latest census. The census compares Encord with the bucket, so it proves only that; the
+    number of rows shows whether the index has caught up with the bucket.
     """
     if pointer is None:
         return ["the index has not been built yet: run playbooks/index.yml -e index_rebuild=true"]
@@ -101,7 +101,7 @@ def obstacles(report: Mapping[str, Any] | None, pointer: Pointer | None, now: da
 
 
 def incomplete(reasons: Sequence[str]) -> PermanentError:
-    """Return the refusal of a snapshot of what is not proved to be complete."""
+    """Return the refusal of a snapshot whose completeness is not proved."""
     return PermanentError(
         "snapshot_incomplete", f"{'; '.join(reasons)}. To take a snapshot in any case set snapshot_allow_incomplete"
     )
@@ -120,9 +120,9 @@ def document(  # noqa: PLR0913 - a snapshot has these parts
     census: Mapping[str, Any] | None,
     lock: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return `snapshot.json`. Its `id` is the SHA-256 of `manifest.parquet`: what a model card names.
+    """Return `snapshot.json`. Its `id` is the SHA-256 of `manifest.parquet`, for model cards.
 
-    `fixed` is what the manifest itself notes: generation, filter, version of the tool.
+    `fixed` is the manifest's own metadata: generation, filter, version of the tool.
     """
     return {
         "version": 1,
@@ -143,7 +143,7 @@ def document(  # noqa: PLR0913 - a snapshot has these parts
 
 
 def census_facts(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what a snapshot notes of the census before it."""
+    """Return the facts of the preceding census that a snapshot records."""
     if report is None:
         return None
     totals = {kind: (report.get(kind) or {}).get("total") for kind in ("missing", "stale", "odd")}

@@ -1,4 +1,4 @@
-"""Tombstones: labels whose object stays though Encord no longer has them, or has them in an earlier stage."""
+"""Tombstones: labels whose object stays although Encord no longer has them, or has them in an earlier stage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Reason = Literal["deleted", "data_unit_deleted", "moved_back", "other_key"]
 
-# With `delete`: more than this share of a bucket at once looks like lost access, not like work. A person must look.
+# With `delete`: more than this share of a bucket at once looks like lost access, not like work. A person must check.
 MOST_DELETED_SHARE = 0.1
 ALWAYS_DELETED = 20
 
@@ -22,9 +22,9 @@ def buried(  # noqa: PLR0913 - a tombstone has these fields
     now: str,
     before: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return the tombstone of a label as it is after this census; `before` is the one of an earlier census.
+    """Return a label's tombstone after this census; `before` is that of an earlier census.
 
-    It is confirmed when a later census finds the same: one negative answer is no proof.
+    It is confirmed when a later census finds the same: one negative response is no proof.
     """
     same = before is not None and before.get("reason") == reason and before.get("key") == key
     first = before if same and before is not None else {"seen_at": now, "seen_by": work}
@@ -43,5 +43,5 @@ def buried(  # noqa: PLR0913 - a tombstone has these fields
 
 
 def may_delete(count: int, objects: int) -> bool:
-    """Say whether this many labels may get a delete marker in one census."""
+    """Return whether this many labels may get a delete marker in one census."""
     return count <= max(ALWAYS_DELETED, int(objects * MOST_DELETED_SHARE))

@@ -1,4 +1,4 @@
-"""Windows of edit time: a listing has no pages, so what is too large is asked for in halves."""
+"""Windows of edit time: a listing has no pages, so one that is too large is requested in halves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from label_catalog.core.model import Window
 
-# Whether a window includes its own ends is not documented: each one begins a little before the end of its neighbour.
+# It is not documented whether a window includes its own ends, so each one begins a little before the end of the last.
 OVERLAP = timedelta(seconds=1)
 SMALLEST = timedelta(seconds=4)
 
@@ -15,11 +15,11 @@ SMALLEST = timedelta(seconds=4)
 def halves(
     window: Window, *, earliest: datetime, latest: datetime, seen: Sequence[datetime] = ()
 ) -> tuple[Window, Window] | None:
-    """Return two windows that cover `window`, or None where it is too small: then it is read whole, whatever its size.
+    """Return two windows that cover `window`, or None if it is too small: then it is read whole, whatever its size.
 
-    Many rows may share one edit time (an import), and no halving separates them. `earliest` and `latest` stand for an
-    open end. `seen` are edit times from the part of the answer that was read: their median divides the rows better than
-    the middle of the time does, since rows come in bursts.
+    Many rows may have the same edit time (an import), and no division separates them. `earliest` and `latest` replace
+    an open end. `seen` are edit times from the part of the response that was read: their median divides the rows better
+    than the middle of the time, since rows come in bursts.
     """
     after, before = window.after or earliest, window.before or latest
     if before - after < SMALLEST:

@@ -1,4 +1,4 @@
-"""Work that takes several runs: its state, and how it goes on."""
+"""Work that takes several runs: its state, and how it continues."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 Kind = Literal["census", "sample", "backfill", "index", "compare", "refresh", "snapshot"]
 KINDS: tuple[Kind, ...] = ("census", "sample", "backfill", "index", "compare", "refresh", "snapshot")
-# Build the index from the bucket, compare it with the bucket, add what Encord's listing says.
+# Build the index from the bucket, compare it with the bucket, add the data of Encord's listing.
 INDEX_KINDS: tuple[Kind, ...] = ("index", "compare", "refresh")
 
-MAX_HOPS = 8  # Lambda stops a function that feeds its own queue after about 16 invocations
+MAX_HOPS = 8  # Lambda stops a function that sends to its own queue after about 16 invocations
 STALLED_AFTER = timedelta(minutes=20)  # longer than an invocation can be without saving
 
 RUNNING = "running"
@@ -24,7 +24,7 @@ FAILED = "failed"
 class Work:
     """One piece of work for a project. Times are ISO 8601 in UTC.
 
-    `cursor` is the last key that was dealt with, in the order of keys. `counts` are for people, `data` is what a kind
+    `cursor` is the last key that was processed, in the order of keys. `counts` are for people, `data` is what a kind
     needs to continue.
     """
 
@@ -49,7 +49,7 @@ class Work:
 
     @classmethod
     def from_document(cls, document: dict[str, Any] | None) -> Work | None:
-        """Return the work that a state object holds; None where there is none that this version can read."""
+        """Return the work in a state object; None if there is none that this version can read."""
         if document is None or document.get("version") != 1:
             return None
         try:
@@ -64,19 +64,19 @@ class Work:
         return self.state in (RUNNING, WAITING)
 
     def is_stalled(self, now: datetime) -> bool:
-        """Whether no worker is at it: it waits, or its worker has not saved for longer than a worker can live."""
+        """Whether no worker is active: it waits, or its worker has not saved for longer than a worker can live."""
         if self.state == WAITING:
             return True
         try:
             updated = datetime.fromisoformat(self.updated_at)
         except ValueError:
             return True
-        # A time in the future was written by another clock: it must not stop the work until then.
+        # A time in the future was written by another clock: it must not block the work until then.
         return self.state == RUNNING and abs(now - updated) > STALLED_AFTER
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Say whether two options ask for the same. The generation of a snapshot is what there was when it began."""
+    """Return whether two sets of options ask for the same. A snapshot's generation is the one at its start."""
     return {**one, "generation": None} == {**other, "generation": None}
 
 

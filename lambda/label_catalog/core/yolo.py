@@ -1,7 +1,7 @@
-"""YOLO detection: a text file for each image, a line for each box. Pure functions.
+"""YOLO detection: a text file for each image, with a line for each box. Pure functions.
 
-Source of the format: https://docs.ultralytics.com/datasets/detect/. A data set of Ultralytics has one task; boxes are
-what every shape with an area can be reduced to.
+Source of the format: https://docs.ultralytics.com/datasets/detect/. A data set of Ultralytics has one task. Every shape
+with an area can be reduced to a box.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from label_catalog.core.geometry import Box, Figure, GeometryError, figure
 from label_catalog.core.labelled_data import Annotation, Image, Labelled, extension, shown
 from label_catalog.core.losses import Losses
 
-# Shapes with a box around them. A point or a line has none that a detector could learn.
+# Shapes with a box around them. A detector could not learn the box of a point or a line.
 SHAPES = frozenset({"bounding_box", "rotatable_bounding_box", "polygon", "bitmask", "circle", "ellipse", "skeleton"})
 _HINT = "# Put the images where images.jsonl says. Divide them into train and val as you need.\n"
 _REDUCED = {
@@ -37,7 +37,7 @@ class File:
 
 
 def files(labels: Iterable[Labelled], classes: Sequence[ObjectClass], losses: Losses) -> Iterator[File]:
-    """Yield `data.yaml` and a label file for each image, an empty one too: its absence of objects is a fact."""
+    """Yield `data.yaml` and a label file for each image; an empty file says that it has no objects."""
     numbers = {item.feature_hash: number for number, item in enumerate(_boxed(classes))}
     yield File("data.yaml", _data(classes))
     for label in labels:
@@ -51,7 +51,7 @@ def files(labels: Iterable[Labelled], classes: Sequence[ObjectClass], losses: Lo
 
 
 def image_lines(labels: Iterable[Labelled]) -> Iterator[str]:
-    """Yield a JSON line for each image: the name that its file must get, and where it comes from."""
+    """Yield a JSON line for each image: the name that its file must have, and its source."""
     for label in labels:
         for image in shown(label).images:
             name = f"images/{image.file_name}.{extension(image.unit, image.frame)}"
@@ -115,7 +115,7 @@ def _reductions(annotation: Annotation) -> Iterator[str]:
 
 
 def _inside(box: Box, width: int, height: int) -> Box | None:
-    """Return centre and size of a box relative to the image, cut at its edges: readers refuse what is outside."""
+    """Return centre and size of a box relative to the image, cut at its edges: readers refuse coordinates outside."""
     left, top = max(0.0, box[0] / width), max(0.0, box[1] / height)
     right, bottom = min(1.0, (box[0] + box[2]) / width), min(1.0, (box[1] + box[3]) / height)
     if right <= left or bottom <= top:

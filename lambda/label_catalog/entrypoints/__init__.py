@@ -1,1 +1,1 @@
-"""What the function is invoked for: schedules, work of its queue, and questions of the playbooks."""
+"""The function's events: schedules, messages of its queue, and requests of the playbooks."""

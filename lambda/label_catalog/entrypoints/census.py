@@ -19,7 +19,7 @@ from label_catalog.entrypoints.survey import Survey, verdict
 from label_catalog.toolbox import batched
 
 _STEP = 500
-_MOST_TOMBSTONES = 20_000  # in one census; the next one goes on
+_MOST_TOMBSTONES = 20_000  # in one census; the next one continues
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class _Grave:
 
 @dataclass(slots=True)
 class Census:
-    """What a census found."""
+    """The results of a census."""
 
     survey: Survey
     work: Work
@@ -42,14 +42,14 @@ class Census:
     current: int = 0
 
     def report(self) -> dict[str, Any]:
-        """Judge every label, write tombstones and report, and return the report."""
+        """Judge every label, write tombstones and the report, and return the report."""
         survey, tools, table = self.survey, self.survey.tools, self.survey.table
         places, project = survey.places, survey.project
         graves = [*self._judge(), *self._others()]
         tombstones, written = self._bury(graves)
         previous, _ = tools.documents.load(places.latest_report)
         if previous is not None and previous.get("work") == self.work.work:
-            again = int(previous.get("unhealed", 0))  # this census's own report, from before its worker died
+            again = int(previous.get("unhealed", 0))  # the report of this census, from before its worker died
         else:
             again = unhealed(previous, self.missing, self.stale)
         now = tools.now()
@@ -136,7 +136,7 @@ class Census:
         )
 
     def _others(self) -> Iterator[_Grave]:
-        """Look at objects that no listed row has. Encord is asked about each label: a listing alone proves nothing."""
+        """Check objects without a listed row. Encord is asked about each label: a listing alone proves nothing."""
         tools, project = self.survey.tools, self.survey.project
         for keys in batched(self.survey.table.others(), _STEP):
             tools.check_time()
@@ -152,19 +152,19 @@ class Census:
                     continue
                 row_now = rows.get(label)
                 if isinstance(row_now, OddRow):
-                    continue  # Encord has it, in a form that is not known: it is reported as odd
+                    continue  # Encord has it, in an unknown form: it is reported as odd
                 if row_now is not None and tools.key(project, row_now) == key:
-                    continue  # it was made while the census listed
+                    continue  # it was created while the census listed
                 reason: Reason = "deleted" if row_now is None else "other_key"
                 self.extra.add(label_hash=label, key=key, reason=reason)
                 yield _Grave(label, key, reason)
 
     def _is_label(self, stored: StoredObject) -> bool:
-        """Say whether an exporter wrote this object for a label of this project: anything else is no label."""
+        """Return whether an exporter wrote this object for a label of this project: anything else is not a label."""
         return is_hash(stored.label_hash) and stored.project_hash == self.survey.project.project_hash
 
     def _bury(self, graves: list[_Grave]) -> tuple[int, int]:
-        """Write, update and remove tombstones; return how many there are, and how many of them are new."""
+        """Write, update and remove tombstones; return their number, and the number of new ones."""
         survey, tools = self.survey, self.survey.tools
         places = survey.places
         existing = {

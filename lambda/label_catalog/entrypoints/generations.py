@@ -1,4 +1,4 @@
-"""Index generations: read the one in use as a whole, write a new one, remove old ones."""
+"""Index generations: read the one in use completely, write a new one, remove old ones."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ FILES = {"labels": LABELS, "annotations": ANNOTATIONS, "ontology": ONTOLOGY}
 _TRIES = 5
 _PIECE = 1 << 20
 _DEAD_AFTER = timedelta(days=1)  # longer than a worker can live between two files
-_MOST_REMOVED = 10  # in one move: each costs six requests, and the next move goes on
+_MOST_REMOVED = 10  # in one update: each costs six requests, and the next update continues
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A generation's files, copied into a folder. `etag` is the pointer's, for a conditional move."""
+    """A generation's files, copied into a folder. `etag` is the pointer's, for a conditional update."""
 
     pointer: Pointer
     etag: str
@@ -44,7 +44,7 @@ class Generation:
 
 
 def load_pointer(tools: Toolbox, project_hash: str) -> tuple[Pointer | None, str | None]:
-    """Return the pointer and its ETag. Of a pointer that this version cannot read only the ETag is returned."""
+    """Return the pointer and its ETag. For a pointer that this version cannot read only the ETag is returned."""
     document, etag = tools.documents.load(Places(project_hash).index_pointer)
     return Pointer.from_document(document), etag
 
@@ -52,7 +52,7 @@ def load_pointer(tools: Toolbox, project_hash: str) -> tuple[Pointer | None, str
 def read_generation(tools: Toolbox, project_hash: str, folder: Path) -> Generation | None:
     """Copy the files of the generation in use into `folder`, and compare them with the pointer's digests.
 
-    None where the project has no index. Raises RetryableError where the files are not those that the pointer names.
+    Returns None if the project has no index. Raises RetryableError if the files do not match the pointer.
     """
     places = Places(project_hash)
     problem = ""
@@ -90,20 +90,20 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
     before: Pointer | None,
     etag: str | None,
 ) -> Pointer | None:
-    """Write a generation and move the pointer to it; None where the pointer has moved since it was read.
+    """Write a generation and update the pointer; None if the pointer has changed since it was read.
 
     Args:
         tools: the ports.
         project_hash: the project.
         paths: the files by name (labels, annotations, ontology).
-        totals: what they hold.
-        before: the pointer that was read, None where there was none.
-        etag: its ETag. The bucket's state in `paths` must have been read after it.
+        totals: their totals.
+        before: the pointer that was read, or None.
+        etag: its ETag. `paths` must reflect the bucket's state after it was read.
     """
     places, now = Places(project_hash), tools.now()
     generation = new_generation(now)
     for name, file in FILES.items():
-        # False: a try whose answer was lost has written it. No one else has this name.
+        # False: a try whose response was lost has written it. Nobody else has this name.
         tools.bucket.upload_new(places.generation(generation, file), paths[name])
     kept, outdated = _sorted_out(tools, project_hash, before)
     pointer = Pointer(
@@ -121,7 +121,7 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
     try:
         tools.documents.save(places.index_pointer, pointer.as_document(), etag)
     except SupersededError:
-        # The pointer may be ours: a try whose answer was lost has moved it.
+        # The pointer may be ours: a try whose response was lost has updated it.
         current, _ = load_pointer(tools, project_hash)
         if current is None or current.generation != generation:
             remove_generation(tools, project_hash, generation)
@@ -132,16 +132,16 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
 
 
 def remove_generation(tools: Toolbox, project_hash: str, generation: str) -> None:
-    """Remove a generation's files for good."""
+    """Remove a generation's files permanently."""
     for file in FILES.values():
         tools.bucket.erase(Places(project_hash).generation(generation, file))
 
 
 def sweep(tools: Toolbox, project_hash: str) -> int:
-    """Remove generations that no pointer ever named, since their writer died; return how many there were."""
+    """Remove generations that no pointer ever named, because their writer died; return their number."""
     places = Places(project_hash)
     found = {listed.key.removeprefix(places.index).partition("/")[0] for listed in tools.bucket.list(places.index)}
-    pointer, _ = load_pointer(tools, project_hash)  # after the listing: what it names now was listed, or is newer
+    pointer, _ = load_pointer(tools, project_hash)  # after the listing: its generations were listed, or are newer
     named = {pointer.generation, *(old.generation for old in pointer.previous)} if pointer is not None else set()
     lost = []
     for name in found - named:
@@ -157,7 +157,7 @@ def sweep(tools: Toolbox, project_hash: str) -> int:
 def _sorted_out(
     tools: Toolbox, project_hash: str, before: Pointer | None
 ) -> tuple[tuple[Replaced, ...], tuple[str, ...]]:
-    """Return the replaced generations that stay, newest first, and the names of those that go."""
+    """Return the replaced generations that are kept, newest first, and the names of those that are removed."""
     if before is None:
         return (), ()
     now = tools.now()
@@ -179,7 +179,7 @@ def _is_recent(replaced: Replaced, now: datetime) -> bool:
 
 
 def _in_snapshots(tools: Toolbox, places: Places) -> set[str]:
-    """Return the generations that snapshots name, those that are under way among them."""
+    """Return the generations that snapshots name, including snapshots in progress."""
     documents = [
         tools.documents.load(found.key)[0]
         for found in tools.bucket.list(places.snapshots)

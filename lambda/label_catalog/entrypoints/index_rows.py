@@ -16,14 +16,14 @@ from label_catalog.core.model import StoredLabel
 from label_catalog.core.places import listing_prefix
 from label_catalog.toolbox import Toolbox, batched
 
-_SMALL = 1 << 20  # bytes of a content that may be read beside others; larger ones are read alone
+_SMALL = 1 << 20  # bytes of content that is read in parallel with others; larger content is read alone
 _STEP = 64
 _NO_FACTS = LabelFacts(None, None, None, None, None, None, None, None, None)
 
 
 @dataclass(slots=True)
 class LabelReader:
-    """Reads objects, and adds what they hold to the tables. `not_parsed` counts labels whose content was not read."""
+    """Reads objects, and adds their content to the tables. `not_parsed` counts labels whose content was not read."""
 
     tools: Toolbox
     project_hash: str
@@ -36,17 +36,17 @@ class LabelReader:
     _prefix: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note which keys can be this project's."""
+        """Determine which keys can belong to this project."""
         template = self.tools.settings.key_template
         self._key, self._prefix = ProjectOfKey(template), listing_prefix(template, self.project_hash)
 
     def read_keys(self, keys: Iterable[str]) -> None:
-        """Read the current state of these keys: fresh rows of what is there, none of what is gone."""
+        """Read the current state of these keys: a fresh row for each object, none for a deleted one."""
         for _ in self.read_steps(keys):
             self.tools.check_time()
 
     def read_steps(self, keys: Iterable[str]) -> Iterator[str]:
-        """Read like `read_keys`, in steps; yield the last key of each, after which the reading can end."""
+        """Read like `read_keys`, in steps; yield the last key of each, after which reading can stop."""
         most = min(_SMALL, self.tools.settings.index_label_bytes)
         for batch in batched(keys, _STEP):
             with self.tables.labels() as labels, self.tables.annotations() as annotations:
@@ -57,7 +57,7 @@ class LabelReader:
             yield batch[-1]
 
     def _add(self, key: str, found: StoredLabel | None, labels: Appender, annotations: AnnotationAppender) -> None:
-        if found is not None and found.sha256 is None:  # a large one, which is read alone
+        if found is not None and found.sha256 is None:  # large, so it is read alone
             found = self.tools.bucket.read(key, self.tools.settings.index_label_bytes)
         if found is None:
             return
@@ -102,7 +102,7 @@ class LabelReader:
         )  # fmt: skip
 
     def _label_hash(self, found: StoredLabel) -> str | None:
-        """Return the label's hash where an exporter noted it with the object."""
+        """Return the label's hash from the metadata that an exporter wrote."""
         if found.project_hash == self.project_hash and is_hash(found.label_hash):
             return found.label_hash
         return None
@@ -110,7 +110,7 @@ class LabelReader:
     def _label_of_body(self, found: StoredLabel, facts: LabelFacts) -> str | None:
         """Return the label's hash of an object that was copied without its metadata.
 
-        Its key must be one that the template gives to this label, in a place that only this project has.
+        Its key must be one that the template gives this label, in a place that only this project has.
         """
         label = facts.label_hash
         own = self.project_hash in self._prefix and found.project_hash is None

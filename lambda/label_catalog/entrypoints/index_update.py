@@ -1,4 +1,4 @@
-"""Brings the index up to date: the current state of the keys that events name."""
+"""Brings the index up to date with the current state of the keys that events name."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from label_catalog.toolbox import OutOfTimeError, Toolbox, batched
 if TYPE_CHECKING:
     from label_catalog.entrypoints.work import Works
 
-_TRIES = 5  # moves of the pointer that another worker may win
+_TRIES = 5  # updates of the pointer that another worker may win
 _LISTED = 500  # labels that Encord is asked about at a time
 _MEMORY_SHARE = 0.3  # of the function's memory for DuckDB
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an update did: how many keys it read, how many rows changed, and the generation in use after it."""
+    """The result of an update: keys read, rows changed, and the generation in use after it."""
 
     keys: int
     changed: int
@@ -46,12 +46,12 @@ def open_index(tools: Toolbox) -> IndexTables:
 
 
 def update(tools: Toolbox, works: Works, project_hash: str, keys: Iterable[str], *, repair: bool = False) -> Outcome:
-    """Make the index hold the current state of these keys. Raises RetryableError while others always come first.
+    """Bring the index to the current state of these keys. Raises RetryableError if other workers always win.
 
-    `repair`: write the rows even where the index has the same object under a key.
+    `repair`: write the rows even if the index has the same object under a key.
 
-    The order is what makes it right under any interleaving: the pointer is read, then the objects, then the pointer is
-    moved if nobody has moved it. So of two workers the later one has seen at least what the earlier one saw.
+    The order makes it correct for any interleaving: the pointer is read, then the objects, then the pointer is
+    updated if it has not changed. So of two workers the later one has seen at least what the earlier one saw.
     """
     wanted = sorted(set(keys))
     for _ in range(_TRIES):
@@ -96,10 +96,10 @@ def _update_once(tools: Toolbox, works: Works, project_hash: str, keys: Sequence
 
 
 def _begin(tools: Toolbox, works: Works, project_hash: str, seen: Pointer | None, keys: int) -> Outcome | None:
-    """Have the index built from the bucket; None where the pointer has moved meanwhile.
+    """Request a build of the index from the bucket; None if the pointer has changed meanwhile.
 
-    The request is noted before the pointer is read again, and a rebuild looks at the requests after it has moved the
-    pointer. So either this run sees the move, or that one sees the request and lists the bucket once more.
+    The request is recorded before the pointer is read again, and a rebuild reads the requests after it has updated the
+    pointer. So either this run sees the update, or the rebuild sees the request and lists the bucket once more.
     """
     note_request(tools, project_hash)
     current, _ = load_pointer(tools, project_hash)
@@ -110,7 +110,7 @@ def _begin(tools: Toolbox, works: Works, project_hash: str, seen: Pointer | None
 
 
 def note_request(tools: Toolbox, project_hash: str, **facts: Any) -> None:
-    """Count a request in the index's state, and keep `facts` there. Another worker's change is never lost."""
+    """Count a request in the index's state, and store `facts` there. Another worker's change is never lost."""
     key = Places(project_hash).index_requests
     while True:
         document, etag = tools.documents.load(key)
@@ -125,7 +125,7 @@ def note_request(tools: Toolbox, project_hash: str, **facts: Any) -> None:
 
 
 def add_listed(tools: Toolbox, tables: IndexTables, project_hash: str, labels: Sequence[str]) -> None:
-    """Note what Encord's listing says of these labels. Where Encord does not answer, it stays unknown."""
+    """Record Encord's listing of these labels. If Encord does not answer, their stage stays unknown."""
     try:
         for batch in batched(labels, _LISTED):
             tools.check_time()
@@ -138,7 +138,7 @@ def add_listed(tools: Toolbox, tables: IndexTables, project_hash: str, labels: S
 
 
 def update_from_events(tools: Toolbox, works: Works, events: Sequence[tuple[str, LabelEvent]]) -> list[str]:
-    """Bring the index up to date with events, each with its message's id; return the ids that have to come again."""
+    """Bring the index up to date with events, each with its message's id; return the ids to be redelivered."""
     failed: list[str] = []
     projects: dict[str, dict[str, datetime | None]] = {}
     messages: dict[str, list[str]] = {}
@@ -181,7 +181,7 @@ def _updated(tools: Toolbox, works: Works, project_hash: str, keys: Mapping[str,
 
 
 def _owners(tools: Toolbox, of_key: ProjectOfKey, event: LabelEvent) -> list[str]:
-    """Return the projects whose index a key is in: one, or all where neither key nor object names it."""
+    """Return the projects whose index has a key: one, or all if neither key nor object names it."""
     allowed = tools.settings.projects
     if of_key.named:
         named = of_key(event.key)

@@ -29,18 +29,18 @@ from label_catalog.toolbox import Toolbox, batched
 if TYPE_CHECKING:
     from label_catalog.entrypoints.work import Works
 
-_PART = 20_000  # labels that are read between two saves
+_PART = 20_000  # labels between two saves
 _PART_ANNOTATIONS = 300_000  # a part ends early where labels have many
 _MOVES = 5
-_MOST_MERGES = 3  # runs whose time was not enough to put the parts together
-_MOST_REPAIRED = 10_000  # labels; where more differ the index is rebuilt
+_MOST_MERGES = 3  # runs whose time was not enough to merge the parts
+_MOST_REPAIRED = 10_000  # labels; if more differ, the index is rebuilt
 _LOOK_AGAIN_MARGIN = 120  # seconds above the events' window
 _LONGEST_DELAY = 900  # SQS's limit
 _NO_ONTOLOGY: dict[str, Any] = {"version": 1, "ontology_hash": None, "objects": [], "classifications": []}
 
 
 class LaterError(Exception):
-    """The work goes on in another run, after `seconds`."""
+    """The work continues in another run, after `seconds`."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
@@ -63,11 +63,11 @@ class IndexWork:
 
     @property
     def places(self) -> Places:
-        """Where the project's objects are."""
+        """The keys of the project's objects."""
         return Places(self.work.project_hash)
 
     def run(self) -> None:
-        """Carry the work on. Raises OutOfTimeError or LaterError where another run has to go on with it."""
+        """Continue the work. Raises OutOfTimeError or LaterError if another run must continue it."""
         if self.work.kind == "refresh":
             self._refresh()
         elif self.work.data.get("candidates"):
@@ -85,7 +85,7 @@ class IndexWork:
             self.tools.telemetry.log("WARNING", "index_generations_swept", project_hash=self.project_hash, count=swept)
 
     def _count_merge(self) -> None:
-        """Give up after several runs whose time was not enough: putting the parts together cannot be divided."""
+        """Give up after several runs whose time was not enough: the merge of the parts cannot be divided."""
         merges = self.work.counts["merges"] = self.work.counts.get("merges", 0) + 1
         if merges > _MOST_MERGES:
             problem = f"the parts of the index cannot be put together within one run ({merges - 1} have tried)"
@@ -95,7 +95,7 @@ class IndexWork:
     # Reading the bucket, in parts
 
     def _read(self) -> None:
-        """Read every object behind the cursor, in parts that the next run finds."""
+        """Read every object after the cursor, in parts that the next run finds."""
         work, tools = self.work, self.tools
         ontology = self._ontology()
         while not work.data.get("read"):
@@ -125,7 +125,7 @@ class IndexWork:
         return (one for one in found if not self.places.is_own(one.key))
 
     def _keep_part(self, tables: IndexTables) -> None:
-        part = uuid.uuid4().hex[:8]  # a worker that lost the work never writes over another one's part
+        part = uuid.uuid4().hex[:8]  # a worker that lost the work never overwrites another worker's part
         files = {file: tables.folder / file for file in (LABELS, ANNOTATIONS)}
         tables.write_part(files[LABELS], files[ANNOTATIONS])
         for file, path in files.items():
@@ -149,7 +149,7 @@ class IndexWork:
             self.tools.bucket.erase(found.key)
 
     def _catch_up(self, tables: IndexTables, ontology: dict[str, Any]) -> None:
-        """Make the tables hold what the bucket holds now: read again what is not as the parts say."""
+        """Bring the tables to the bucket's current state: read what differs from the parts again."""
         tables.forget()
         tables.add_bucket(self._listed())
         LabelReader(self.tools, self.project_hash, tables, ontology_names(ontology)).read_keys(
@@ -159,10 +159,10 @@ class IndexWork:
     # The rebuild
 
     def _rebuild(self) -> None:
-        """Put the parts together, and move the pointer to them.
+        """Merge the parts, and update the pointer.
 
-        What came before the last listing is in it. What comes after it moves the pointer first, so that our move fails,
-        or finds our generation. Where there was no pointer such a worker leaves a request instead: see
+        Changes before the last listing are included. A change after it updates the pointer first, so that our update
+        fails, or it finds our generation. If there was no pointer, such a worker leaves a request instead: see
         index_update._begin.
         """
         tools = self.tools
@@ -215,7 +215,7 @@ class IndexWork:
     # The comparison
 
     def _compare(self) -> None:
-        """Compare the parts with the index. What differs is looked at once more, after the events had their time."""
+        """Compare the parts with the index. Differences are checked once more after the events had time to arrive."""
         tools = self.tools
         self._compare_tables()
         ontology = self._ontology()
@@ -256,7 +256,7 @@ class IndexWork:
         return f"{self.places.index_parts(self.work.work)}candidates.json"
 
     def _look_again(self) -> None:
-        """Count what still differs although its object has not changed since: events that were lost. Repair it."""
+        """Count keys that still differ although the object has not changed: their events were lost. Repair them."""
         tools = self.tools
         document, _ = tools.documents.load(self._candidates)
         rows: list[tuple[str, str | None, str | None]] = [tuple(row) for row in (document or {}).get("rows", ())]
@@ -271,7 +271,7 @@ class IndexWork:
                 for key, ours, theirs in batch:
                     found = now[key]
                     current = identity(found.etag, found.modified_at) if found is not None else None
-                    # The same object as at the first look, so its event had its time; and the index still has another,
+                    # The object is the same as at the first check, so its event had time. The index still has another,
                     # or has this one with other content.
                     if current == ours and (indexed.get(key) != ours or theirs == ours):
                         confirmed.append(key)
@@ -300,10 +300,10 @@ class IndexWork:
         )
         self.tools.telemetry.metrics({"IndexDifferences": differences, "IndexCompared": 1}, project=self.project_hash)
 
-    # What only Encord and the tombstones know
+    # Data that only Encord and the tombstones have
 
     def _refresh(self) -> None:
-        """Bring stages, people, tombstones and names of the index up to date; no object is read."""
+        """Update stages, people, tombstones and names in the index; no object is read."""
         tools = self.tools
         ontology = self._ontology()
         for _ in range(_MOVES):
@@ -335,7 +335,7 @@ class IndexWork:
         )
 
     def _note_age(self) -> None:
-        """Report for how long the index has not been compared."""
+        """Report the time since the last comparison of the index."""
         document, _ = self.tools.documents.load(self.places.index_requests)
         compared = parse_edit_time((document or {}).get("compared_at"))
         if compared is not None:
@@ -343,7 +343,7 @@ class IndexWork:
             self.tools.telemetry.metrics({"IndexComparedAgeSeconds": max(age, 0)}, project=self.project_hash)
 
     def _add_listing(self, tables: IndexTables) -> bool:
-        """Note Encord's listing and the tombstones; False where Encord did not answer, so that stages are unknown."""
+        """Record Encord's listing and the tombstones; False if Encord did not answer, so that stages are unknown."""
         tools = self.tools
         tables.add_graves(self._graves())
         try:
@@ -368,7 +368,7 @@ class IndexWork:
                     yield document["key"], gone_at, reason if isinstance(reason, str) else None
 
     def _ontology(self) -> dict[str, Any]:
-        """Return the ontology from Encord; where it does not answer the index's own, or one without names."""
+        """Return the ontology from Encord; if it does not answer, the index's own, or one without names."""
         tools = self.tools
         try:
             return tools.encord.ontology(self.project_hash)

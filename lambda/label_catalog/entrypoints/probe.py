@@ -1,6 +1,6 @@
-"""Answers what only the live service can settle, as far as reading can: what holds there, and what follows from it.
+"""Questions that only the live service can answer, as far as reading can: what holds there, and what follows from it.
 
-An answer is `holds`, `does_not_hold` or `unknown`. The system is right either way; a setting may make it faster.
+An answer is `holds`, `does_not_hold` or `unknown`. The system is correct in any case; a setting may make it faster.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Judged = tuple[Answer, str, str]
 
 _ROWS = 500
 _TASKS = 500
-_CLOCK_SECONDS = 60.0  # signatures of requests are refused at 300
+_CLOCK_SECONDS = 60.0  # Encord refuses signatures that are 300 s old
 _COMPACT = re.compile(rb'\{"status":200,"response":\[')
 _FETCH = {"get_signed_url": False, "include_reviews": False, "include_export_history": False}
 

@@ -1,6 +1,6 @@
-"""Finds by events what webhooks missed: task actions since the watermark, and edits since then.
+"""Finds what webhooks missed, by events: task actions since the watermark, and edits since then.
 
-The watermark is the time of the newest action that was dealt with, by Encord's clock, never by ours. It moves only
+The watermark is the time of the newest processed action, by Encord's clock, never by ours. It moves only
 after SQS has every message. Each run begins `overlap` before it, because actions may appear late.
 """
 
@@ -22,7 +22,7 @@ from label_catalog.entrypoints.work import Works
 from label_catalog.toolbox import OutOfTimeError, Toolbox, batched, change
 
 _UNITS = 200  # data units in one request for label rows
-_MOST_ACTIONS = 200_000  # data units with actions in one run; a census takes care of more
+_MOST_ACTIONS = 200_000  # data units with actions in one run; a census handles more
 _MOST_EDITED = 20_000  # rows by edit time in one run; the same
 _MOST_REMEMBERED = 10_000
 _AHEAD = timedelta(days=1)  # our clock may be behind Encord's
@@ -30,7 +30,7 @@ _AHEAD = timedelta(days=1)  # our clock may be behind Encord's
 
 @dataclass(slots=True)
 class _Run:
-    """What one project's run found."""
+    """The results of one project's run."""
 
     run: str
     queued: int = 0
@@ -53,7 +53,7 @@ class Reconcile:
         self._works = works
 
     def run(self, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
-        """Reconcile projects, the one that waits longest first, within the time; return a summary for each."""
+        """Reconcile projects, the one that has waited longest first, within the time; return a summary for each."""
         loaded = [
             (project, *self._tools.documents.load(Places(project.project_hash).reconcile)) for project in projects
         ]
@@ -99,7 +99,7 @@ class Reconcile:
         known = state.get("remembered")
         found = _Run(uuid.uuid4().hex[:12], remembered=dict(known) if isinstance(known, dict) else {})
         found.census = not state  # a new project, or its state is lost
-        # An action may be from the future, by Encord's mistake or since our clock is behind: later ones must be seen.
+        # An action may be in the future, by Encord's mistake or because our clock is slow: later ones must be seen.
         after = min(watermark, now) - overlap if watermark else begin
         actions = self._actions(project, after, now + _AHEAD, found)
         found.acted = len(actions)
@@ -140,7 +140,7 @@ class Reconcile:
         except KeyRefusedError:
             raise
         except ExportError as error:
-            # What was read before the refusal is dealt with, but the watermark stays.
+            # Actions that were read before the refusal are processed, but the watermark stays.
             found.feed = f"{error.reason}"
             found.newest_action = None
             tools = self._tools
@@ -151,7 +151,7 @@ class Reconcile:
         return newest
 
     def _deal_with_actions(self, project: ProjectInfo, actions: Mapping[str, Action], found: _Run) -> None:
-        """Deal with the units that have actions, oldest first, so that a run that is stopped knows how far it came."""
+        """Process the units with actions, oldest first, so that a run that is stopped knows its progress."""
         for units in batched(sorted(actions, key=lambda data_hash: actions[data_hash].at), _UNITS):
             self._tools.check_time()
             rows = []
@@ -167,7 +167,7 @@ class Reconcile:
     def _deal_with(
         self, project: ProjectInfo, rows: Iterable[ListedRow], actions: Mapping[str, Action], found: _Run
     ) -> None:
-        """Queue the rows that belong into the bucket and are not current there."""
+        """Queue the rows that belong in the bucket and are not current there."""
         tools, kinds = self._tools, project.kinds
         selected = (row for row in rows if tools.selection.selects(row, kinds))
         for batch in batched(selected, _UNITS):
@@ -186,7 +186,7 @@ class Reconcile:
     def _deal_with_edits(
         self, project: ProjectInfo, since: datetime, actions: Mapping[str, Action], found: _Run
     ) -> None:
-        """The same for rows by edit time: what no action tells, and everything where the feed is not available."""
+        """The same for rows by edit time: changes without an action, and everything if the feed is not available."""
 
         def edited() -> Iterator[ListedRow]:
             filters = {"edited_after": since.astimezone(UTC).isoformat()}
@@ -207,7 +207,7 @@ class Reconcile:
         found.by_edit_time = found.queued - before
 
     def _count(self, project: ProjectInfo, row: ListedRow, action: Action | None, found: _Run) -> None:
-        """Count a webhook that never arrived: once for each action, and only after the time that one may take."""
+        """Count a webhook that never arrived, once for each action, and only after it has had time to arrive."""
         label = row.label_hash
         if label is None or action is None or not self._tools.settings.webhooks:
             return

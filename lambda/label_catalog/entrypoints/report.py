@@ -32,15 +32,15 @@ from label_catalog.entrypoints.snapshot import Snapshots
 from label_catalog.entrypoints.work import Works
 from label_catalog.toolbox import Toolbox
 
-_MOST_SNAPSHOTS = 5  # each is compared with the one before, whose files are copied for that
-_MOST_BYTES = 5_000_000  # Lambda's answers have 6 MB, and JSON needs room for its escapes
+_MOST_SNAPSHOTS = 5  # each is compared with the previous one, whose files are copied for that
+_MOST_BYTES = 5_000_000  # Lambda's limit for a response is 6 MB, and JSON needs room for its escapes
 
 
 def report(tools: Toolbox, works: Works, projects: Iterable[ProjectInfo], event: Mapping[str, Any]) -> dict[str, Any]:
-    """Write each project's report (step write), or return the ones that were written (step read).
+    """Write each project's report (step write), or return the existing ones (step read).
 
     Returns `{"reports": [{"project_hash", "title", "key", "bytes", "sha256", "labels", "html"?}]}`; with step read only
-    `html` and what is known of the object. A project without a report is left out.
+    `html` and the object's facts. A project without a report is left out.
     """
     step = event.get("step", "write")
     if step == "write":
@@ -114,7 +114,7 @@ def _index(tools: Toolbox, project: ProjectInfo) -> IndexNumbers | None:
 
 
 def _census(tools: Toolbox, places: Places, latest: Mapping[str, Any] | None) -> tuple[CensusPoint, ...]:
-    """Return the last census of each day, and at the end the latest one."""
+    """Return the last census of each day, and the latest one at the end."""
     keys = [found.key for found in tools.bucket.list(places.reports) if places.is_census(found.key)]
     documents = tools.threads.map(lambda key: tools.documents.load(key)[0], newest_of_each_day(keys))
     points = [census_point(document) for document in [*documents, latest] if document is not None]
@@ -123,7 +123,7 @@ def _census(tools: Toolbox, places: Places, latest: Mapping[str, Any] | None) ->
 
 
 def _snapshots(tools: Toolbox, snapshots: Snapshots) -> tuple[SnapshotLine, ...]:
-    """Return the last snapshots, each with its differences to the one before."""
+    """Return the last snapshots, each with its differences from the previous one."""
     listed = [one for one in snapshots.listing()["snapshots"] if one["completed"]]
     lines = []
     for number, one in enumerate(listed[:_MOST_SNAPSHOTS]):
@@ -134,7 +134,7 @@ def _snapshots(tools: Toolbox, snapshots: Snapshots) -> tuple[SnapshotLine, ...]
             try:
                 found = snapshots.diff({"name": one["name"], "since": before})
                 totals = {kind: int(found[kind]["total"]) for kind in ("added", "removed", "changed")}
-            except PermanentError as error:  # a damaged snapshot: the others are shown all the same
+            except PermanentError as error:  # a damaged snapshot: the others are still shown
                 tools.telemetry.log("ERROR", "snapshot_not_compared", reason=error.reason, detail=str(error))
         lines.append(
             SnapshotLine(
@@ -151,7 +151,7 @@ def _snapshots(tools: Toolbox, snapshots: Snapshots) -> tuple[SnapshotLine, ...]
 
 
 def drawn(numbers: ReportNumbers) -> dict[str, str]:
-    """Return the charts of a report, as SVG by name. What has nothing to show has no chart."""
+    """Return the charts of a report, as SVG by name. A chart without data is left out."""
     charts: dict[str, str] = {}
     if numbers.census:
         first, last = numbers.census[0], numbers.census[-1]

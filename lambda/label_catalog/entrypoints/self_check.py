@@ -1,4 +1,4 @@
-"""Proves from inside that this version can work: what a deploy asks before it uses the version. Writes nothing."""
+"""Proves from inside that this version can work; a deploy invokes it before it uses the version. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from label_catalog import __version__
 from label_catalog.core.places import Places
 from label_catalog.toolbox import Toolbox
 
-_PROJECTS = 20  # of the allow list that are asked for
+_PROJECTS = 20  # projects of the allow list that are checked
 
 
 def self_check(tools: Toolbox) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _bucket(tools: Toolbox) -> str:
 
 
 def _index() -> str:
-    """Look for the library without importing it: that takes memory which most invocations do not need."""
+    """Look for the library without importing it, since most invocations do not need the memory that it takes."""
     if find_spec("duckdb") is None:
         raise PermanentError("no_duckdb", "the image has no duckdb: build it from lambda/catalog-requirements.lock")
     return "duckdb is in the image"

@@ -1,4 +1,4 @@
-"""The actions of a person with snapshots: plan, start, status, list, diff, verify."""
+"""A person's actions with snapshots: plan, start, status, list, diff, verify."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from label_catalog.entrypoints.generations import load_pointer, read_generation
 from label_catalog.entrypoints.work import Works
 from label_catalog.toolbox import OutOfTimeError, Toolbox
 
-_MOST_PLANNED = 200_000  # labels whose copies a plan looks for: it answers one invocation
+_MOST_PLANNED = 200_000  # labels whose copies a plan looks for within one invocation
 
 
 class Snapshots:
@@ -54,7 +54,7 @@ class Snapshots:
         return step(event)
 
     def plan(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Say what a start would do; write nothing."""
+        """Return what a start would do; write nothing."""
         asked, tools = Asked.from_event(event), self._tools
         existing = self._existing(asked)
         about = {**self._about(asked.name), "where": asked.where, "formats": list(asked.formats)}
@@ -93,7 +93,7 @@ class Snapshots:
         }
 
     def start(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Start a snapshot, or the formats of one that exists; join work that makes it."""
+        """Start a snapshot, or the formats of an existing one, or join work in progress."""
         asked, tools = Asked.from_event(event), self._tools
         existing = self._existing(asked)
         about = self._about(asked.name)
@@ -112,7 +112,7 @@ class Snapshots:
         return {"started": [{**about, **begun}]}
 
     def listing(self) -> dict[str, Any]:
-        """Return the project's snapshots, the newest first, those that are not completed last."""
+        """Return the project's snapshots, newest first, incomplete ones last."""
         found = []
         for name in self._tools.snapshots.folders(self._places.snapshots):
             document, _ = self._tools.documents.load(self._places.snapshot(name, DOCUMENT))
@@ -143,7 +143,7 @@ class Snapshots:
         return {**self._about(names[1]), "since": names[0], "ids": ids, **found}
 
     def verify(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Start to read a snapshot's objects again: all, or about `sample` of them."""
+        """Start to verify a snapshot's objects: all, or about `sample` of them."""
         name, sample = checked_name(event.get("name")), event.get("sample")
         if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool) or sample < 1):
             raise UnknownEventError("the event's sample is not a whole number of objects, 1 or more")
@@ -167,7 +167,7 @@ class Snapshots:
         return document
 
     def _existing(self, asked: Asked) -> tuple[str, str] | None:
-        """Return what to do where the name is taken (`exists`, `formats`, `refused`) and why; None where it is free."""
+        """Return what to do if the name is used (`exists`, `formats`, `refused`) and why; None if it is free."""
         document, _ = self._tools.documents.load(self._places.snapshot(asked.name, DOCUMENT))
         if document is None:
             return None
@@ -206,7 +206,7 @@ class Snapshots:
 
 
 def latest_work(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
-    """Return the state of the project's latest snapshot work, and its snapshot where it is completed."""
+    """Return the state of the project's latest snapshot work, and its snapshot if it is complete."""
     places = Places(project.project_hash)
     document, _ = tools.documents.load(places.work("snapshot"))
     work = Work.from_document(document)

@@ -1,8 +1,8 @@
-"""Makes a snapshot, writes its formats, and verifies it: work that goes on where it stopped.
+"""Creates a snapshot, writes its formats, and verifies it: work that continues where it stopped.
 
-The order makes each step safe to repeat, and safe beside another worker: `manifest.parquet` is written once and decides
-everything else; each further file follows from it and is written once too; `snapshot.json` is last. Formats come after
-that, each with its loss report as its last file.
+The order makes each step safe to repeat, also in parallel with another worker: `manifest.parquet` is written once and
+determines everything else; each further file follows from it and is written once too; `snapshot.json` is last. Formats
+come after that, each with its loss report as its last file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from label_catalog.entrypoints.generations import file_digest
 from label_catalog.toolbox import OutOfTimeError, Toolbox, batched
 
 _STEP = 500  # copies between two saves
-_CHECK = 200  # objects between two saves while they are read again
+_CHECK = 200  # objects between two saves of a verification
 _FILES = 50_000  # of YOLO, in one archive
 _MOST_FORMAT_RUNS = 3
 _MOST_WRONG = 20
 
 
 class SnapshotWork:
-    """One run of the work. `save` writes its state, and raises where another worker goes on with it."""
+    """One run of the work. `save` writes its state, and raises if another worker has taken over."""
 
     def __init__(self, tools: Toolbox, work: Work, save: Callable[[], None]) -> None:
         self._tools = tools
@@ -60,7 +60,7 @@ class SnapshotWork:
         self._name = str(work.options["name"])
 
     def run(self) -> None:
-        """Go on until the work is completed; raises OutOfTimeError where the time of this run ends."""
+        """Continue until the work is complete; raises OutOfTimeError when the time of this run ends."""
         with tempfile.TemporaryDirectory(prefix="label-catalog-") as folder:
             if self._work.options["step"] == "verify":
                 self._verify(Path(folder))
@@ -99,7 +99,7 @@ class SnapshotWork:
         self._complete(manifest, annotations, ontology, noted, lock)
 
     def _have_manifest(self, path: Path, folder: Path) -> None:
-        """Have the manifest that counts in `path`: the one that is there, or a new one where there is none."""
+        """Provide the manifest that counts in `path`: the existing one, or a new one."""
         tools = self._tools
         if tools.bucket.download(self._key(MANIFEST), path):
             return
@@ -128,7 +128,7 @@ class SnapshotWork:
             tools.bucket.download(self._key(MANIFEST), path)  # another worker was first: its manifest counts
 
     def _have_rest(self, manifest: Path, annotations: Path, ontology: Path, generation: str, folder: Path) -> None:
-        """Have annotations and ontology of the manifest's generation in the snapshot, and in `folder`."""
+        """Provide annotations and ontology of the manifest's generation, in the snapshot and in `folder`."""
         bucket, snapshots, lock = self._tools.bucket, self._tools.snapshots, self._lock
         if not bucket.download(self._key(ANNOTATIONS), annotations):
             whole = self._part(generation, ANNOTATIONS, folder, "all-annotations.parquet")
@@ -153,7 +153,7 @@ class SnapshotWork:
         return path
 
     def _copy(self, manifest: Path, folder: Path, lock: Lock) -> None:
-        """Copy the labels' bytes that no snapshot has yet. The cursor is the last digest that is there."""
+        """Copy the labels that no snapshot has copied yet. The cursor is the last digest that exists."""
         tools, work = self._tools, self._work
         base = self._places.object("").removesuffix(".json")
         with Objects(manifest, folder) as objects:
@@ -265,7 +265,7 @@ class SnapshotWork:
         path.unlink()
 
     def _verify(self, folder: Path) -> None:
-        """Read the manifest's objects again and compare their digests, all of them or about `sample` of them."""
+        """Read the manifest's objects again and compare their digests, for all or about `sample` of them."""
         tools, work = self._tools, self._work
         found, _ = tools.documents.load(self._key(DOCUMENT))
         manifest = folder / MANIFEST
@@ -279,7 +279,7 @@ class SnapshotWork:
                 if (digest := tools.snapshots.digest(self._key(name))) != about["sha256"]
             ]
             work.counts |= {"wrong": len(wrong), "files": len(found["files"])}
-        if file_digest(manifest) != found["id"]:  # then it names no objects that could be believed
+        if file_digest(manifest) != found["id"]:  # a changed manifest proves nothing about objects
             self._note_wrong(wrong)
             return
         sample = work.options.get("sample")
@@ -317,7 +317,7 @@ def _every(items: Iterable[Frozen], step: int) -> Iterator[Frozen]:
 
 
 def batched_archives(files: Iterable[yolo.File], folder: Path) -> Iterator[Path]:
-    """Yield archives of files, one after the other; each is to be removed before the next is asked for.
+    """Yield archives of files, one after the other; each must be removed before the next is requested.
 
     The times in an archive are fixed, so that the same snapshot gives the same bytes.
     """

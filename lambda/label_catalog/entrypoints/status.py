@@ -1,4 +1,4 @@
-"""What playbooks show: how complete each project is, and how far its backfill has come."""
+"""Status for playbooks: how complete each project is, and the progress of its backfill."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KINDS = ("missing", "stale", "extra", "moved_back", "odd")
 
 
 def status(tools: Toolbox, projects: Iterable[ProjectInfo], since: datetime | None = None) -> dict[str, Any]:
-    """Return one entry for each project from its latest report and its reconcile's state.
+    """Return one entry for each project from its latest report and the reconcile's state.
 
-    With `since` also how many tasks were submitted or approved after that: each should have brought a webhook.
+    With `since` also the number of tasks that were submitted or approved since: each should have sent a webhook.
     """
     entries = []
     for project in projects:
@@ -35,7 +35,7 @@ def status(tools: Toolbox, projects: Iterable[ProjectInfo], since: datetime | No
 
 
 def _tasks_since(tools: Toolbox, project: ProjectInfo, since: datetime) -> int | None:
-    """Return how many data units were submitted or approved, None where the feed does not say."""
+    """Return the number of data units that were submitted or approved, or None if the feed is not available."""
     try:
         actions = tools.timed(tools.encord.actions(project, since, tools.now() + timedelta(days=1)))
         return len({action.data_hash for action in actions if action.kind in _WITH_WEBHOOK})
@@ -63,7 +63,7 @@ def _status(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
 
 
 def work_status(tools: Toolbox, kind: Kind, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
-    """Return the state of each project's latest work of a kind, and about how many messages its lane holds."""
+    """Return the state of each project's latest work of a kind, and the approximate number of messages in its lane."""
     found = []
     for project in projects:
         document, _ = tools.documents.load(Places(project.project_hash).work(kind))
@@ -73,12 +73,12 @@ def work_status(tools: Toolbox, kind: Kind, projects: Iterable[ProjectInfo]) -> 
 
 
 def index_status(tools: Toolbox, projects: Iterable[ProjectInfo]) -> dict[str, Any]:
-    """Return what each project's index holds, its last comparison, and the work that is under way or was the last."""
+    """Return the content of each project's index, its last comparison, and its current or last work."""
     return {"projects": [_index(tools, project) for project in projects]}
 
 
 def _index_now(tools: Toolbox, project: ProjectInfo) -> str:
-    """Return what a project's index holds and how it compared, as one line."""
+    """Return the content of a project's index and its last comparison, as one line."""
     pointer, _ = load_pointer(tools, project.project_hash)
     behind = tables_behind(tools, project.project_hash)
     return _index_line(project.title, pointer, _compared(tools, project), behind)
@@ -97,7 +97,7 @@ def _index(tools: Toolbox, project: ProjectInfo) -> dict[str, Any]:
     states = {document.get("state") for document in works.values()}
     compared = _compared(tools, project)
     about = {"project_hash": project.project_hash, "title": project.title, **compared, "works": works}
-    # For those who wait: open while any work is.
+    # For callers that wait: open while any work is open.
     about["state"] = next((name for name in (RUNNING, WAITING) if name in states), COMPLETED)
     about["line"] = _index_line(project.title, pointer, compared, tables_behind(tools, project.project_hash))
     if pointer is None:

@@ -1,7 +1,7 @@
-"""Compares a whole project with the bucket: what census, deep sample and backfill have in common.
+"""Compares a whole project with the bucket: the common part of census, deep sample and backfill.
 
-Every run lists both sides again, since a listing has no pages to continue at. What a run found out about objects is
-kept (`state/known.gz`), and what it queued (the cursor), so that each run gets further.
+Every run lists both sides again, since a listing has no pages at which to continue. Facts about objects are
+kept (`state/known.gz`), and so is what was queued (the cursor), so each run makes progress.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from label_catalog.core.work import Work
 from label_catalog.toolbox import QUEUE_STEP, OutOfTimeError, Toolbox, batched, change
 
 _ROWS = 2000
-_SEEN_STEP = 20  # every how many rows an edit time is kept: 50,000 of a million
+_SEEN_STEP = 20  # rows for each edit time that is kept: 50,000 of a million
 _UNITS = 200
 _LOOKS = 2000
 _WINDOW_TRIES = 3
@@ -33,7 +33,7 @@ _BUCKETS = 10_000  # of a sample: a hundredth of a percent
 
 @dataclass(slots=True)
 class Survey:
-    """One look at a project."""
+    """One comparison of a project."""
 
     tools: Toolbox
     project: ProjectInfo
@@ -45,7 +45,7 @@ class Survey:
     _seen: list[datetime] = field(default_factory=list)  # some edit times of the window that is read
 
     def list_encord(self, since: datetime | None) -> None:
-        """Note every label row, or those edited after `since`, and check them against the stages' tasks."""
+        """Record every label row, or those edited after `since`, and check them against the stages' tasks."""
         if since is None:
             self._list(Window())
             self._cross_check()
@@ -53,14 +53,14 @@ class Survey:
             self._list(Window(after=since))
 
     def list_bucket(self) -> None:
-        """Note every object under the project's keys."""
+        """Record every object under the project's keys."""
         tools = self.tools
         prefix = listing_prefix(tools.settings.key_template, self.project.project_hash)
         objects = tools.timed(tools.bucket.list(prefix))
         self.table.add_objects(found for found in objects if not self.places.is_own(found.key))
 
     def look(self) -> None:
-        """Learn the edit time of every selected label's object: from what is known, else by asking S3."""
+        """Get the edit time of every selected label's object, from earlier runs or from S3."""
         known = self.table.folder / "known.gz"
         if self.tools.bucket.download(self.places.known, known):
             self.table.apply_known(known)
@@ -76,7 +76,7 @@ class Survey:
                 self.tools.bucket.upload(self.places.known, known)
 
     def wanted(self, work: Work) -> Iterator[Line]:
-        """Yield the labels that this work has to queue, behind its cursor, in the order of their keys."""
+        """Yield the labels that this work must queue, after its cursor, in the order of their keys."""
         share = round(self.tools.settings.sample_percent * _BUCKETS / 100)
         for line in self.table.lines(work.cursor, selected=True):
             if work.kind == "sample":
@@ -87,7 +87,7 @@ class Survey:
                 yield line
 
     def queue(self, work: Work, save: Callable[[], None]) -> None:
-        """Queue what is wanted. The cursor moves only after SQS has everything before it."""
+        """Queue the wanted labels. The cursor moves only after SQS has everything before it."""
         for batch in batched(self.wanted(work), QUEUE_STEP):
             self.tools.check_time()
             changes = [change(self.project.project_hash, line.label_hash, work.kind, work.work) for line in batch]
@@ -175,7 +175,7 @@ class Survey:
 
 
 def verdict(line: Line) -> Verdict:
-    """Return how the bucket stands for a label of the table."""
+    """Return the state of the bucket for a label of the table."""
     if line.etag is None or line.modified_at is None:
         return Verdict.MISSING
     return Verdict.CURRENT if is_current(line.edited_at, line.stored_edit, line.modified_at) else Verdict.STALE

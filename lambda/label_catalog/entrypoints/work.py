@@ -35,14 +35,14 @@ from label_catalog.entrypoints.snapshot_work import SnapshotWork
 from label_catalog.entrypoints.survey import Survey
 from label_catalog.toolbox import OutOfTimeError, Toolbox
 
-_MOST_FAILURES = 5  # in a row, before work is given up
+_MOST_FAILURES = 5  # in succession, before work is abandoned
 _MOST_LISTING_RUNS = 3  # runs whose time ended before both sides were listed
-_SECONDS_PER_LABEL = 0.05  # for estimates: an exporter's fetch and write with 20 labels side by side
+_SECONDS_PER_LABEL = 0.05  # for estimates: an exporter's fetch and write with 20 labels in parallel
 _MESSAGE_VERSION = 1
 
 
 class Works:
-    """The project's works, within one invocation."""
+    """A project's works, within one invocation."""
 
     def __init__(self, tools: Toolbox) -> None:
         self._tools = tools
@@ -50,8 +50,8 @@ class Works:
     def start(self, project_hash: str, kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         """Start work and queue its first run.
 
-        Where work of this kind is open, one with the same options is joined, and one with others refused: the answer's
-        `detail` names them.
+        If work of this kind is open, a request with the same options joins it, and one with other options is refused:
+        the response's `detail` names them.
         """
         tools, key = self._tools, Places(project_hash).work(kind)
         document, etag = tools.documents.load(key)
@@ -88,7 +88,7 @@ class Works:
         return continued
 
     def run(self, body: object) -> None:
-        """Carry out one message of the catalog's queue. A message that cannot be read raises ValueError."""
+        """Process one message of the catalog's queue. A message that cannot be read raises ValueError."""
         message = _read(body)
         tools, key = self._tools, Places(message["project_hash"]).work(message["kind"])
         document, etag = tools.documents.load(key)
@@ -129,11 +129,11 @@ class Works:
             tools.telemetry.log("INFO", "work_completed", **about, queued=work.queued)
             if work.kind == "census":
                 tools.telemetry.metrics({"CensusCompleted": 1}, project=work.project_hash)
-                if tools.settings.index:  # it knows stages and tombstones now, and the index should
+                if tools.settings.index:  # the census has stages and tombstones, which the index needs
                     self.start(work.project_hash, "refresh", {})
 
     def plan(self, project: ProjectInfo, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Count what a backfill would queue; queue and write nothing."""
+        """Count what a backfill would queue, without queueing or writing anything."""
         tools = self._tools
         now = tools.now().isoformat()
         work = Work("plan", "backfill", project.project_hash, dict(options), now, now)
@@ -213,20 +213,20 @@ def _list_both(survey: Survey, work: Work) -> None:
 
 
 def _compares(work: Work) -> bool:
-    """Whether edit times decide what is queued: not where everything is, or a sample of it."""
+    """Whether edit times decide what is queued: not if everything is queued, or a sample."""
     return work.kind != "sample" and not work.options.get("deep")
 
 
 class _Saver:
-    """Saves one work's state, as long as no other worker does."""
+    """Saves the state of one work, unless another worker has."""
 
     def __init__(self, tools: Toolbox, key: str, work: Work, etag: str | None) -> None:
         self._tools, self._key, self._work, self._etag = tools, key, work, etag
 
     def save(self, state: str) -> None:
-        """Write the state; raises SupersededError where another worker has written it."""
+        """Write the state; raises SupersededError if another worker has written it."""
         self._work.state = state
-        # Always another text than before, so that two workers never write the same bytes and get the same ETag.
+        # The text always differs, so that two workers never write the same bytes and get the same ETag.
         now = max(self._tools.now(), datetime.fromisoformat(self._work.updated_at) + timedelta(microseconds=1))
         self._work.updated_at = now.isoformat()
         self._work.counts["saves"] = self._work.counts.get("saves", 0) + 1
@@ -251,9 +251,9 @@ def _about(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def process_batch(works: Works, records: Sequence[Mapping[str, Any]], tools: Toolbox) -> dict[str, Any]:
-    """Carry out messages of the catalog's queue, or of the events queue; return SQS's partial batch response.
+    """Process messages of the catalog's queue, or of the events queue; return SQS's partial batch response.
 
-    A message fails where its state could not be read or written: SQS then delivers it again.
+    A message fails if its state could not be read or written: SQS then redelivers it.
     """
     read = [(record, read_event(record.get("body"))) for record in records]
     events = [(str(record.get("messageId", "")), event) for record, event in read if event is not None]

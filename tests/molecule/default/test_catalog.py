@@ -83,7 +83,7 @@ def test_the_report_by_playbook_is_in_the_bucket_and_on_this_machine(
     page = found["Body"].read()
     assert found["ContentType"] == "text/html; charset=utf-8"
     assert (tmp_path / f"{project}.html").read_bytes() == page
-    assert b"labels that belong into the bucket" in page  # the census of the test before
+    assert b"labels that belong in the bucket" in page  # the census of the test before
 
 
 def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing(

@@ -24,13 +24,13 @@ def client(service: str) -> Any:
 
 
 def s3_client(owner: str | None) -> Any:
-    """Return a client of S3 each of whose calls S3 refuses when another account than `owner` has the bucket.
+    """Return an S3 client. S3 refuses each of its calls if another account than `owner` owns the bucket.
 
-    None asks for no account.
+    With None the owner is not checked.
     """
     s3 = client("s3")
     if owner:
-        # For every call, so that a new one cannot forget it: all calls on a bucket or an object know this parameter.
+        # Added to every call, so that no call can forget it: all calls on a bucket or an object have this parameter.
         s3.meta.events.register(
             "provide-client-params.s3", lambda params, **_: {**params, "ExpectedBucketOwner": owner}
         )

@@ -1,4 +1,4 @@
-"""boto3's errors as the project's own."""
+"""Converts boto3's errors to the project's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The label bucket: labels are listed, looked at and read, never written; what is beside them is the catalog's."""
+"""The label bucket: labels are listed and read, never written; everything else in it belongs to the catalog."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LabelBucket:
         self._bucket = bucket
 
     def head(self, key: str) -> StoredObject | None:
-        """Return an object's metadata, None where there is no object."""
+        """Return an object's metadata, None if there is no object."""
         with translated("s3"):
             try:
                 found = self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -52,12 +52,12 @@ class LabelBucket:
         )
 
     def read(self, key: str, most: int, *, measure: bool = True) -> StoredLabel | None:
-        """Return an object with its content; None where there is no object.
+        """Return an object with its content; None if there is no object.
 
         Args:
             key: the object's key.
-            most: a content that is larger is not kept in memory.
-            measure: read a larger content to its end all the same, for its size and digest.
+            most: larger content is not kept in memory.
+            measure: read larger content to its end anyway, for its size and digest.
         """
         for attempt in range(1, _READS + 1):
             try:
@@ -90,7 +90,7 @@ class LabelBucket:
         )
 
     def list(self, prefix: str, after: str = "") -> Iterator[ListedObject]:
-        """Yield all objects below a prefix whose key is behind `after`, in the order of their keys."""
+        """Yield all objects below a prefix with keys after `after`, in the order of their keys."""
         with translated("s3"):
             begin = {"StartAfter": after} if after else {}
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **begin)
@@ -99,12 +99,12 @@ class LabelBucket:
                     yield ListedObject(found["Key"], found["ETag"], found["LastModified"], int(found.get("Size", 0)))
 
     def delete(self, key: str) -> None:
-        """Write a delete marker over an object; its versions stay."""
+        """Put a delete marker on an object; its versions stay."""
         with translated("s3"):
             self._s3.delete_object(Bucket=self._bucket, Key=key)
 
     def download(self, key: str, path: Path) -> bool:
-        """Copy an object into a file; False where there is none."""
+        """Copy an object into a file; False if there is none."""
         with translated("s3"):
             try:
                 self._s3.download_file(self._bucket, key, str(path))
@@ -115,12 +115,12 @@ class LabelBucket:
         return True
 
     def upload(self, key: str, path: Path) -> None:
-        """Copy a file into an object, whatever is there."""
+        """Copy a file into an object, and replace what is there."""
         with translated("s3"):
             self._s3.upload_file(str(path), self._bucket, key)
 
     def upload_new(self, key: str, path: Path) -> bool:
-        """Copy a file into an object that does not exist yet; False where it does."""
+        """Copy a file into an object that does not exist yet; False if it exists."""
         with translated("s3"), path.open("rb") as body:
             try:
                 self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
@@ -131,7 +131,7 @@ class LabelBucket:
         return True
 
     def erase(self, key: str) -> None:
-        """Remove an object for good: the version that is there, so that none of it stays behind a delete marker."""
+        """Remove an object permanently: the current version, so that nothing of it stays behind a delete marker."""
         with translated("s3"):
             try:
                 found = self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -159,9 +159,9 @@ class StateDocuments:
         self._bucket = bucket
 
     def load(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
-        """Return a document and its ETag, both None where there is none.
+        """Return a document and its ETag, or None for both if there is none.
 
-        Of an object that is no JSON document only the ETag is returned, so that it can be replaced.
+        For an object that is not a JSON document only the ETag is returned, so that it can be replaced.
         """
         with translated("s3"):
             try:
@@ -173,12 +173,12 @@ class StateDocuments:
             text = found["Body"].read()
         try:
             document = json.loads(text)
-        except ValueError:  # a state object that cannot be read is replaced: its ETag is all that is used
+        except ValueError:  # a state object that cannot be read is replaced, which needs only its ETag
             document = None
         return (document if isinstance(document, dict) else None), found["ETag"]
 
     def save(self, key: str, document: Mapping[str, Any], etag: str | None) -> str:
-        """Write a document only over the version with this ETag (None: nothing); raises SupersededError."""
+        """Write a document only over the version with this ETag (None: no object); raises SupersededError."""
         return self._save(key, _json(document), "application/json", etag)
 
     def _save(self, key: str, body: bytes, content_type: str, etag: str | None) -> str:
@@ -208,17 +208,17 @@ class StateDocuments:
         self._save(key, text.encode(), "text/plain", etag)
 
     def put(self, key: str, document: Mapping[str, Any]) -> None:
-        """Write a document, whatever is there."""
+        """Write a document, and replace what is there."""
         with translated("s3"):
             self._put(key, _json(document), "application/json", {})
 
     def put_page(self, key: str, page: bytes) -> None:
-        """Write an HTML page, whatever is there."""
+        """Write an HTML page, and replace what is there."""
         with translated("s3"):
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=page, ContentType="text/html; charset=utf-8")
 
     def load_page(self, key: str) -> bytes | None:
-        """Return a page's bytes, None where there is none."""
+        """Return a page's bytes, or None if there is none."""
         with translated("s3"):
             try:
                 page: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
@@ -261,7 +261,7 @@ def _content(found: Mapping[str, Any], most: int, measure: bool) -> tuple[bytes 
                     kept = None
                     if not measure:
                         return None, None, None
-    except zlib.error:  # it says gzip, and is none: nothing of it can be read, and its stored bytes are no label row
+    except zlib.error:  # declared as gzip, but it is not: its content cannot be read, and its bytes are not a label row
         return None, None, None
     except BotoCoreError as error:
         raise RetryableError("s3_unavailable", f"s3 did not give a whole object: {type(error).__name__}") from None

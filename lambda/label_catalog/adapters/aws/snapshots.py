@@ -33,14 +33,14 @@ _HEX = "0123456789abcdef"
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """How long S3 keeps what a snapshot needs from being deleted. `until` is None without a lock."""
+    """How long S3 protects a snapshot's objects from deletion. `until` is None without a lock."""
 
     mode: LockMode = "none"
     until: datetime | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a write adds."""
+        """Return the additional parameters of a write."""
         if self.until is None:
             return {}
         return {"ObjectLockMode": self.mode, "ObjectLockRetainUntilDate": self.until}
@@ -55,12 +55,12 @@ class SnapshotBucket:
         self._threads = threads
 
     def put_once(self, key: str, path: Path, lock: Lock) -> bool:
-        """Write a file where there is nothing; False where something is there already."""
+        """Write a file if there is no object; False if there is one."""
         with path.open("rb") as body:
             return self._put_once(key, lock, Body=body, **_checked(path))
 
     def put_json_once(self, key: str, document: Mapping[str, Any], lock: Lock) -> bool:
-        """Write a document where there is nothing; False where something is there already."""
+        """Write a document if there is no object; False if there is one."""
         body = json.dumps(document, indent=1, ensure_ascii=False).encode()
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         return self._put_once(key, lock, Body=body, ContentType="application/json", ChecksumSHA256=digest)
@@ -79,7 +79,7 @@ class SnapshotBucket:
         return True
 
     def exists(self, key: str) -> bool:
-        """Say whether there is an object."""
+        """Return whether there is an object."""
         with translated("s3"):
             try:
                 self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -90,7 +90,7 @@ class SnapshotBucket:
         return True
 
     def upload_text(self, key: str, texts: Iterable[str], content_type: str) -> None:
-        """Write texts, one behind the other, as they come: no file is made, and one part is in memory at a time."""
+        """Write texts one after the other as they arrive, without a file, and with only one part in memory."""
         with translated("s3"):
             self._s3.upload_fileobj(
                 _Texts(texts), self._bucket, key, ExtraArgs={"ContentType": content_type}, Config=_TRANSFER
@@ -107,7 +107,7 @@ class SnapshotBucket:
                     yield found["Prefix"].removeprefix(prefix).rstrip("/")
 
     def digests(self, prefix: str, after: str) -> Iterator[str]:
-        """Yield the digests of all shared copies behind a digest, listed side by side by their first character."""
+        """Yield the digests of all shared copies after a digest, listed in parallel by their first character."""
         firsts = [first for first in _HEX if first >= after[:1]]
         for found in self._threads.map(lambda first: list(self._listed(prefix, first, after)), firsts):
             yield from found
@@ -123,10 +123,10 @@ class SnapshotBucket:
                     yield found["Key"].removeprefix(prefix).removesuffix(".json")
 
     def copy(self, source: Frozen, key: str, lock: Lock) -> bool:
-        """Copy a version of a label on the server, unless the copy is there; say whether it was made.
+        """Copy a version of a label on the server unless the copy exists; return whether it was made.
 
-        The condition is S3's own (`If-None-Match` of CopyObject), so that of two copies one is made. A label that was
-        replaced since it was indexed still has its version; without versions its ETag must be the indexed one.
+        The condition is S3's own (`If-None-Match` of CopyObject), so only one of two copies is made. If a label was
+        replaced since it was indexed, its version still exists; without versions its ETag must be the indexed one.
         """
         versioned = source.version_id not in (None, "", "null")
         origin = {"Bucket": self._bucket, "Key": source.key}
@@ -139,7 +139,7 @@ class SnapshotBucket:
                         Key=key,
                         CopySource={**origin, "VersionId": source.version_id} if versioned else origin,
                         IfNoneMatch="*",
-                        TaggingDirective="REPLACE",  # with none: a label's tags are not the copy's
+                        TaggingDirective="REPLACE",  # with no tags: the copy does not inherit the label's
                         **condition,
                         **lock.parameters,
                     )
@@ -156,7 +156,7 @@ class SnapshotBucket:
         raise RetryableError("s3_unavailable", "another copy of the same label is being made")
 
     def retain(self, key: str, lock: Lock) -> None:
-        """Lock a copy that is there already for as long as this snapshot needs it."""
+        """Lock an existing copy for as long as this snapshot needs it."""
         if lock.until is None:
             return
         retention = {"Mode": lock.mode, "RetainUntilDate": lock.until}
@@ -164,7 +164,7 @@ class SnapshotBucket:
             try:
                 self._s3.put_object_retention(Bucket=self._bucket, Key=key, Retention=retention)
             except ClientError as error:
-                # A lock in COMPLIANCE mode can only be made longer: a refusal means that it is longer already.
+                # A lock in COMPLIANCE mode can only be extended: a refusal means that it is already longer.
                 if code_of(error)[0] != HTTPStatus.FORBIDDEN or not self._kept(key, lock):
                     raise
 
@@ -173,10 +173,10 @@ class SnapshotBucket:
         return found is not None and lock.until is not None and found >= lock.until
 
     def digest(self, key: str) -> str | None:
-        """Return the SHA-256 of the bytes that Encord served, read from an object; None where there is none.
+        """Return the SHA-256 of the bytes that Encord served, computed from an object; None if there is none.
 
-        A compressed object is decompressed: its name is the digest of what it holds. Bytes that cannot be decompressed
-        have an empty digest.
+        A compressed object is decompressed, since its name is the digest of its content. For bytes that cannot be
+        decompressed the digest is empty.
         """
         with translated("s3"):
             try:
@@ -210,14 +210,14 @@ class SnapshotBucket:
 
 
 def _ends(rule: Mapping[str, Any]) -> bool:
-    """Say whether a rule deletes current objects, or moves them where a read must first ask for them back."""
+    """Return whether a rule deletes current objects, or moves them to a class that must be restored before a read."""
     expires = {name for name in rule.get("Expiration") or {} if name in ("Days", "Date")}
     archives = {move.get("StorageClass") for move in rule.get("Transitions") or ()} & {"GLACIER", "DEEP_ARCHIVE"}
     return rule.get("Status") == "Enabled" and bool(expires or archives)
 
 
 def _touches(rule: Mapping[str, Any], prefixes: Iterable[str]) -> bool:
-    """Say whether a rule reaches objects below a prefix. One that asks for a tag does not: copies have none."""
+    """Return whether a rule applies to objects below a prefix. A rule with a tag does not: copies have no tags."""
     chosen = rule.get("Filter") or {}
     every = chosen.get("And") or chosen
     if "Tag" in every or every.get("Tags"):
@@ -251,7 +251,7 @@ def _checked(path: Path) -> dict[str, str]:
 
 
 class _Texts(io.RawIOBase):
-    """Texts as a file that is read once."""
+    """Texts as a file that can be read once."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = iter(texts)

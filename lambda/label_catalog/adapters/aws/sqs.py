@@ -1,4 +1,4 @@
-"""The queues: two lanes to the exporter, and the catalog's own."""
+"""The queues: two lanes to the exporter, and the catalog's own queue."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ExportLane:
         self._threads = threads
 
     def send(self, changes: Sequence[LabelChange]) -> None:
-        """Queue one message for each change; return after SQS has all of them."""
+        """Queue one message for each change; return when SQS has all of them."""
         batches = [changes[begin : begin + _BATCH] for begin in range(0, len(changes), _BATCH)]
         for _ in self._threads.map(self._send, batches):
             pass
 
     def depth(self) -> dict[str, int]:
-        """Return about how many messages wait and how many are being worked on."""
+        """Return the approximate numbers of waiting and in-flight messages."""
         names = {"waiting": "ApproximateNumberOfMessages", "in_flight": "ApproximateNumberOfMessagesNotVisible"}
         with translated("sqs"):
             found = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(names.values()))
@@ -63,7 +63,7 @@ class WorkQueue:
             self._sqs.send_message(QueueUrl=self._url, MessageBody=json.dumps(message), DelaySeconds=delay)
 
     def ask(self) -> str:
-        """Return the queue's name after SQS has answered for it."""
+        """Return the queue's name after a successful request to SQS."""
         with translated("sqs"):
             self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         return self._url.rpartition("/")[2]

@@ -1,1 +1,1 @@
-"""Encord: the SDK for everything that it reads safely, and the one listing that it does not."""
+"""Encord: the SDK for everything that it reads safely, and our own reader of the one listing that it does not."""

@@ -1,7 +1,7 @@
 """Reads the listing of label rows (`labelrowmetadata`/GET) row by row while it arrives.
 
-The SDK decodes the whole answer at once, and one odd row breaks it. Here a row that does not have the documented form
-is reported and the rest goes on. The answer is `{"status":200,"response":[ROW,…]}`, in any order and with any white
+The SDK decodes the whole response at once, and one odd row breaks it. Here a row that does not have the documented form
+is reported, and reading continues. The response is `{"status":200,"response":[ROW,…]}`, in any order and with any white
 space; an error has `["NAME"]` in its place (encord/http/querier.py, encord/http/error_utils.py).
 """
 
@@ -55,9 +55,9 @@ _row = msgspec.json.Decoder(_Row)
 
 
 def read_listing(pieces: Iterable[bytes]) -> Iterator[ListedRow | OddRow]:
-    """Yield the rows of an answer that arrives in pieces, in constant memory.
+    """Yield the rows of a response that arrives in pieces, in constant memory.
 
-    Raises the error that the answer names; RetryableError("truncated_answer") for one that ends early.
+    Raises the error that the response names; RetryableError("truncated_answer") for one that ends early.
     """
     source = iter(pieces)
     buffer = bytearray()
@@ -78,7 +78,7 @@ def read_listing(pieces: Iterable[bytes]) -> Iterator[ListedRow | OddRow]:
 
 
 def _read_rows(buffer: bytearray, source: Iterator[bytes]) -> Generator[ListedRow | OddRow, None, bool]:
-    """Yield rows; the generator's value says whether the list's end was seen."""
+    """Yield rows; the generator's value is whether the end of the list was seen."""
     target = _BATCH
     for piece in source:
         buffer += piece
@@ -90,7 +90,7 @@ def _read_rows(buffer: bytearray, source: Iterator[bytes]) -> Generator[ListedRo
         if cut is not None:
             position = yield from _decode(bytes(buffer[: cut + 1]))
             del buffer[: _skip_comma(buffer, position)]
-        target = max(_BATCH, 2 * len(buffer))  # what is left is one row that is not whole yet
+        target = max(_BATCH, 2 * len(buffer))  # the rest is one incomplete row
     end = yield from _decode(bytes(buffer))
     rest = bytes(buffer[end:])
     ended = re.fullmatch(rb"\s*\]\s*(,\s*\"[a-z]+\"\s*:\s*(\d+|null)\s*)*\}\s*", rest) is not None
@@ -101,7 +101,7 @@ def _read_rows(buffer: bytearray, source: Iterator[bytes]) -> Generator[ListedRo
 
 
 def _last_boundary(buffer: bytearray) -> int | None:
-    """Return the position of the last `}` that could end a row, None where there is none."""
+    """Return the position of the last `}` that could end a row, or None if there is none."""
     for begin in (max(0, len(buffer) - _TAIL), 0):
         found = deque(_BETWEEN.finditer(buffer, begin), maxlen=1)
         if found:
@@ -110,9 +110,9 @@ def _last_boundary(buffer: bytearray) -> int | None:
 
 
 def _decode(text: bytes) -> Generator[ListedRow | OddRow, None, int]:
-    """Yield the rows that `text` begins with; the generator's value is where the first byte behind them is.
+    """Yield the rows at the beginning of `text`; the generator's value is the position after them.
 
-    First all at once, which is right nearly always. Else row by row.
+    First all at once, which nearly always succeeds; otherwise row by row.
     """
     if text.endswith(b"}"):
         try:
@@ -138,7 +138,7 @@ def _skip_comma(text: bytes | bytearray, position: int) -> int:
 
 
 def _end_of_row(text: bytes, begin: int) -> int | None:
-    """Return the position behind the object that begins at `begin`, None where its end is not in `text`."""
+    """Return the position after the object that begins at `begin`, or None if its end is not in `text`."""
     depth, position, quoted = 0, begin, False
     while (found := _TOKENS.search(text, position)) is not None:
         token, position = found[0], found.end()
@@ -192,7 +192,7 @@ def _listed(row: _Row) -> ListedRow | OddRow:
 
 
 def _refusal(body: bytes) -> ExportError:
-    """Return the error that an answer without rows names."""
+    """Return the error that a response without rows names."""
     try:
         found: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The SDK's configuration, from a private key whichever way it was pasted. No error holds the key's text."""
+"""The SDK's configuration, from a private key in any pasted form. No error contains the key's text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LINE = 70
 def ssh_config(text: str, passphrase: str | None, domain: str, settings: RequestsSettings) -> SshConfig:
     """Return the SDK's configuration for a key; raises PermanentError("private_key").
 
-    The SDK's own errors may hold the whole key (a ValueError for a key that is not Ed25519), so they are not chained.
+    The SDK's errors may contain the whole key (a ValueError for a key that is not Ed25519), so they are not chained.
     """
     config = None
     pem = normalised(text)
-    with suppress(Exception):  # whatever is raised may hold the key's text
+    with suppress(Exception):  # any error may contain the key's text
         config = SshConfig.from_ssh_private_key(pem, passphrase, requests_settings=settings, domain=domain)
     if config is None:
         raise PermanentError(
@@ -39,5 +39,5 @@ def normalised(text: str) -> str:
         )
     packed = re.sub(r"\\[rn]|\s", "", found[1])
     lines = [packed[begin : begin + _LINE] for begin in range(0, len(packed), _LINE)]
-    begin_line = "-----BEGIN OPENSSH PRIVATE KEY-----"  # pragma: allowlist secret - what a key begins with, and no key
+    begin_line = "-----BEGIN OPENSSH PRIVATE KEY-----"  # pragma: allowlist secret - a header, not a key
     return "\n".join([begin_line, *lines, "-----END OPENSSH PRIVATE KEY-----", ""])

@@ -1,4 +1,4 @@
-"""Encord through its SDK, with bounded time-outs, and the listing of label rows beside it. Nothing here writes."""
+"""Encord through its SDK, with bounded time-outs, and our own listing of label rows. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ from label_catalog.core.model import Action, ListedRow, OddRow, ProjectInfo, Sta
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
-# A call takes at most about (1 + 2) x 60 s: the SDK's own defaults are 12 minutes.
+# A call takes at most about (1 + 2) x 60 s; with the SDK's defaults it would be 12 minutes.
 SDK_SETTINGS = RequestsSettings(
     max_retries=2, backoff_factor=0.5, connection_retries=2, connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
 )
 TRIES = 4
 _PIECE = 256 * 1024
 _MOST_RAW = 8 << 20
-# What happens to a task when its label may have changed or moved; not assign and release.
+# Actions on a task after which its label may have changed or moved; not assign and release.
 _KINDS = [
     TaskActionType.SUBMIT,
     TaskActionType.APPROVE,
@@ -62,7 +62,7 @@ _KINDS = [
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """An HTTP answer: its status, its Date header, at most a few megabytes of its body, and how long it took."""
+    """An HTTP response: its status, its Date header, at most a few megabytes of its body, and its duration."""
 
     status: int
     date: str | None
@@ -71,7 +71,7 @@ class RawAnswer:
 
 
 class EncordFeeds:
-    """What the catalog reads at Encord. All methods raise RetryableError, PermanentError or TerminalError."""
+    """What the catalog reads from Encord. All methods raise RetryableError, PermanentError or TerminalError."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class EncordFeeds:
         listing_bytes: int,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`key` reads the private key's text and passphrase; it is read once, and again after a refusal."""
+        """`key` returns the private key's text and passphrase; it is called once, and again after a refusal."""
         self._key = key
         self._domain = domain
         self._seconds = listing_seconds
@@ -100,7 +100,7 @@ class EncordFeeds:
         self._projects = {}
 
     def projects(self, wanted: Iterable[str]) -> list[ProjectInfo]:
-        """Return the wanted projects, or all that the key can read where none is named."""
+        """Return the wanted projects, or all that the key can read if none is named."""
         names = sorted(wanted)
         try:
             found = self._found_projects(names)
@@ -117,9 +117,9 @@ class EncordFeeds:
             return [client.get_project(name) for name in names] if names else list(client.list_projects())
 
     def actions(self, project: ProjectInfo, after: datetime, before: datetime) -> Iterator[Action]:
-        """Yield what happened to tasks in [after, before), in no promised order.
+        """Yield the actions on tasks in [after, before), in no guaranteed order.
 
-        Both bounds have a zone: the SDK's own default has none.
+        Both bounds need a time zone, which the SDK's own default does not have.
         """
         with _translated("the task actions"):
             found = self._project(project).get_task_actions(
@@ -134,7 +134,7 @@ class EncordFeeds:
                 )
 
     def tasks(self, project: ProjectInfo, stage: Stage) -> Iterator[str]:
-        """Yield the data hashes of all tasks in a stage, in no promised order, some perhaps twice."""
+        """Yield the data hashes of all tasks in a stage, in no guaranteed order, some perhaps twice."""
         with _translated("the tasks of a stage"):
             found = self._project(project).workflow.get_stage(uuid=stage.uuid)
             for task in found.get_tasks():
@@ -156,9 +156,9 @@ class EncordFeeds:
     def rows(
         self, project_hash: str, filters: Mapping[str, Any], *, bounded: bool = False
     ) -> Iterator[ListedRow | OddRow]:
-        """Yield label rows; `bounded`: raise TooLargeError for an answer that is above the limits.
+        """Yield label rows. With `bounded`, raise TooLargeError for a response that exceeds the limits.
 
-        A failed request is repeated only before its first row was given.
+        A failed request is retried only before its first row was yielded.
         """
         payload = {
             "include_uninitialised_labels": True,
@@ -187,7 +187,7 @@ class EncordFeeds:
                 self.forget()
 
     def raw(self, project_hash: str, query_type: str, uid: object, payload: Mapping[str, Any]) -> RawAnswer:
-        """Send one reading request to the legacy endpoint and return what came back, whatever it is: for the probe."""
+        """Send one reading request to the legacy endpoint and return any response, for the probe."""
         query = {"query_type": query_type, "query_method": "GET", "values": {"uid": uid, "payload": payload}}
         body = json.dumps(query)
         headers = self._ssh_config().define_headers(project_hash, "project", body)
@@ -212,7 +212,7 @@ class EncordFeeds:
             raise RetryableError("encord_unavailable", f"Encord did not answer: {type(error).__name__}") from None
 
     def task_times(self, project: ProjectInfo, stage: Stage, most: int) -> list[tuple[str, datetime]]:
-        """Return data hash and update time of a stage's first tasks, in the order in which they are served."""
+        """Return data hash and update time of a stage's first tasks, in the order in which Encord serves them."""
         with _translated("the tasks of a stage"):
             found = self._project(project).workflow.get_stage(uuid=stage.uuid).get_tasks()
             tasks = ((getattr(task, "data_hash", None), task.updated_at) for task in islice(found, most))
@@ -279,7 +279,7 @@ def _info(project: Project) -> ProjectInfo:
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """Turn the SDK's errors into the project's own. Their texts may hold anything, so only their types are named."""
+    """Convert the SDK's errors to the project's own. Their texts may contain anything, so only types are named."""
     try:
         yield
     except ExportError:
@@ -305,7 +305,7 @@ def _translated(what: str) -> Iterator[None]:
         AssertionError,
         TypeError,
     ) as error:
-        # pydantic's validation errors are ValueErrors: an answer of another form than this SDK reads.
+        # pydantic's validation errors are ValueErrors: the response does not have the form that this SDK reads.
         raise RetryableError("malformed_answer", f"the SDK cannot read {what}: {_kind(error)}") from None
 
 
