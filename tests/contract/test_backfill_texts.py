@@ -80,9 +80,9 @@ def test_a_plan_has_rows_requests_time_and_cost(shown: dict[str, str]) -> None:
     assert "cars: 1200 label rows in Encord, 1000 of them" in shown["plan"]
     assert "400 objects in the bucket; 600 labels to export" in shown["plan"]
     assert "ships: not counted, the time of one run is not enough." in shown["plan"]
-    assert "In all 600 labels to export, with about 600 requests to Encord, in about 30 s." in shown["plan"]
+    assert "600 labels to export in total, with about 600 requests to Encord, in about 30 s." in shown["plan"]
     assert "about 0.01 USD" in shown["plan"]
-    assert "No project: the key reads none." in shown["nothing"]
+    assert "No project: the key can read none." in shown["nothing"]
 
 
 def test_progress_has_done_queued_failed_rate_and_time_left(shown: dict[str, str]) -> None:

@@ -125,7 +125,7 @@ CASES = {
     ),
     "a reader's project twice": of(
         "label_readers",
-        "is there once",
+        "listed once",
         label_readers_projects=[{"project_hash": A_PROJECT}, {"project_hash": A_PROJECT, "state": "absent"}],
     ),
     "everyone as a reader": of(

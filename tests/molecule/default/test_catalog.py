@@ -95,7 +95,7 @@ def test_a_backfill_by_playbook_counts_in_check_mode_and_exports_what_is_missing
     options = ("-e", f"backfill_project={project['project_hash']}", "-e", "backfill_progress_interval=2")
     check = run_playbook("backfill", *options, "--check")
     assert check.returncode == 0, check.output
-    assert re.search(r"In all [1-9]\d* labels to export", " ".join(check.output.split()))
+    assert re.search(r"[1-9]\d* labels to export in total", " ".join(check.output.split()))
     run = run_playbook("backfill", *options)
     assert run.returncode == 0, run.output
     assert "The backfill has ended: " in " ".join(run.output.split())

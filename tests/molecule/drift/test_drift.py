@@ -68,17 +68,17 @@ def test_each_row_disturbed_something_that_the_api_tells(story: Story) -> None:
 
 # What verify reads back and the table changes; image and secrets are not changed.
 NOT_SO = {
-    "every call goes to the version in use",
-    "the queue hands messages to the alias, and takes back just those that failed",
+    "all calls go to the version in use",
+    "the queue delivers messages to the alias, and only failed ones return to it",
     "no filter makes Lambda delete messages",
-    "as many batches are handled side by side as is wanted",
-    "the queue hides a message six times as long as the function may take",
-    "what fails again and again goes to the dead-letter queue",
+    "the number of concurrent batches matches the setting",
+    "the queue's visibility timeout is six times the function's timeout",
+    "messages that fail repeatedly move to the dead-letter queue",
     "both queues are encrypted and refuse plain HTTP",
     "the bucket is private, versioned, encrypted and refuses plain HTTP",
-    "the function's log is kept as long as is wanted",
-    "the API takes webhooks for the alias, and is throttled and logged",
-    "nothing but this one API may invoke the alias",
+    "the retention of the function's log matches the setting",
+    "the API sends webhooks to the alias, and is throttled and logged",
+    "only this API may invoke the alias",
 }
 
 

@@ -90,7 +90,7 @@ def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment
 def test_verify_names_what_was_changed_behind_its_back() -> None:
     run = run_playbook("verify", "-e", "verification_probe=false")
     assert run.returncode != 0
-    assert "not so that the queue hands messages to the alias, and takes back just those that failed" in words(run)
+    assert "this check failed: the queue delivers messages to the alias, and only failed ones return to it" in words(run)
     assert run.output.count("failed: [localhost]") == 1, "every other setting is read back, and fine"
 
 
@@ -159,7 +159,7 @@ def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
     upgrade = passed(run_playbook("deploy", *changed))
     assert [task.partition(" | ")[2] for task in upgrade.changed] == [
         "Ensure the function runs the image",
-        "Ensure the alias names the newest version",
+        "Ensure the alias points to the newest version",
     ]
     after = in_use()
     assert (after, published(deployment)) == (published(deployment)[-1], [*versions, after])

@@ -19,7 +19,7 @@ from surplus_versions import digest_of, publish_more_versions, push_more_images,
 IMAGE = "handler_image : Image | Ensure the registry has the image"
 # The catalog shares the exporter's core, so its image changes too.
 CATALOG = "catalog_function : Present | Ensure the catalog function runs the image"
-CATALOG_ALIAS = "catalog_function : Present | Ensure the alias names the catalog's newest version"
+CATALOG_ALIAS = "catalog_function : Present | Ensure the alias points to the catalog's newest version"
 RETIRED = "retired_versions : Remove old versions, and images that no kept version needs"
 # So few that the upgrade must remove something: one of four versions, and one of two images that nothing runs.
 KEPT_VERSIONS, KEPT_IMAGES, SURPLUS_IMAGES = 3, 2, 2
@@ -161,7 +161,7 @@ def test_every_acknowledged_webhook_ended_as_an_object(upgrade: Upgrade, deploym
 
 def test_a_rollback_without_a_number_puts_the_version_before_back(upgrade: Upgrade, rollback: Rollback) -> None:
     assert rollback.run.returncode == 0, rollback.run.output
-    assert rollback.run.tasks == {f"live_version : Present | Ensure the alias names version {upgrade.before['alias']}"}
+    assert rollback.run.tasks == {f"live_version : Present | Ensure the alias points to version {upgrade.before['alias']}"}
     assert rollback.after == {**upgrade.after, "alias": upgrade.before["alias"]}
 
 
@@ -176,7 +176,7 @@ def test_the_catalog_is_rolled_back_apart(rollback: Rollback, deployment: Deploy
     before = in_use()
     run = recorded("rollback", "-e", "live_version_function=catalog")
     assert run.returncode == 0, run.output
-    assert run.tasks == {f"live_version : Present | Ensure the alias names version {before - 1}"}
+    assert run.tasks == {f"live_version : Present | Ensure the alias points to version {before - 1}"}
     assert in_use() == before - 1
     assert described(deployment) == rollback.after, "the exporter is as it was"
     answer = functions.invoke(FunctionName=f"{catalog}:live", Payload=b'{"action":"self_check"}')

@@ -20,7 +20,7 @@ options:
     type: str
     required: true
   alias:
-    description: The alias that names the version in use.
+    description: The alias that points to the version in use.
     type: str
     required: true
   queue:
