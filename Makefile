@@ -1,11 +1,11 @@
-# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+# The two main commands are `make demo` and `make test`. `make help` lists the others.
 .DEFAULT_GOAL := help
 .SHELLFLAGS := -eu -o pipefail -c
 SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# uv trusts the authorities that this system trusts.
+# uv trusts the system's certificate authorities.
 export UV_SYSTEM_CERTS ?= true
 
 # scripts/run_tests.py reads which tests failed in $(REPORTS).
@@ -13,22 +13,22 @@ PYTEST = python -m pytest $(if $(REPORTS),--junit-xml=$(REPORTS)/$@.xml)
 
 .PHONY: help install locks local demo down clean lint audit audit-deployed sbom unit integration newcomer other-node fresh-roots containerd-store molecule bench test
 
-help: ## List what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: ## Make the control node's environment in .venv
+install: ## Create the control node's environment in .venv
 	@scripts/install
 
-locks: install ## Renew the locks of the Python packages, and say what changed
+locks: install ## Update the locks of the Python packages, and list the changes
 	@scripts/locks
 
 local: install ## Start an AWS and an Encord on this machine
 	@ansible-playbook playbooks/local.yml -i inventory/local
 
-demo: ## From nothing to a label in S3, on this machine
+demo: ## Deploy everything on this machine, and save a label in S3
 	@python3 scripts/demo.py
 
-down: ## End everything that was started here
+down: ## Stop everything that was started here
 	@if [ -x .venv/bin/ansible-playbook ]; then ansible-playbook playbooks/local_down.yml; fi
 	@rm -rf .local/logs
 
@@ -40,30 +40,30 @@ clean: ## ... and remove everything that was downloaded or built
 lint: install ## Check style, types and good practice
 	@scripts/lint
 
-audit: install ## Have auditors of security look at everything
+audit: install ## Run the security auditors on the repository
 	@scripts/audit
 
-audit-deployed: install ## Have Prowler look at what `make demo` has left running
+audit-deployed: install ## Run Prowler on what `make demo` leaves running
 	@scripts/audit-deployed
 
 sbom: install ## Write bills of materials of control node and images to .local/sbom
 	@scripts/sbom
 
-# The files in this order, since those that take long come first: at the end no worker waits for another.
-unit: install ## Test the parts: handler and its faults, modules, Encord stand-in
+# In this order, slow files come first, so that no worker is idle at the end.
+unit: install ## Test the parts: functions, faults, modules, Encord stand-in
 	@scripts/browser >/dev/null
 	@$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder tests/contract tests/faults tests/unit --cov --cov-report=term
 
-integration: install ## Test what `make demo` has left running
+integration: install ## Test what `make demo` leaves running
 	@python -m pytest tests/molecule/default/test_deployed.py tests/molecule/default/test_monitoring.py
 
-newcomer: install ## Type the first commands of the README, as a newcomer would
+newcomer: install ## Run the README's first commands, as a new user does
 	@$(PYTEST) tests/newcomer
 
-other-node: install ## Test with the other kind of Python and Ansible
+other-node: install ## Test with the other Python and Ansible versions
 	@scripts/other_node
 
-fresh-roots: install ## Type the README's AWS part in fresh Debian and Ubuntu, on the local stack (root, mmdebstrap)
+fresh-roots: install ## Run the README's AWS part in fresh Debian and Ubuntu systems, on the local stack (root, mmdebstrap)
 	@python scripts/fresh_roots.py $(ROOTS)
 
 containerd-store: install ## Test the image's build with an engine that keeps images in containerd
@@ -72,13 +72,13 @@ containerd-store: install ## Test the image's build with an engine that keeps im
 molecule: install ## Test whole deployments on a local AWS
 	@$(PYTEST) tests/molecule
 
-bench: install ## Measure the exporter beside a doc-style handler
+bench: install ## Compare the exporter with a handler in the style of Encord's guide
 	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/catalog.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/deployments.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/snapshots.py --write docs/benchmarks.md
 	@PYTHONPATH=tests/support python tests/benchmarks/index.py --write docs/benchmarks.md
 
-test: install ## Everything that is tested: all steps, and what failed in them at the end
+test: install ## Run all test steps, and list at the end what failed
 	@python scripts/run_tests.py
 

@@ -1,4 +1,4 @@
-"""From nothing to a label in S3: runs every step, says how long it took, and where to look when it failed.
+"""From nothing to a label in S3: runs every step, and reports its time, and its log if it failed.
 
 Runs with any Python 3.11, since the first step is what makes the environment.
 """
@@ -17,7 +17,7 @@ LOGS = ROOT / ".local" / "logs"
 VENV = ROOT / ".venv" / "bin"
 SHOWN_LINES_OF_A_FAILURE = 40
 CATALOG = "label-export-local-catalog"
-# What is put on the user's system, and not into this directory, is said; the role's tasks name it.
+# Packages that are installed on the user's system, outside this directory, are reported; the role's tasks name them.
 INSTALLED_ON_THE_SYSTEM = re.compile(
     r"^TASK \[local_stack : \S+ \w* ?\| (.* on this system .*)\] \**\nchanged", re.MULTILINE
 )
@@ -77,7 +77,7 @@ def main() -> None:
     output = ""
     for number, step in enumerate(STEPS, start=1):
         output = run(number, *step)
-    # What a person reads off the end of a deploy and pastes into Encord.
+    # The URL that a person copies from the end of a deploy into Encord.
     url = re.search(r"Webhook URL: ([^\s']+)", output)
     bucket = re.search(r"s3://([^/\s]+)/", output)
     if not url or not bucket:

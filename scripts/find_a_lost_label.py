@@ -17,7 +17,7 @@ LOOK_EVERY_SECONDS = 1
 
 
 def invoke(stack: LocalStack, function: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Invoke the catalog function; return its answer. Ends the program when the function fails."""
+    """Invoke the catalog function and return its response. Ends the program if the function fails."""
     response = stack.aws("lambda").invoke(FunctionName=function, Qualifier=ALIAS, Payload=json.dumps(event).encode())
     answer = json.loads(response["Payload"].read())
     if "FunctionError" in response:

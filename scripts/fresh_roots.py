@@ -1,4 +1,4 @@
-"""Type the README's commands for AWS in fresh installations of Debian and Ubuntu, against the local stack.
+"""Run the README's commands for AWS in fresh installations of Debian and Ubuntu, against the local stack.
 
 Usage: fresh_roots.py [NAME...], as root on Linux with mmdebstrap (see ROOTS for the names; all by default).
 
@@ -35,8 +35,8 @@ CHECKOUT = "label-export"
 VAULT_PASSWORD = "a password for the vault of a root that is deleted"  # noqa: S105 - no one's password # nosec B105
 SHOWN_LINES_OF_A_FAILURE = 40
 ACCEPTED = 202
-# Makes a directory the root of the file system for one command, with the machine's devices and name servers. No mount
-# is left when the command ends. Unlike with chroot, a container engine in it can change the root once more.
+# Uses a directory as the root file system for one command, with the machine's devices and name servers. No mount
+# is left when the command ends. Unlike with chroot, a container engine in it can change the root again.
 ENTER = """
 set -e
 root=$1 socket=$2
@@ -55,7 +55,7 @@ exec "$@"
 
 @dataclass(frozen=True)
 class FreshRoot:
-    """An installation to make: a distribution, who works in it, and with which container engine."""
+    """An installation to create: the distribution, its user, and the container engine."""
 
     name: str
     suite: str
@@ -77,11 +77,11 @@ ROOTS = (
 
 
 class StepError(Exception):
-    """A step did not come to what the README says. The text says how."""
+    """A step did not have the result that the README promises. The text explains it."""
 
 
 def typed(command: str) -> str:
-    """Return a command once the README is known to have it as a line of its own. Raises StepError."""
+    """Return a command after checking that the README has it as a line. Raises StepError."""
     if not re.search(rf"^ *{re.escape(command)}$", README.read_text(), re.MULTILINE):
         raise StepError(f"README.md does not have the command: {command}")
     return command
@@ -104,7 +104,7 @@ COMMANDS = (INSTALL, ACTIVATE, POLICIES, PREFLIGHT, CHECK, DEPLOY, ENCRYPT, COUN
 
 @dataclass
 class Newcomer:
-    """Someone at work in a fresh root, with the seconds that each step took."""
+    """A user in a fresh root, with the duration of each step in seconds."""
 
     root: FreshRoot
     stack: LocalStack
@@ -123,12 +123,12 @@ class Newcomer:
         return self.checkout / "inventory" / "dev" / "group_vars" / "label_export"
 
     def entered(self, *command: str) -> list[str]:
-        """Return what runs a command with the root as the file system."""
+        """Return the command that runs another command with the root as its file system."""
         of_the_machine = urlsplit(self.stack.facts["docker_host"]).path if self.root.engine == "docker" else ""
         return ["unshare", "--mount", "sh", "-c", ENTER, "enter", str(self.directory), of_the_machine, *command]
 
     def run(self, step: str, command: str, *, user: str = "", given: str = "", fails: bool = False) -> str:
-        """Type a command into a login shell in the checkout; return its output. Raises StepError."""
+        """Run a command in a login shell in the checkout; return its output. Raises StepError."""
         log = HERE / "logs" / f"{self.root.name}.{len(self.seconds):02}-{re.sub(r'[^a-z]+', '-', step.lower())}.log"
         began = time.monotonic()
         result = subprocess.run(  # noqa: S603 - the commands are the README's and those of this file
@@ -149,7 +149,7 @@ class Newcomer:
         return result.stdout
 
     def type(self, step: str, command: str, *options: str, given: str = "", unchanged: bool = False) -> str:
-        """Type one of the README's commands, with the environment that step 1 made; return its output."""
+        """Run one of the README's commands in the environment that step 1 created; return its output."""
         line = f"cd {CHECKOUT} && {typed(ACTIVATE)} && {' '.join([typed(command), *options])}"
         output = self.run(step, line, given=given)
         if unchanged and not re.search(r"^localhost +: ok=[1-9]\d* +changed=0 ", output, re.MULTILINE):
@@ -157,7 +157,7 @@ class Newcomer:
         return output
 
     def fill_in(self, name: str, **settings: Any) -> None:
-        """Set inputs in a file of the inventory; a line that is there is replaced, as a person would."""
+        """Set inputs in a file of the inventory; an existing line is replaced, as a person would do."""
         path = self.inputs / f"{name}.yml"
         text = path.read_text() if path.exists() else "---\n"
         for setting, value in settings.items():
@@ -167,7 +167,7 @@ class Newcomer:
         path.write_text(text)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file in the user's home directory, for the user alone."""
+        """Write a file in the user's home directory that only the user can read."""
         target = self.directory / self.root.home.lstrip("/") / path
         target.parent.mkdir(mode=0o700, exist_ok=True)
         target.write_text(text)
@@ -175,13 +175,13 @@ class Newcomer:
         self.give(target.parent if target.parent != self.directory / self.root.home.lstrip("/") else target)
 
     def give(self, path: Path) -> None:
-        """Make the user the owner of a path and of what is below it."""
+        """Make the user the owner of a path and everything below it."""
         inside = f"/{path.relative_to(self.directory)}"
         subprocess.run(self.entered("chown", "-R", f"{self.root.user}:", inside), check=True)  # noqa: S603 - see run
 
 
 def make_root(newcomer: Newcomer) -> None:
-    """Install the distribution, with what the README asks for, and copy the repository as git would."""
+    """Install the distribution with what the README requires, and copy the repository as git would."""
     root, directory = newcomer.root, newcomer.directory
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -199,7 +199,7 @@ def make_root(newcomer: Newcomer) -> None:
     mmdebstrap("--variant=minbase", f"--include={packages}", *options, root.suite, str(directory), root.mirror)
     (directory / "etc/resolv.conf").touch()
     (directory / "run/docker.sock").touch()
-    # What this machine trusts (a proxy that inspects TLS), and the local stack.
+    # The certificate authorities of this machine (a proxy that inspects TLS) and of the local stack.
     trusted = directory / "usr/local/share/ca-certificates"
     for authority in Path("/usr/local/share/ca-certificates").rglob("*.crt"):
         shutil.copy(authority, trusted / authority.name)
@@ -218,7 +218,7 @@ def make_root(newcomer: Newcomer) -> None:
 
 
 def mmdebstrap(*arguments: str) -> None:
-    """Run mmdebstrap quietly. Raises StepError with what it said."""
+    """Run mmdebstrap quietly. Raises StepError with its output."""
     command = ["mmdebstrap", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - see run # nosec B607
     if result.returncode:
@@ -226,7 +226,7 @@ def mmdebstrap(*arguments: str) -> None:
 
 
 def copy_repository(newcomer: Newcomer) -> None:
-    """Copy the files that git has, or would add, as they are now."""
+    """Copy the files that git tracks, or would add, in their current state."""
     newcomer.checkout.mkdir()
     listed = subprocess.run(  # nosec B607 - see run
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607 - the user's git
@@ -244,7 +244,7 @@ def copy_repository(newcomer: Newcomer) -> None:
 
 
 def install(newcomer: Newcomer) -> None:
-    """Step 1. A user without rights first has to install the package that the refusal names."""
+    """Step 1. A user without root first has to install the package that the refusal names."""
     command = f"cd {CHECKOUT} && {typed(INSTALL)}"
     step = "make install"
     if newcomer.root.user != "root":
@@ -259,7 +259,7 @@ def install(newcomer: Newcomer) -> None:
 
 
 def write_policies(newcomer: Newcomer) -> None:
-    """Step 2, with the administrator's part: the policies under the names that are shown, and a user with them."""
+    """Step 2, with the administrator's part: the policies under the displayed names, and a user with them."""
     facts = newcomer.stack.facts
     settings = {"account_id": facts["account_id"], "region": facts["region"]}
     newcomer.fill_in("label_export", **{f"label_export_{name}": value for name, value in settings.items()})
@@ -289,7 +289,7 @@ def write_policies(newcomer: Newcomer) -> None:
 
 
 def remove_user(iam: Any, user: str) -> None:
-    """Remove a user of an earlier root."""
+    """Remove the user of an earlier root."""
     if user not in [each["UserName"] for each in iam.list_users()["Users"]]:
         return
     for policy in iam.list_attached_user_policies(UserName=user)["AttachedPolicies"]:
@@ -306,7 +306,7 @@ def forget(iam: Any, arn: str) -> None:
 
 
 def fill_in(newcomer: Newcomer) -> None:
-    """Step 3, and where the local stack is instead of AWS and Encord."""
+    """Step 3, and the addresses of the local stack instead of AWS and Encord."""
     facts = newcomer.stack.facts
     newcomer.write("encord-key", Path(facts["encord_private_key_file"]).read_text())
     newcomer.write("authority.pem", Path(facts["aws_ca_bundle"]).read_text())
@@ -327,7 +327,7 @@ def fill_in(newcomer: Newcomer) -> None:
 
 @contextmanager
 def engine(newcomer: Newcomer) -> Iterator[None]:
-    """Have the root's own container engine answer, where it has one. Only then is its end ours."""
+    """Start the root's own container engine, if it has one. Only an engine that was started here is stopped."""
     if newcomer.root.engine == "docker":
         yield
         return
@@ -354,7 +354,7 @@ def engine(newcomer: Newcomer) -> Iterator[None]:
 
 
 def operate(newcomer: Newcomer) -> None:
-    """Steps 4 to 7, what the README has for operating, and the removal."""
+    """Steps 4 to 7, the operating commands of the README, and the removal."""
     bucket = re.search(r"S3 bucket: ([a-z0-9-]+)", newcomer.type("preflight", PREFLIGHT))
     newcomer.type("check", CHECK)
     url = re.search(r"Webhook URL: ([^\s']+)", newcomer.type("deploy", DEPLOY))
@@ -405,7 +405,7 @@ def complete_a_task(newcomer: Newcomer, url: str, bucket: str) -> None:
 
 
 def spend_the_hour(root: FreshRoot, stack: LocalStack) -> Newcomer:
-    """Make a root, be the newcomer in it, and remove it. Raises StepError; the root is then left for a look."""
+    """Create a root, act as a new user in it, and remove it. Raises StepError; then the root is kept for inspection."""
     newcomer = Newcomer(root, stack)
     print(f"{root.name}:", flush=True)
     began = time.monotonic()
@@ -422,7 +422,7 @@ def spend_the_hour(root: FreshRoot, stack: LocalStack) -> Newcomer:
 
 @contextmanager
 def local_stack() -> Iterator[LocalStack]:
-    """A local stack of its own, on ports that nothing uses; ended at the end."""
+    """A separate local stack on free ports; it is removed at the end."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         free = (one.getsockname()[1], other.getsockname()[1])
     ports = dict(zip(("LOCAL_STACK_AWS_PORT", "LOCAL_STACK_ENCORD_PORT"), map(str, free), strict=True))

@@ -1,4 +1,4 @@
-"""A client of the local stack: its Encord's control interface, and its AWS as one of its two identities."""
+"""A client of the local stack: of its Encord's control API, and of its AWS as one of two identities."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class LocalStack:
         self._owner: dict[str, str] = {}
         if account:
             self.facts["account_id"] = account
-            # In the emulator, an account's number is the access key of its owner, with the secret of the stack's owner.
+            # In the emulator, a root user's access key is the account's number, with the stack's secret.
             os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
             owner = boto3.Session(profile_name="root").get_credentials()
             self._owner = {"aws_access_key_id": account, "aws_secret_access_key": owner.secret_key}
-        # Making a client takes longer than most calls do.
+        # Creating a client takes longer than most calls.
         self._clients: dict[tuple[str, str, str], Any] = {}
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
-        """Trust in the stack's own certificate authority, and in no other."""
+        """Trust only the stack's own certificate authority."""
         return ssl.create_default_context(cafile=self.facts["aws_ca_bundle"])
 
     def aws(self, service: str, profile: str = "root", region: str = "") -> Any:
-        """Return a client for a service as ``root``, the account's owner; always the same one."""
+        """Return a client for a service as ``root``, the root user; always the same one."""
         wanted = (service, profile, region or self.facts["region"])
         if wanted not in self._clients:
             os.environ["AWS_SHARED_CREDENTIALS_FILE"] = self.facts["aws_credentials_file"]
@@ -75,7 +75,7 @@ class LocalStack:
         raise TimeoutError(f"not within {seconds:.0f} s: an object of label {label_hash} edited at {edited_at}")
 
     def allowed_actions(self, users: str) -> set[str]:
-        """Return the IAM actions that users were allowed by their policies since the stack was started.
+        """Return the IAM actions that users' policies have allowed since the stack was started.
 
         ``users`` is what their names begin with.
         """
@@ -94,7 +94,7 @@ class LocalStack:
             return error.code, error.read()
 
     def encord(self, method: str, path: str, body: Any = None) -> bytes:
-        """Call the control interface of the Encord stand-in; return the answer's body. Raises RuntimeError."""
+        """Call the control API of the Encord stand-in; return the response's body. Raises RuntimeError."""
         data = None if body is None else json.dumps(body).encode()
         url = f"{self.facts['encord_control_url']}/_stand_in/{path}"
         token = Path(self.facts["encord_control_token_file"]).read_text()
@@ -105,5 +105,5 @@ class LocalStack:
         return answer
 
     def encord_json(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the control interface of the Encord stand-in; return the answer's JSON."""
+        """Call the control API of the Encord stand-in; return the response's JSON."""
         return json.loads(self.encord(method, path, body))

@@ -1,9 +1,9 @@
-# Finds the Pythons of this machine, and makes digests; sourced by other scripts.
+# Finds the Pythons of this machine, and computes digests; sourced by other scripts.
 
-# The ones for which locks/ holds packages, newest first.
+# The versions for which locks/ has packages, newest first.
 SUPPORTED="3.14 3.13 3.12 3.11"
 
-# Prints the SHA-256 of standard input. macOS has sha256sum since version 15 only.
+# Prints the SHA-256 of standard input. macOS before version 15 has no sha256sum.
 digest() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
 
 # Prints the path of a Python, given its path or a command's name. Fails if it is missing or not supported.
@@ -17,8 +17,8 @@ sys.exit(version not in sys.argv[1].split())' "$SUPPORTED" 2>/dev/null
 
 can_make_environments() { "$1" -c 'import ensurepip, ssl, venv' 2>/dev/null; }
 
-# Prints the paths of all Pythons of one version: what is on PATH, and what pyenv has but does not show, since its shims run
-# only the version that is chosen for the directory.
+# Prints the paths of all Pythons of one version: those on PATH, and those of pyenv, whose shims run only the version that is
+# selected for the directory.
 installed() {
     local candidate
     for candidate in "python$1" python3 "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1"; do
@@ -26,8 +26,8 @@ installed() {
     done
 }
 
-# Prints the path of the newest Python among the given versions (default: all that are supported) that can make environments,
-# or else of the newest one that a package of the system can complete.
+# Prints the path of the newest Python among the given versions (default: all supported ones) that can create environments,
+# or of the newest one that a package of the system can complete.
 newest() {
     local version candidate incomplete=
     for version in ${*:-$SUPPORTED}; do

@@ -1,4 +1,4 @@
-"""Run every step of `make test`, also after one has failed, and name what failed at the end.
+"""Run every step of `make test`, even after one has failed, and list at the end what failed.
 
 A step is a target of the Makefile. The steps of a lane run one after the other, and the lanes beside each other: a
 deploy mostly waits for one answer after another, and leaves a core to the steps of the other lane. A step's output is
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-# What is read here, pytest of this repository wrote.
+# The reports that are read here come from pytest of this repository.
 import xml.etree.ElementTree as ET  # nosec B405
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# The steps of the second lane start and end the local stack of this checkout. Those of the first leave it alone.
+# The steps of the second lane start and stop the local stack of this checkout. Those of the first do not touch it.
 LANES = (("lint", "audit", "unit", "other-node"), ("newcomer", "molecule"))
-# pytest's report has this property for a test that ran others and names the ones that failed.
+# pytest's report has this property for a test that ran other tests, with the names of those that failed.
 FAILED_INSIDE = "failed"
 LAST_LINES = 3
-# As pytest names a failed test in its summary, and as a step says that it could not try something here.
+# The form in which pytest names a failed test, and in which a step reports that it could not try something here.
 FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 NOT_TRIED = "NOT TRIED"
 
-# Options of the make that runs this, including its job server's.
+# Options of the make that runs this, including its job server.
 NOT_FOR_STEPS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 # Each build of an image removes the bytecode next to the functions' sources.
 FOR_STEPS = {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -42,7 +42,7 @@ printing = threading.Lock()
 
 @dataclass
 class Result:
-    """The outcome of a step; ``failures`` names tests, or gives the last lines of a step without a report.
+    """The result of a step; ``failures`` names tests, or has the last lines of a step without a report.
 
     ``not_tried`` has the step's own lines about what it could not try on this machine.
     """
@@ -72,7 +72,7 @@ def run_step(step: str, directory: Path, logs: Path) -> Result:
     with printing:
         print(f"== make {step} begins", flush=True)
     environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_STEPS}
-    # The environment was installed before; steps beside each other would write to it at once.
+    # The environment was installed before; parallel steps would write to it at the same time.
     command = ["make", "--no-print-directory", "--assume-old=install", step]
     start = time.monotonic()
     with log.open("w") as file:
@@ -101,7 +101,7 @@ def run_step(step: str, directory: Path, logs: Path) -> Result:
 
 
 def run_lanes(lanes: Sequence[Sequence[str]], directory: Path, logs: Path) -> list[Result]:
-    """Run the lanes beside each other, the steps of each in turn; return the results, lane after lane."""
+    """Run the lanes in parallel, the steps of each in turn; return the results, lane by lane."""
     logs.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(len(lanes)) as pool:
         results = pool.map(lambda lane: [run_step(step, directory, logs) for step in lane], lanes)
@@ -109,7 +109,7 @@ def run_lanes(lanes: Sequence[Sequence[str]], directory: Path, logs: Path) -> li
 
 
 def summary(results: Sequence[Result], logs: Path) -> str:
-    """Return the end of the output: each step with its time, and what failed in it."""
+    """Return the end of the output: each step with its time, and its failures."""
     lines = [""]
     for result in results:
         lines.append(f"{result.step:12} {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s")

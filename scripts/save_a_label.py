@@ -1,4 +1,4 @@
-"""Play a person who completes a task in Encord, and show the label that then lies in the bucket.
+"""Act as a person who completes a task in Encord, and show the label in the bucket.
 
 Usage: save_a_label.py WEBHOOK_URL BUCKET, with the local stack running and deployed to.
 """

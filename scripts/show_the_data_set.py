@@ -61,7 +61,7 @@ def has_index(stack: LocalStack, function: str) -> bool:
 
 
 def show_rows(stack: LocalStack, bucket: str, project: str) -> None:
-    """Print the newest rows of the index. Raises TimeoutError where there is none in time."""
+    """Print the newest rows of the index. Raises TimeoutError if there is none in time."""
     name, rows, annotations = generation(stack, bucket, project)
     print(f"   {rows} labels, {annotations} annotations: s3://{bucket}/encord/{project}/index/{name}/labels.parquet")
     with tempfile.TemporaryDirectory() as folder:

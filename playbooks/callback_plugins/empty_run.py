@@ -1,4 +1,4 @@
-"""Ansible callback: fails a run that reached no host or no task, which ansible-playbook itself ends with exit code 0.
+"""Ansible callback: fails a run without hosts or tasks, which ansible-playbook itself ends with exit code 0.
 
 Ansible loads it for every playbook of this directory, without a setting in ansible.cfg and whatever options are given.
 """
@@ -21,9 +21,9 @@ description: Names the environments below inventory/, or the tags of the playboo
 """
 
 INVENTORIES = Path(__file__).resolve().parents[2] / "inventory"
-# What ansible.cfg, or Ansible without it, takes where no inventory is named.
+# The inventory of ansible.cfg, or Ansible's default, if none is named.
 NO_INVENTORY = frozenset({"/dev/null", "/etc/ansible/hosts"})
-# These select tasks by something else than a tag of that name.
+# Special names that are no tags of tasks.
 SPECIAL_TAGS = frozenset({"all", "always", "never", "tagged", "untagged"})
 
 display = Display()

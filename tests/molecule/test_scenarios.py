@@ -142,11 +142,11 @@ fatal: [localhost]: FAILED! =>
         ("killed", []),
     ],
 )
-def test_what_failed_in_a_scenario_is_named(output: str, failed: list[str]) -> None:
+def test_failures_in_a_scenario_are_named(output: str, failed: list[str]) -> None:
     assert what_failed(output) == failed
 
 
-def test_the_scenarios_are_there() -> None:
+def test_the_scenarios_exist() -> None:
     assert set(SCENARIOS) == set(LONGEST_FIRST)
 
 
@@ -287,7 +287,7 @@ def test_scenario_passes_and_each_step_matched_a_host(
         assert hosts_matched(ran.get(step, "")) > 0, f"the step {step} of {scenario} matched no host; see {log}"
 
 
-def test_the_deployer_is_asked_for_all_that_its_policies_allow(scenarios: Scenarios) -> None:
+def test_the_deployer_needs_everything_that_its_policies_allow(scenarios: Scenarios) -> None:
     """With fewer permissions the scenarios, which deploy as this user, would fail; nobody needs more."""
     if set(scenarios.selected) < set(SCENARIOS):
         pytest.skip("only some of the scenarios were selected")

@@ -1,4 +1,4 @@
-"""What the unit tests share."""
+"""Shared parts of the unit tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.loaders import JSONFileLoader
 
 @pytest.fixture(scope="session", autouse=True)
 def sdk_data_is_parsed_once() -> Iterator[None]:
-    """Keep what the SDK parses of its data files, which takes half of the time of making a client.
+    """Keep the SDK's parsed data files, which take half of the time of creating a client.
 
     A session of the SDK keeps it too, but each cold start makes a session, and most tests have one.
     """

@@ -1,4 +1,4 @@
-"""The benchmark runs from end to end, at its smallest, with the Python of the tests; counts are asserted, times not."""
+"""The benchmarks run from end to end with their smallest sizes; counts are asserted, times are not."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_catalog_is_measured(tmp_path: Path) -> None:
     assert all(line.endswith("| met |") for line in table[2:])
 
 
-def test_a_backfill_is_measured_beside_a_script(tmp_path: Path) -> None:
+def test_a_backfill_is_compared_with_a_script(tmp_path: Path) -> None:
     table = catalog.backfill(tmp_path, 20, 2).splitlines()
     assert [line.split(" | ")[1] for line in table[2:]] == ["2", "20"]
 

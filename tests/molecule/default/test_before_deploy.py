@@ -11,7 +11,7 @@ from local_stack import LocalStack
 from playbook_runs import run_playbook
 
 
-def test_a_check_names_everything_and_makes_nothing(stack: LocalStack) -> None:
+def test_a_check_names_everything_and_creates_nothing(stack: LocalStack) -> None:
     check = run_playbook("deploy", "--check", "--diff")
     assert check.returncode == 0, check.output
     assert everything(stack.aws, NAME) == {}

@@ -170,7 +170,7 @@ def test_a_saved_label_is_soon_in_the_index(deployment: Deployment, stack: Local
     assert re.search(r"[1-9]\d* labels and [1-9]\d* annotations, as of", " ".join(shown.output.split()))
 
 
-def test_the_schedule_fires(began: datetime, deployment: Deployment, stack: LocalStack) -> None:
+def test_the_schedule_invokes_the_function(began: datetime, deployment: Deployment, stack: LocalStack) -> None:
     group = f"/aws/lambda/{CATALOG}"
 
     def reconciled() -> int:

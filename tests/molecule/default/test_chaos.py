@@ -329,7 +329,7 @@ def made(stack: LocalStack, deployment: Deployment) -> Iterator[dict[str, Any]]:
         yield made
 
 
-def test_a_storm_loses_nothing_and_turns_nothing_back(
+def test_a_storm_loses_no_label_and_no_label_goes_back(
     storm: Storm, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     deployment, chance = storm.deployment, storm.chance

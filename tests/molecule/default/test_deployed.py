@@ -72,7 +72,7 @@ def test_the_bucket_is_private_versioned_encrypted_and_tls_only(deployment: Depl
     assert "Expiration" not in rule, "labels themselves never expire"
 
 
-def test_the_queue_outlasts_the_function_and_hands_on_what_fails(deployment: Deployment) -> None:
+def test_the_queue_outlasts_the_function_and_moves_failed_messages(deployment: Deployment) -> None:
     queue, dead = deployment.queue_attributes(), deployment.queue_attributes(f"{NAME}-dead-letters")
     timeout = deployment.functions.get_function_configuration(FunctionName=NAME)["Timeout"]
     assert int(queue["VisibilityTimeout"]) >= 6 * timeout
@@ -109,7 +109,7 @@ def test_the_function_runs_the_pushed_image_by_digest(deployment: Deployment, st
     assert settings["imageScanningConfiguration"] == {"scanOnPush": True}
 
 
-def test_two_deploys_made_one_version_and_the_alias_names_it(deployment: Deployment) -> None:
+def test_two_deploys_created_one_version_and_the_alias_points_to_it(deployment: Deployment) -> None:
     versions = deployment.functions.list_versions_by_function(FunctionName=NAME)["Versions"]
     assert [version["Version"] for version in versions] == ["$LATEST", "1"]
     assert deployment.functions.get_alias(FunctionName=NAME, Name="live")["FunctionVersion"] == "1"
@@ -129,14 +129,14 @@ def test_the_function_is_set_as_documented(deployment: Deployment, stack: LocalS
     assert groups[f"/aws/vendedlogs/apigateway/{NAME}"]["retentionInDays"] == 30
 
 
-def test_the_environment_holds_references_and_no_secret(deployment: Deployment, stack: LocalStack) -> None:
+def test_the_environment_contains_references_and_no_secrets(deployment: Deployment, stack: LocalStack) -> None:
     variables = deployment.functions.get_function_configuration(FunctionName=NAME)["Environment"]["Variables"]
     text = json.dumps(variables)
     assert [secret for secret in given_secrets(stack) if secret in text] == []
     assert variables["LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN"].startswith("arn:aws:secretsmanager:")
 
 
-def test_the_role_is_for_lambda_in_this_account_alone(stack: LocalStack) -> None:
+def test_only_lambda_in_this_account_can_assume_the_role(stack: LocalStack) -> None:
     role = stack.aws("iam").get_role(RoleName=f"{NAME}-{stack.facts['region']}")["Role"]
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
@@ -238,7 +238,7 @@ def quick_redelivery(deployment: Deployment) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quick_redelivery")
-def test_a_task_without_a_label_row_makes_none_in_encord(
+def test_a_task_without_a_label_row_creates_none_in_encord(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
     """The message is deleted only at a late receive, when Encord has confirmed that there is no row."""
@@ -256,7 +256,7 @@ def test_a_task_without_a_label_row_makes_none_in_encord(
 # Unauthorized requests
 
 
-def test_who_cannot_sign_causes_nothing(
+def test_unauthenticated_requests_have_no_effect(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
     """Wrong, stale and missing signatures and a changed body: the same response, no message, no call to Encord."""
@@ -275,7 +275,7 @@ def test_who_cannot_sign_causes_nothing(
     assert calls(encord)["requests"] == 0
 
 
-def test_the_same_webhook_well_signed_is_let_in(
+def test_the_same_webhook_with_a_valid_signature_is_accepted(
     encord: LocalStack, deployment: Deployment, label_rows: list[dict[str, Any]]
 ) -> None:
     """The counterpart: the test above refuses the same request only for its signature."""
@@ -284,7 +284,7 @@ def test_the_same_webhook_well_signed_is_let_in(
     assert (status, json.loads(answer)) == (202, {"accepted": 1})
 
 
-def test_iam_keeps_the_function_to_its_own_bucket(deployment: Deployment, label_rows: list[dict[str, Any]]) -> None:
+def test_iam_restricts_the_function_to_its_own_bucket(deployment: Deployment, label_rows: list[dict[str, Any]]) -> None:
     """Point the function at another bucket of the account: IAM denies the write, and nothing is stored."""
     other = f"somebody-elses-{uuid.uuid4()}"
     functions = deployment.functions

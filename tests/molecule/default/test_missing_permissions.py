@@ -71,7 +71,7 @@ def without(action: str, iam: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("action", [*OURS, *UPSTREAM])
-def test_a_permission_that_is_missing_is_named(action: str, stack: LocalStack) -> None:
+def test_a_missing_permission_is_named(action: str, stack: LocalStack) -> None:
     with without(action, stack.aws("iam")):
         run = run_playbook("deploy", "--check", "--tags", {**OURS, **UPSTREAM}[action])
     said = " ".join(run.output.split())
@@ -108,7 +108,7 @@ def settings(stack: LocalStack, deployment: Deployment) -> Callable[[], dict[str
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_permission_to_write_that_is_missing_is_named_and_nothing_is_written(
+def test_a_missing_write_permission_is_named_and_nothing_is_written(
     action: str, stack: LocalStack, key: str, settings: Callable[[], dict[str, Any]]
 ) -> None:
     role, setting = WRITES[action]

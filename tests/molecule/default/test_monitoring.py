@@ -80,7 +80,7 @@ def arrived(deployment: Deployment, inbox: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_there_are_these_alarms_and_each_says_what_to_do(cloudwatch: Any, topic_arn: str) -> None:
+def test_all_alarms_exist_and_each_says_what_to_do(cloudwatch: Any, topic_arn: str) -> None:
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix=NAME)["MetricAlarms"]
     assert [alarm["AlarmName"] for alarm in alarms] == [f"{NAME}/{name}" for name in ALARMS]
     for alarm in alarms:
@@ -122,7 +122,7 @@ def watched(alarm: dict[str, Any]) -> list[str]:
     return sorted(f"{part['Name']}={part['Value']}" for part in alarm["Dimensions"])
 
 
-def test_a_project_that_is_taken_away_is_what_the_alarm_watches(
+def test_the_alarm_watches_lost_access_to_a_project(
     cloudwatch: Any, deployment: Deployment, stack: LocalStack, project: dict[str, Any]
 ) -> None:
     row = next(row for row in project["label_rows"] if row["label_hash"])
@@ -161,7 +161,7 @@ def test_the_endpoints_alarm_watches_the_api_that_takes_the_webhooks(cloudwatch:
     assert f"/{dimension['Value']}/" in deployment.webhook_url
 
 
-def test_what_the_api_refuses_by_itself_is_counted_from_its_access_log(
+def test_requests_that_the_api_itself_refuses_are_counted_from_its_access_log(
     cloudwatch: Any, deployment: Deployment, stack: LocalStack
 ) -> None:
     group = f"/aws/vendedlogs/apigateway/{NAME}"
@@ -179,7 +179,7 @@ def test_what_the_api_refuses_by_itself_is_counted_from_its_access_log(
     assert made == {}
 
 
-def test_only_alarms_of_this_environment_may_publish_and_only_by_tls(stack: LocalStack, topic_arn: str) -> None:
+def test_only_alarms_of_this_environment_may_publish_and_only_over_tls(stack: LocalStack, topic_arn: str) -> None:
     account, region = stack.facts["account_id"], stack.facts["region"]
     attributes = stack.aws("sns").get_topic_attributes(TopicArn=topic_arn)["Attributes"]
     allow, deny = json.loads(attributes["Policy"])["Statement"]
@@ -210,7 +210,7 @@ def test_the_dashboard_shows_metrics_that_exist(cloudwatch: Any) -> None:
     } <= shown
 
 
-def test_what_was_changed_elsewhere_is_named_and_healed(cloudwatch: Any, stack: LocalStack, topic_arn: str) -> None:
+def test_external_changes_are_named_and_corrected(cloudwatch: Any, stack: LocalStack, topic_arn: str) -> None:
     sns = stack.aws("sns")
     before = cloudwatch.describe_alarms(AlarmNamePrefix=NAME)["MetricAlarms"]
     cloudwatch.disable_alarm_actions(AlarmNames=[f"{NAME}/errors"])
@@ -276,7 +276,9 @@ def tags_of_everything(stack: LocalStack, deployment: Deployment, topic_arn: str
     return found
 
 
-def test_everything_says_what_it_belongs_to(stack: LocalStack, deployment: Deployment, topic_arn: str) -> None:
+def test_every_resource_is_tagged_with_its_environment(
+    stack: LocalStack, deployment: Deployment, topic_arn: str
+) -> None:
     found = tags_of_everything(stack, deployment, topic_arn)
     assert len(found) >= 20
     wanted = {"application": "label-export", "environment": "local", "managed-by": "ansible"}

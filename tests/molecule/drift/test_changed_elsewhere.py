@@ -52,7 +52,7 @@ def test_a_secret_that_was_rotated_by_hand_stays_and_is_named(run: Playbook, sta
     assert "encord_secrets_overwrite=true" in said
 
 
-def test_old_versions_are_gone_but_for_the_newest_and_the_one_in_use(
+def test_old_versions_are_removed_except_the_newest_and_the_one_in_use(
     run: Playbook, deployment: Deployment, live: str
 ) -> None:
     assert [task.partition(" : ")[0] for task in run.changed] == ["retired_versions"]

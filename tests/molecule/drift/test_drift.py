@@ -57,12 +57,12 @@ def story(stack: LocalStack) -> Story:
     return Story(before, unseen, disturbed, verify, status, check, after_check, heal, healed, quiet)
 
 
-def test_the_table_reaches_every_role() -> None:
+def test_the_table_covers_every_role() -> None:
     assert {row.role for row in TABLE} == KINDS.keys()
     assert len({row.what for row in TABLE}) == len(TABLE) >= 20
 
 
-def test_each_row_disturbed_something_that_the_api_tells(story: Story) -> None:
+def test_each_row_changed_something_that_the_api_returns(story: Story) -> None:
     assert story.unseen == []
 
 
@@ -87,7 +87,7 @@ def test_verify_names_every_setting_that_counts(story: Story) -> None:
     assert set(re.findall(r"failed: \[localhost\] \(item=(.+?)\) =>", story.verify.output)) == NOT_SO
 
 
-def test_status_tells_which_version_gets_a_share_of_the_calls(story: Story) -> None:
+def test_status_reports_which_version_gets_a_share_of_the_calls(story: Story) -> None:
     assert story.status.returncode == 0, story.status.output
     (alias,) = story.disturbed[f"function {NAME}"]["aliases"]
     ((version, _share),) = alias["RoutingConfig"]["AdditionalVersionWeights"].items()
@@ -115,7 +115,7 @@ def test_the_deploy_changes_only_what_was_disturbed(story: Story) -> None:
     assert story.heal.tasks == {task for row in TABLE for task in row.tasks}
 
 
-def test_everything_is_as_it_was(story: Story) -> None:
+def test_everything_is_restored(story: Story) -> None:
     left = difference(story.before, story.healed)
     # Versions of a function are history: the corrected one is a new version, which the alias names.
     for title in (f"function {NAME}", f"function {NAME}-catalog"):

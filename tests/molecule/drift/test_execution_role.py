@@ -107,7 +107,7 @@ def test_another_path_is_refused_and_the_role_keeps_what_it_may_do(stack: LocalS
     assert role(stack) == before
 
 
-def test_a_role_that_is_given_is_used_untouched(stack: LocalStack, given: str) -> None:
+def test_an_existing_role_is_used_unchanged(stack: LocalStack, given: str) -> None:
     ours, theirs = role(stack), role(stack, GIVEN)
     roles = "execution_role,handler_image,export_function"
     run = run_playbook("deploy", "--tags", roles, "--check", "--diff", "-e", f"execution_role_arn={given}", *OWNER)

@@ -61,7 +61,7 @@ def deploy(bucket: str, *arguments: str, **settings: str) -> Playbook:
     return run_playbook("deploy", "--tags", "label_bucket", "-e", given, *OWNER, *arguments)
 
 
-def test_what_the_owner_would_lose_is_named_and_nothing_is_changed(stack: LocalStack, key: str) -> None:
+def test_the_owners_losses_are_named_and_nothing_is_changed(stack: LocalStack, key: str) -> None:
     before = everything_of(stack, THEIRS)
     run = deploy(THEIRS)
     assert run.returncode != 0
@@ -77,7 +77,7 @@ def test_what_the_owner_would_lose_is_named_and_nothing_is_changed(stack: LocalS
     assert everything_of(stack, THEIRS) == before
 
 
-def test_with_the_named_settings_it_is_used_and_keeps_all_that_was_theirs(
+def test_with_the_named_settings_the_bucket_is_used_and_keeps_its_owners_settings(
     stack: LocalStack, deployment: Deployment, key: str
 ) -> None:
     before = everything_of(stack, THEIRS)

@@ -72,7 +72,7 @@ def function_url(stack: LocalStack) -> str:
     return f"{stack.facts['aws_endpoint_url']}/_aws/lambda-url/{identifier}"
 
 
-def test_a_function_url_takes_the_apis_place_and_its_alarm_goes_as_the_check_says(stack: LocalStack) -> None:
+def test_a_function_url_replaces_the_api_and_its_alarm_as_the_check_announces(stack: LocalStack) -> None:
     assert len(apis_watched(stack)) == 1
     announced = front_door("function_url", "--check", roles=WITH_ALARMS)
     assert what_there_is(stack) == EVERYTHING_OF["http_api"], "a check changes nothing"
@@ -91,7 +91,7 @@ def test_both_permissions_of_the_url_have_their_condition(stack: LocalStack) -> 
     }
 
 
-def test_verify_takes_the_function_url() -> None:
+def test_verify_uses_the_function_url() -> None:
     run = run_playbook("verify", "-e", "front_door_kind=function_url")
     assert run.returncode == 0, run.output
     assert "a probe followed from the endpoint to Encord" in " ".join(run.output.split())
@@ -113,7 +113,7 @@ def test_a_webhook_through_the_function_url_ends_in_the_bucket(
     assert json.loads(body)["label_hash"] == label["label_hash"]
 
 
-def test_the_function_url_answers_nothing_but_signed_webhooks_at_their_path(stack: LocalStack) -> None:
+def test_the_function_url_accepts_only_signed_webhooks_at_their_path(stack: LocalStack) -> None:
     url, json_type = function_url(stack), {"Content-Type": "application/json"}
     assert stack.request(f"{url}/webhook", "POST", b"{}", **json_type) == (401, b'{"error": "unauthorized"}')
     assert stack.request(f"{url}/elsewhere", "POST", b"{}", **json_type)[0] == 404
@@ -128,7 +128,7 @@ def test_without_a_front_door_nothing_is_left_and_the_queue_is_named(stack: Loca
     assert queue in run.output
 
 
-def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(
+def test_a_message_in_the_form_that_the_deploy_shows_ends_in_the_bucket(
     stack: LocalStack, deployment: Deployment, label: dict[str, Any]
 ) -> None:
     task = stack.encord_json("POST", "complete-task", {"label_hash": label["label_hash"]})
@@ -138,7 +138,7 @@ def test_a_message_as_the_deploy_words_it_ends_in_the_bucket(
     eventually(lambda: deployment.messages() == 0, "an empty queue")
 
 
-def test_an_api_where_there_was_no_door_has_its_alarm(stack: LocalStack) -> None:
+def test_an_api_after_no_front_door_has_its_alarm(stack: LocalStack) -> None:
     front_door("http_api", roles=WITH_ALARMS)
     assert what_there_is(stack) == EVERYTHING_OF["http_api"]
     apis = [api["ApiId"] for api in stack.aws("apigatewayv2").get_apis()["Items"] if api["Name"] == NAME]

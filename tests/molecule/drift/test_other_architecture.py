@@ -122,11 +122,11 @@ def test_every_dependency_in_it_is_for_that_architecture(stack: LocalStack, push
     assert {int.from_bytes(content[18:20], "little") for content in libraries} == {ELF_MACHINE[other_than(stack)]}
 
 
-def test_the_handler_is_in_it_as_it_is_here(pushed: PushedImage) -> None:
+def test_the_image_contains_the_handler_unchanged(pushed: PushedImage) -> None:
     assert "var/task/label_export/handler.py" in pushed.files
 
 
-def test_neither_token_nor_password_is_in_any_output(run: Playbook, token: str) -> None:
+def test_no_output_contains_token_or_password(run: Playbook, token: str) -> None:
     assert run.returncode == 0, run.output
     assert "Build | Log in to the registry" in run.output
     password = base64.b64decode(token).decode().removeprefix("AWS:")
@@ -179,7 +179,7 @@ def what_runs(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def test_an_index_of_platforms_under_the_wanted_tag_is_refused_and_the_function_is_untouched(
+def test_an_image_index_with_the_wanted_tag_is_refused_and_the_function_does_not_change(
     stack: LocalStack, deployment: Deployment, tmp_path: Path
 ) -> None:
     """Somebody has built and pushed it by hand: the deploy finds the tag, and must check what it names."""

@@ -67,7 +67,7 @@ def sender(stack: LocalStack, deployment: Deployment, label_rows: list[dict[str,
     sender.becomes(old, ACCEPTED)
 
 
-def test_both_secrets_are_valid_until_the_old_one_is_taken_away(sender: Sender, old: str) -> None:
+def test_both_secrets_are_valid_until_the_old_one_is_removed(sender: Sender, old: str) -> None:
     new = secrets.token_hex()
     assert sender.send(new) == REFUSED
     assert rotate(old, new) == ["encord_secrets : Present | Store the webhook signing secrets as a secret"]

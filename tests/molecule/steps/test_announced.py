@@ -8,7 +8,7 @@ from __future__ import annotations
 from playbook_runs import by_molecule
 
 
-def test_the_first_deploy_made_exactly_what_the_check_of_an_empty_account_announced() -> None:
+def test_the_first_deploy_created_exactly_what_the_check_of_an_empty_account_announced() -> None:
     announced = by_molecule("check")[0]
     made = next(run for run in by_molecule() if run.changes)  # before it, some may have been refused
     assert len(made.tasks) > 10

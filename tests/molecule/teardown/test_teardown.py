@@ -121,13 +121,13 @@ def neighbours(stack: LocalStack, other_account: OtherAccount) -> dict[str, Any]
     return {f"{title} in {place}": one for place, found in both.items() for title, one in found.items()}
 
 
-def test_the_deploy_that_nobody_killed_went_on_and_the_next_changed_nothing() -> None:
+def test_the_deploy_that_was_not_killed_completed_and_the_next_changed_nothing() -> None:
     first, second = by_molecule()[:2]
     assert first.tasks != set()
     assert second.changes == []
 
 
-def test_the_same_environment_lives_in_another_region_too(stack: LocalStack, neighbour: Run) -> None:
+def test_the_same_environment_can_exist_in_another_region(stack: LocalStack, neighbour: Run) -> None:
     assert neighbour.returncode == 0, neighbour.output
     one, other = here(stack), there(stack)
     assert len(one) == len(other) > 8
@@ -135,7 +135,7 @@ def test_the_same_environment_lives_in_another_region_too(stack: LocalStack, nei
     assert own(arns(one)) != set()
 
 
-def test_the_same_environment_lives_in_another_account_too(
+def test_the_same_environment_can_exist_in_another_account(
     stack: LocalStack, neighbour: Run, other_account: OtherAccount
 ) -> None:
     assert other_account.first.returncode == 0, other_account.first.output
@@ -151,7 +151,7 @@ def test_the_same_environment_lives_in_another_account_too(
     assert own(arns(one)) & own(arns(other)) == set()
 
 
-def test_a_label_is_saved_in_the_account_whose_endpoint_was_told(
+def test_a_label_is_saved_in_the_account_whose_endpoint_received_it(
     stack: LocalStack, deployment: Deployment, other_account: OtherAccount
 ) -> None:
     made = stack.encord_json("POST", "giant-rows", {"frames": 1, "objects": 2, "count": 1})
@@ -165,7 +165,7 @@ def test_a_label_is_saved_in_the_account_whose_endpoint_was_told(
     assert deployment.versions(deployment.key(project, label)) == 0
 
 
-def test_destroy_asks_for_the_name(stack: LocalStack) -> None:
+def test_destroy_requires_the_name(stack: LocalStack) -> None:
     before = here(stack)
     run = recorded("destroy", "-e", "label_export_destroy=prod")  # without a name: tests/contract/test_guards.py
     assert run.returncode != 0
@@ -174,7 +174,7 @@ def test_destroy_asks_for_the_name(stack: LocalStack) -> None:
     assert difference(before, here(stack)) == {}
 
 
-def test_destroy_removes_it_as_announced_but_for_labels_and_secrets_and_nothing_of_its_neighbours(
+def test_destroy_removes_everything_as_announced_except_labels_and_secrets_and_no_other_environment(
     stack: LocalStack, deployment: Deployment, neighbour: Run, other_account: OtherAccount
 ) -> None:
     assert neighbour.returncode == 0
@@ -197,7 +197,7 @@ def test_destroy_removes_it_as_announced_but_for_labels_and_secrets_and_nothing_
     assert difference(others, neighbours(stack, other_account)) == {}
 
 
-def test_the_next_time_bucket_and_secrets_go_when_that_is_said_and_nothing_else_is_there_to_remove(
+def test_a_second_destroy_removes_bucket_and_secrets_if_requested_and_finds_nothing_else(
     stack: LocalStack, deployment: Deployment, neighbour: Run
 ) -> None:
     assert neighbour.returncode == 0

@@ -55,7 +55,7 @@ def proxy(stack: LocalStack) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def test_only_a_role_that_is_not_known_yet_is_waited_for(proxy: FaultProxy, deployment: Deployment) -> None:
+def test_only_a_role_that_is_not_known_yet_is_awaited(proxy: FaultProxy, deployment: Deployment) -> None:
     functions, before = deployment.functions, configuration(deployment, "live")
     functions.update_function_configuration(FunctionName=NAME, Description="changed elsewhere")
     functions.get_waiter("function_updated_v2").wait(FunctionName=NAME)

@@ -57,7 +57,7 @@ def unmapped(deployment: Deployment) -> Iterator[str]:
     )
 
 
-def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment, stack: LocalStack) -> None:
+def test_verify_tests_the_environment_and_leaves_nothing(deployment: Deployment, stack: LocalStack) -> None:
     def objects() -> int:
         listing = deployment.s3.list_object_versions(Bucket=deployment.bucket)
         found = listing.get("Versions", []) + listing.get("DeleteMarkers", [])
@@ -87,14 +87,14 @@ def test_verify_proves_the_environment_and_leaves_nothing(deployment: Deployment
 
 
 @pytest.mark.usefixtures("unmapped")
-def test_verify_names_what_was_changed_behind_its_back() -> None:
+def test_verify_names_external_changes() -> None:
     run = run_playbook("verify", "-e", "verification_probe=false")
     assert run.returncode != 0
-    assert "this check failed: the queue delivers messages to the alias, and only failed ones return to it" in words(run)
+    assert "this check failed: the queue delivers messages to the alias, and only failed ones return" in words(run)
     assert run.output.count("failed: [localhost]") == 1, "every other setting is read back, and fine"
 
 
-def test_dead_letters_go_back_once_and_are_exported(
+def test_dead_letters_are_redriven_once_and_exported(
     deployment: Deployment, encord: LocalStack, label_rows: list[dict[str, Any]]
 ) -> None:
     rows = [row for row in label_rows if row["label_hash"] and row["data_type"] == "IMAGE"][:3]
@@ -149,7 +149,7 @@ def test_labels_of_a_refused_webhook_are_queued_from_the_log(
         eventually(is_exported, f"an object {key}")
 
 
-def test_a_change_is_a_new_version_and_a_rollback_puts_the_old_one_back(
+def test_a_change_gives_a_new_version_and_a_rollback_restores_the_old_one(
     deployment: Deployment, in_use: Callable[[], str], complete: Callable[[], None]
 ) -> None:
     complete()
@@ -198,7 +198,7 @@ def test_a_version_that_does_not_work_is_not_used(
     assert f"Run the self check of version {tried}" in again.output
 
 
-def test_a_version_that_is_not_there_is_refused_with_those_that_are(
+def test_a_missing_version_is_refused_with_a_list_of_existing_ones(
     deployment: Deployment, in_use: Callable[[], str]
 ) -> None:
     before = in_use()
@@ -208,7 +208,7 @@ def test_a_version_that_is_not_there_is_refused_with_those_that_are(
     assert in_use() == before
 
 
-def test_status_tells_what_is_there_and_changes_nothing(
+def test_status_reports_the_deployment_and_changes_nothing(
     deployment: Deployment, stack: LocalStack, in_use: Callable[[], str]
 ) -> None:
     url = deployment.sqs.get_queue_url(QueueName=DEAD_LETTERS)["QueueUrl"]
@@ -243,7 +243,7 @@ def test_status_tells_what_is_there_and_changes_nothing(
     assert f"{alarm}: for a test" in said
 
 
-def test_what_is_not_deployed_is_told_so() -> None:
+def test_missing_deployments_are_reported() -> None:
     elsewhere = ("-e", "label_export_name=label-export-none", *OWNER)
     status = passed(run_playbook("status", *elsewhere))
     assert f"Function: not deployed (label-export-none-{ENVIRONMENT})" in words(status)
@@ -253,7 +253,7 @@ def test_what_is_not_deployed_is_told_so() -> None:
         assert f"label-export-none-{ENVIRONMENT} is not deployed" in words(run)
 
 
-def test_a_deploy_puts_the_newest_state_to_use_again(deployment: Deployment, in_use: Callable[[], str]) -> None:
+def test_a_deploy_puts_the_newest_state_back_into_use(deployment: Deployment, in_use: Callable[[], str]) -> None:
     """Runs last in this file: after rollbacks and failed versions, one deploy is enough."""
     passed(run_playbook("deploy", *FUNCTION))
     assert in_use() == published(deployment)[-1]

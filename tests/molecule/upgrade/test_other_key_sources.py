@@ -115,7 +115,7 @@ def test_a_key_in_the_image_is_nowhere_else_and_the_deploy_says_that_it_is_weake
     complete()
 
 
-def test_a_secret_made_by_hand_is_what_the_role_may_read_and_a_label_is_exported_with_it(
+def test_the_role_may_read_a_manually_created_secret_and_a_label_is_exported_with_it(
     stack: LocalStack, deployment: Deployment, prefix: str, by_hand: str, complete: Callable[[], None]
 ) -> None:
     run = deploy(encord_secrets_private_key_file="", encord_secrets_private_key_secret_arn=by_hand)
@@ -125,7 +125,7 @@ def test_a_secret_made_by_hand_is_what_the_role_may_read_and_a_label_is_exported
     complete()
 
 
-def test_the_version_that_holds_the_key_goes_with_its_image_and_a_new_key_is_asked_for(
+def test_the_version_with_the_key_is_removed_with_its_image_and_a_new_key_is_requested(
     stack: LocalStack, deployment: Deployment
 ) -> None:
     """The version of the first test, which no alias names any more; the source is the default again."""

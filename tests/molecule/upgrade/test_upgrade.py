@@ -150,7 +150,7 @@ def test_the_alias_names_a_new_version_with_a_new_digest_and_the_old_one_is_kept
     )
 
 
-def test_what_is_beyond_the_kept_ones_is_gone(upgrade: Upgrade, stack: LocalStack) -> None:
+def test_versions_beyond_the_kept_ones_are_removed(upgrade: Upgrade, stack: LocalStack) -> None:
     assert upgrade.before["images"].keys() - upgrade.after["images"].keys() == {OLDEST}
     assert len(surplus_images(stack.aws("ecr"))) == SURPLUS_IMAGES - 1
 
@@ -159,13 +159,15 @@ def test_every_acknowledged_webhook_ended_as_an_object(upgrade: Upgrade, deploym
     assert_all_saved(upgrade.traffic, deployment)
 
 
-def test_a_rollback_without_a_number_puts_the_version_before_back(upgrade: Upgrade, rollback: Rollback) -> None:
+def test_a_rollback_without_a_number_restores_the_previous_version(upgrade: Upgrade, rollback: Rollback) -> None:
     assert rollback.run.returncode == 0, rollback.run.output
-    assert rollback.run.tasks == {f"live_version : Present | Ensure the alias points to version {upgrade.before['alias']}"}
+    assert rollback.run.tasks == {
+        f"live_version : Present | Ensure the alias points to version {upgrade.before['alias']}"
+    }
     assert rollback.after == {**upgrade.after, "alias": upgrade.before["alias"]}
 
 
-def test_the_catalog_is_rolled_back_apart(rollback: Rollback, deployment: Deployment) -> None:
+def test_the_catalog_is_rolled_back_separately(rollback: Rollback, deployment: Deployment) -> None:
     """The upgrade changed its image too, and the exporter's rollback did not change it."""
     functions = deployment.functions
     catalog = f"{NAME}-catalog"

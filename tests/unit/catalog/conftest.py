@@ -1,4 +1,4 @@
-"""The stand-in once for this folder, and a new AWS and catalog for each test."""
+"""The stand-in once for this directory, and a new AWS and catalog for each test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def running(files: Files) -> Iterator[StandInProcess]:
 
 @pytest.fixture(scope="session")
 def certificate(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in's certificate with its key in one file: the little AWS uses it too."""
+    """Return one file with the stand-in's certificate and key, which the small AWS uses too."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     path.write_bytes(files.certificate.read_bytes() + files.tls_key.read_bytes())
     return path

@@ -1,4 +1,4 @@
-"""What is read from label rows: the stand-in's rows, made with Encord's own classes, and rows of other forms."""
+"""Reading label rows: the stand-in's rows, built with Encord's own classes, and rows of other forms."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_an_attribute_that_changes_has_the_answer_of_its_frame(project: dict[str
 
 
 @pytest.mark.parametrize("key", ["audio", "text", "html", "time-series"])
-def test_what_is_on_no_frame_keeps_its_span(project: dict[str, Any], key: str) -> None:
+def test_an_annotation_without_a_frame_keeps_its_span(project: dict[str, Any], key: str) -> None:
     found, counts = read(project, key)
     assert counts.objects
     assert all(item.frame is None for item in found)
     assert all(json.loads(item.geometry or "{}").keys() & {"range", "range_html"} for item in found)
 
 
-def test_a_group_s_annotations_are_of_its_children_and_a_scene_s_are_there_once(project: dict[str, Any]) -> None:
+def test_annotations_of_a_group_belong_to_its_children_and_those_of_a_scene_occur_once(project: dict[str, Any]) -> None:
     row = next(row["label_row"] for row in project["rows"] if row["key"] == "group")
     (unit,) = row["data_units"].values()
     children = {child["data_hash"] for child in unit["metadata"]["children"]}
@@ -85,7 +85,7 @@ def test_a_group_s_annotations_are_of_its_children_and_a_scene_s_are_there_once(
     assert len(scene) == len(counts.objects) == 2
 
 
-def test_people_are_named_only_on_request(project: dict[str, Any]) -> None:
+def test_people_are_included_only_if_the_setting_allows_it(project: dict[str, Any]) -> None:
     quiet, _ = read(project, "image")
     assert {(item.created_by, item.last_edited_by) for item in quiet} == {(None, None)}
     loud, _ = read(project, "image", personal=True)

@@ -1,4 +1,4 @@
-"""A backfill brings everything, whatever kills it, and never twice at once with other options."""
+"""A backfill exports everything, wherever it is killed, and only one runs at a time for different options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERYTHING = {"action": "backfill", "project_hash": "all"}
 
 
 class Killed(BaseException):
-    """What stands for a killed process: nothing catches it, nothing is saved after it."""
+    """Stands for a killed process: nothing catches it, and nothing is saved after it."""
 
 
 def start(system: CatalogSystem, **more: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_only_labels_edited_since_are_queued(system: CatalogSystem) -> None:
     assert set(labels_queued(system)) == {recent}
 
 
-def test_another_backfills_options_are_refused_and_named(system: CatalogSystem) -> None:
+def test_a_backfill_with_other_options_is_refused_and_the_options_are_named(system: CatalogSystem) -> None:
     assert start(system)["outcome"] == "started"
     refused = start(system, deep=True)
     assert refused["outcome"] == "refused"
@@ -97,26 +97,26 @@ def test_another_backfills_options_are_refused_and_named(system: CatalogSystem) 
 @pytest.mark.parametrize(
     "wrong", [{"step": "go"}, {"step": "start", "since": "yesterday"}, {"step": "start", "deep": "yes"}]
 )
-def test_wrong_events_are_refused(system: CatalogSystem, wrong: dict[str, Any]) -> None:
+def test_invalid_events_are_refused(system: CatalogSystem, wrong: dict[str, Any]) -> None:
     with pytest.raises(UnknownEventError):
         system.catalog({**EVERYTHING, **wrong})
 
 
 def synthetic(system: CatalogSystem, count: int) -> str:
-    """Have the catalog see a project of `count` rows alone, which the stand-in makes while it sends them."""
+    """Let the catalog see only a project of `count` rows, which the stand-in generates while it sends them."""
     project = system.stand_in.control("POST", "synthetic-project", {"rows": count})["project_hash"]
     system.set(LABEL_EXPORT_PROJECTS=json.dumps([project]))
     system.stand_in.control("POST", "settings", {"page_size": 1000})
     return str(project)
 
 
-def test_killed_twenty_times_in_ten_thousand_labels_nothing_is_skipped(
+def test_no_label_of_ten_thousand_is_skipped_after_twenty_kills(
     system: CatalogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kills between any two requests to AWS. A message is redelivered; a lost one is found by the next reconcile."""
+    """Kills between any two requests to AWS. A message is redelivered; the next reconcile finds a lost one."""
     project = synthetic(system, 10_000)
     monkeypatch.setattr(survey_module, "QUEUE_STEP", 100)
-    monkeypatch.setattr(survey_module.Survey, "_cross_check", lambda _: None)  # has tests of its own, and takes long
+    monkeypatch.setattr(survey_module.Survey, "_cross_check", lambda _: None)  # has its own tests, and takes long
     dice = chance(7)
     kills = 0
 
@@ -143,7 +143,7 @@ def test_killed_twenty_times_in_ten_thousand_labels_nothing_is_skipped(
             kills += 1
             system.restart()
             if dice.random() < 0.7:
-                system.aws.queues["catalog"].append(body)  # SQS delivers it again; else it is lost with the worker
+                system.aws.queues["catalog"].append(body)  # SQS redelivers it; otherwise it is lost with the worker
         seen += labels_queued(system)
         system.aws.queues["backfill"].clear()
     assert kills == 20
@@ -177,9 +177,9 @@ def _kill_at(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch, operation: 
 
 def test_a_worker_that_died_is_replaced_within_thirty_minutes(system: CatalogSystem) -> None:
     start(system)
-    system.take("catalog")  # its message is lost with it
+    system.take("catalog")  # its message is lost too
     system.catalog({"action": "reconcile"})
-    assert not [m for m in system.aws.waiting("catalog") if m["kind"] == "backfill"]  # it may still be at work
+    assert not [m for m in system.aws.waiting("catalog") if m["kind"] == "backfill"]  # it may still be running
     system.clock.off = timedelta(minutes=21)
     system.catalog({"action": "reconcile"})
     assert [m for m in system.aws.waiting("catalog") if m["kind"] == "backfill"]
@@ -228,7 +228,7 @@ def test_two_backfills_and_a_census_at_once(system: CatalogSystem) -> None:
     assert {work(system, kind)["state"] for kind in ("backfill", "census")} == {"completed"}
 
 
-def test_state_that_is_no_work_is_replaced(system: CatalogSystem) -> None:
+def test_an_invalid_state_is_replaced(system: CatalogSystem) -> None:
     start(system)
     system.aws.objects[f"/{BUCKET}/encord/{system.project}/state/work/backfill.json"].body = b"[]"
     system.work_all()
@@ -244,7 +244,7 @@ def test_a_message_that_cannot_be_read_fails(system: CatalogSystem) -> None:
         assert system.catalog(event)["batchItemFailures"] == [{"itemIdentifier": "0"}]
 
 
-def test_a_state_that_cannot_be_written_is_delivered_again(system: CatalogSystem) -> None:
+def test_a_message_whose_state_cannot_be_written_is_redelivered(system: CatalogSystem) -> None:
     start(system)
     event = system.take("catalog")
     system.aws.fail("PutObject", Fault(Answer(403, b"<Error><Code>AccessDenied</Code></Error>")))

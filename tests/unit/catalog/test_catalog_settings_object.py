@@ -1,4 +1,4 @@
-"""The catalog reads the settings that its environment has no room for, as the exporter does."""
+"""The catalog reads settings that do not fit into its environment, like the exporter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which package of the catalog may import which. Of the exporter it imports the pure core and nothing else."""
+"""Which package of the catalog may import which. From the exporter it imports only the pure core."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SDKS = {"boto3", "botocore", "duckdb", "encord", "requests", "msgspec"}
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules that a file imports, inside functions too."""
+    """Return the modules that a file imports, also inside functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):

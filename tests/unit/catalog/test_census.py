@@ -1,4 +1,4 @@
-"""A census finds what is missing, stale, extra, moved back and odd; names, counts and queues it."""
+"""A census finds missing, stale, extra, moved-back and odd labels; it names, counts and queues them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def labels(report: dict[str, Any], kind: str) -> set[str]:
     return {label["label_hash"] for label in report[kind]["labels"]}
 
 
-def test_a_census_of_an_empty_bucket_brings_everything(system: CatalogSystem) -> None:
+def test_a_census_of_an_empty_bucket_queues_everything(system: CatalogSystem) -> None:
     first = system.census()
     assert not first["complete"]
     assert first["missing"]["total"] == first["encord"]["selected"] > 0
@@ -87,7 +87,7 @@ def test_an_object_of_an_odd_row_is_not_extra(system: CatalogSystem) -> None:
     assert odd not in labels(report, "extra")
 
 
-def test_what_stays_missing_is_unhealed_at_the_second_census(
+def test_a_label_that_stays_missing_is_unhealed_at_the_second_census(
     system: CatalogSystem, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen = []
@@ -95,7 +95,7 @@ def test_what_stays_missing_is_unhealed_at_the_second_census(
         capsys.readouterr()
         system.catalog({"action": "census"})
         system.work_all()
-        system.aws.queues["backfill"].clear()  # the exporter never gets them
+        system.aws.queues["backfill"].clear()  # the exporter never receives them
         seen.append(metrics(capsys.readouterr().out)["Unhealed"])
     assert seen == [0, system.report()["missing"]["total"]]
     assert seen[1] > 0
@@ -134,7 +134,7 @@ def test_with_delete_a_second_census_writes_a_delete_marker(system: CatalogSyste
     assert differences(system) == []
 
 
-def test_nothing_is_deleted_where_access_to_labels_seems_lost(system: CatalogSystem) -> None:
+def test_nothing_is_deleted_if_access_to_labels_seems_lost(system: CatalogSystem) -> None:
     system.set(LABEL_CATALOG_DELETED_LABELS="delete")
     made = system.stand_in.control("POST", "giant-rows", {"frames": 1, "objects": 1, "count": 40, "stage": "Complete"})
     system.census()
@@ -146,7 +146,7 @@ def test_nothing_is_deleted_where_access_to_labels_seems_lost(system: CatalogSys
     assert system.aws.deleted == []
 
 
-def test_a_listing_that_is_too_large_is_asked_for_in_windows(system: CatalogSystem) -> None:
+def test_a_listing_that_is_too_large_is_requested_in_windows(system: CatalogSystem) -> None:
     system.set(LABEL_CATALOG_LISTING_BYTES="20000")
     made = system.stand_in.control(
         "POST", "giant-rows", {"frames": 1, "objects": 1, "count": 60, "stage": "Complete", "spread_seconds": 86400}
@@ -165,7 +165,7 @@ def test_a_burst_of_edits_takes_few_listings(system: CatalogSystem) -> None:
     report = system.document(f"encord/{made}/reports/latest.json")
     assert report["missing"]["total"] == 6000
     count = int(report["feeds"]["labelrowmetadata"].split()[2])
-    assert 3 <= count <= 9  # in the middle of the time since the project began it would be more than twenty
+    assert 3 <= count <= 9  # halving the project's whole time would take more than twenty
 
 
 def test_many_rows_with_one_edit_time_are_read_whole(system: CatalogSystem) -> None:
@@ -188,7 +188,7 @@ def test_a_row_without_an_edit_time_is_found_by_its_task(system: CatalogSystem) 
     assert differences(system) == []
 
 
-def test_only_completed_labels_are_wanted_where_the_settings_say_so(system: CatalogSystem) -> None:
+def test_only_completed_labels_are_selected_if_the_settings_say_so(system: CatalogSystem) -> None:
     system.set(LABEL_EXPORT_EVENT_TYPES='["task_completed_event"]')
     report = system.census()
     assert report["selection"] == "final stages"

@@ -51,7 +51,7 @@ def test_times_are_compared_at_the_coarser_resolution(listed_at: str, stored_at:
     assert same_edit_time(second, first) is same
 
 
-def test_an_object_without_an_edit_time_holds_what_was_edited_before_it() -> None:
+def test_an_object_without_an_edit_time_has_every_edit_before_it() -> None:
     assert is_current(NOW, None, NOW + timedelta(minutes=1))
     assert not is_current(NOW, None, NOW - timedelta(minutes=1))
     assert is_current(None, None, NOW)
@@ -78,14 +78,14 @@ def test_two_halves_cover_their_window(begin: datetime, seconds: float, at: floa
     assert all((part.before or before) - (part.after or after) < before - after for part in parts)
 
 
-def test_a_window_is_divided_where_its_rows_are() -> None:
+def test_a_window_is_divided_at_the_median_of_its_rows() -> None:
     begin = datetime(2020, 1, 1, tzinfo=UTC)
     seen = [NOW - timedelta(seconds=number) for number in range(101)]
     parts = halves(Window(), earliest=begin, latest=NOW + timedelta(days=1), seen=seen)
     assert parts is not None
     assert parts[0].before == NOW - timedelta(seconds=49)
     assert parts[1].after == NOW - timedelta(seconds=51)
-    at_the_end = halves(Window(), earliest=begin, latest=NOW, seen=[NOW])  # no progress there: the middle of the time
+    at_the_end = halves(Window(), earliest=begin, latest=NOW, seen=[NOW])  # no progress there: the middle of the span
     assert at_the_end is not None
     assert at_the_end[0].before == begin + (NOW - begin) / 2 + timedelta(seconds=1)
 
@@ -99,7 +99,7 @@ def test_a_window_is_divided_where_its_rows_are() -> None:
         (("Annotate",), ("task_completed_event",), {"Annotate"}),
     ],
 )
-def test_what_belongs_into_the_bucket(
+def test_which_labels_belong_in_the_bucket(
     stages: tuple[str, ...], events: tuple[str, ...], wanted: set[str | None]
 ) -> None:
     selection = Selection(frozenset(stages), frozenset(events))
@@ -109,7 +109,7 @@ def test_what_belongs_into_the_bucket(
     assert not selection.selects(listed("Complete", data_type="DELETED"), KINDS)
 
 
-def test_a_tombstone_is_confirmed_by_a_later_census_alone() -> None:
+def test_a_tombstone_is_confirmed_only_by_a_later_census() -> None:
     def bury(work: str, before: Any = None, reason: Any = "deleted") -> dict[str, Any]:
         return buried(label_hash="l", key="k", reason=reason, version_id="v", work=work, now=work, before=before)
 
@@ -125,7 +125,7 @@ def test_a_tombstone_is_confirmed_by_a_later_census_alone() -> None:
     assert may_delete(100, 1000)
 
 
-def test_unhealed_counts_by_key_and_by_what_was_cut() -> None:
+def test_unhealed_counts_by_key_and_counts_labels_of_a_cut_list() -> None:
     missing, stale = Found(), Found()
     for number in range(1500):
         missing.add(key=f"key {number}")
@@ -146,14 +146,14 @@ def test_prefixes_and_the_catalogs_own_keys() -> None:
     assert not places.is_own("encord/p/labels/l.json")
 
 
-def test_work_of_another_version_is_no_work() -> None:
+def test_work_of_another_version_is_ignored() -> None:
     work = Work("w", "census", "p", {}, NOW.isoformat(), NOW.isoformat())
     assert Work.from_document(work.as_document()) == work
     assert Work.from_document({**work.as_document(), "version": 2}) is None
     assert Work.from_document({"version": 1}) is None
     assert not work.is_stalled(NOW + timedelta(minutes=19))
     assert work.is_stalled(NOW + timedelta(minutes=21))
-    assert work.is_stalled(NOW - timedelta(days=1))  # saved by a clock that was a day ahead
+    assert work.is_stalled(NOW - timedelta(days=1))  # saved by a clock that was a day fast
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def test_work_of_another_version_is_no_work() -> None:
         ("list_objects_v2", {}),
     ],
 )
-def test_every_call_to_s3_names_the_account_that_has_the_bucket(
+def test_every_call_to_s3_names_the_account_that_owns_the_bucket(
     operation: str, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S3 then refuses a bucket of this name in another account."""
+    """S3 then refuses a bucket of this name that belongs to another account."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "eu-west-1")
     url = s3_client("123456789012").generate_presigned_url(operation, {"Bucket": "labels", **names})
@@ -176,7 +176,7 @@ def test_every_call_to_s3_names_the_account_that_has_the_bucket(
     assert "owner" not in s3_client(None).generate_presigned_url(operation, {"Bucket": "labels", **names})
 
 
-def test_wrong_settings_are_named_with_their_inventory_variable() -> None:
+def test_invalid_settings_are_named_with_their_inventory_variable() -> None:
     right = {
         "LABEL_EXPORT_BUCKET": "labels",
         "LABEL_EXPORT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/labels",

@@ -13,7 +13,7 @@ from catalog_system import BUCKET, CatalogSystem
 
 
 class Stack:
-    """The local stack as the script uses it, with the test's AWS and Encord behind it."""
+    """The local stack as the script uses it, backed by the test's AWS and Encord."""
 
     def __init__(self, system: CatalogSystem) -> None:
         self._system = system

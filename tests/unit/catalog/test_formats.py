@@ -1,4 +1,4 @@
-"""COCO, YOLO and JSON Lines: read with pycocotools, and counted against the labels that they were written from."""
+"""COCO, YOLO and JSON Lines: read with pycocotools, and counted against their labels."""
 
 from __future__ import annotations
 
@@ -145,14 +145,14 @@ def images_expected(labels: list[Labelled]) -> set[tuple[str, str, int | None]]:
     return found
 
 
-def test_pycocotools_reads_every_shape_where_it_is(tmp_path: Path) -> None:
+def test_pycocotools_reads_every_shape_at_its_place(tmp_path: Path) -> None:
     read, _ = read_coco(every_kind(), tmp_path)
     (first,) = (found for found in read.loadImgs(read.getImgIds()) if found["label_hash"] == "all")
     by_shape = {found["shape"]: found for found in read.loadAnns(read.getAnnIds(imgIds=[first["id"]]))}
     assert set(by_shape) == coco.SHAPES
     assert by_shape["bounding_box"]["bbox"] == [4.0, 4.0, 20.0, 5.0]
     assert by_shape["bounding_box"]["area"] == 100.0
-    assert by_shape["rotatable_bounding_box"]["bbox"] == [18.0, 0.0, 4.0, 20.0]  # 20 by 4 pixels, turned by 90 degrees
+    assert by_shape["rotatable_bounding_box"]["bbox"] == [18.0, 0.0, 4.0, 20.0]  # 20 by 4 pixels, rotated by 90 degrees
     assert by_shape["rotatable_bounding_box"]["attributes"] == {"rotation": 90.0}
     assert by_shape["polygon"]["area"] == 100.0
     assert by_shape["point"]["keypoints"] == [20.0, 5.0, 2]
@@ -258,7 +258,7 @@ def test_every_annotation_is_written_or_left_out_for_a_reason(name: str) -> None
         assert (LEFT_OUT | REDUCED)[reason] == text
 
 
-def test_coco_says_what_it_cannot_show() -> None:
+def test_coco_reports_what_it_leaves_out() -> None:
     report = losses_of("coco", every_kind())
     by_shape = {item["shape"]: item for item in report["classes"]}
     assert by_shape["polyline"]["left_out"] == {"shape": 1}
@@ -272,7 +272,7 @@ def test_coco_says_what_it_cannot_show() -> None:
     assert report["labels_without_image"] == {"audio": 1, "dicom": 1, "not_parsed": 1, "pdf": 1, "text": 1}
 
 
-def test_yolo_says_what_it_cannot_show() -> None:
+def test_yolo_reports_what_it_leaves_out() -> None:
     report = losses_of("yolo", every_kind())
     by_shape = {item["shape"]: item for item in report["classes"]}
     assert by_shape["point"]["left_out"] == {"shape": 1}
@@ -330,7 +330,7 @@ def test_a_broken_geometry_is_left_out_and_counted(shape: str, geometry: Any, tm
     assert report["classes"][0]["left_out"] == {"geometry": 1}
 
 
-def test_an_image_without_a_size_stays_and_its_boxes_are_counted(tmp_path: Path) -> None:
+def test_an_image_without_a_size_is_kept_and_its_boxes_are_counted(tmp_path: Path) -> None:
     read, report = read_coco([label("all", "image", (image(width=None),), annotation("bounding_box"))], tmp_path)
     assert len(read.getImgIds()) == 1
     assert report["classes"][0]["left_out"] == {"size_unknown": 1}

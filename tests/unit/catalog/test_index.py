@@ -1,4 +1,4 @@
-"""The index: built from the bucket, brought up to date by events, compared with the bucket, read by others."""
+"""The index: built from the bucket, updated by events, compared with the bucket, read by others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def metric(capsys: pytest.CaptureFixture[str], name: str) -> list[float]:
     return [line[name] for line in lines if name in line]
 
 
-def test_the_first_event_has_the_whole_bucket_indexed(index: IndexSystem) -> None:
+def test_the_first_event_starts_an_index_of_the_whole_bucket(index: IndexSystem) -> None:
     for number in range(5):
         index.save(f"label-{number}")
     first = index.events[:1]
@@ -56,7 +56,7 @@ def test_every_label_of_the_stand_in_is_indexed_with_its_stage(system: CatalogSy
     assert {item["name"] for item in ontology["objects"]} >= {"Vehicle", "Person"}
 
 
-def test_people_are_in_the_index_only_where_the_setting_says_so_and_leave_it_again(system: CatalogSystem) -> None:
+def test_people_are_in_the_index_only_while_the_setting_is_true(system: CatalogSystem) -> None:
     system.census()
     index = IndexSystem(system)
     system.set(LABEL_CATALOG_PERSONAL_DATA="true")
@@ -70,7 +70,7 @@ def test_people_are_in_the_index_only_where_the_setting_says_so_and_leave_it_aga
     assert {line["created_by"] for line in index.read().rows("annotations")} == {None}
 
 
-def test_an_event_brings_one_label_and_a_repeat_writes_nothing(index: IndexSystem) -> None:
+def test_an_event_updates_one_label_and_a_repeat_writes_nothing(index: IndexSystem) -> None:
     for number in range(3):
         index.save(f"label-{number}")
     index.rebuild()
@@ -89,7 +89,7 @@ def test_an_event_brings_one_label_and_a_repeat_writes_nothing(index: IndexSyste
     assert index.read().pointer["rows"] == 2
 
 
-def test_an_event_as_eventbridge_makes_it_is_read_and_others_are_dead_letters(index: IndexSystem) -> None:
+def test_an_original_eventbridge_event_is_read_and_others_are_dead_letters(index: IndexSystem) -> None:
     index.save("label-1")
     index.rebuild()
     index.save("label-2")
@@ -106,7 +106,7 @@ def test_an_event_as_eventbridge_makes_it_is_read_and_others_are_dead_letters(in
     assert answer == {"batchItemFailures": []}
 
 
-def test_a_compressed_label_a_giant_one_and_one_that_is_no_json(index: IndexSystem) -> None:
+def test_a_compressed_label_a_giant_one_and_one_that_is_not_json(index: IndexSystem) -> None:
     index.system.set(LABEL_CATALOG_INDEX_LABEL_BYTES="20000")
     own = {"x-amz-meta-project-hash": index.system.project}
     plain = label_body("packed", boxes=3)
@@ -129,14 +129,14 @@ def test_a_compressed_label_a_giant_one_and_one_that_is_no_json(index: IndexSyst
     assert {label for label, row in rows.items() if row["parsed"]} == {"packed", "good"}
     assert (rows["packed"]["size"], rows["packed"]["objects"]) == (len(plain), 3)
     assert rows["packed"]["sha256"] == hashlib.sha256(plain).hexdigest()
-    for label in ("giant", "bomb"):  # streamed to the end, so that size and digest are known
+    for label in ("giant", "bomb"):  # read to the end for size and digest
         assert (rows[label]["size"], rows[label]["sha256"]) == (len(giant), hashlib.sha256(giant).hexdigest())
         assert (rows[label]["objects"], rows[label]["classifications"], rows[label]["data_title"]) == (None, None, None)
     assert index.read().pointer["not_parsed"] == 3
     assert index.read().pointer["parsed"] == 2
 
 
-def test_labels_whose_metadata_was_lost_in_a_copy_are_known_by_their_content(index: IndexSystem) -> None:
+def test_labels_without_metadata_after_a_copy_are_recognised_by_their_content(index: IndexSystem) -> None:
     index.put("label-1", StoredObject(label_body("label-1"), {}))
     index.put("label-2", StoredObject(label_body("another"), {}))
     index.put("label-3", StoredObject(label_body("label-3"), {"x-amz-meta-project-hash": "another-project"}))
@@ -144,14 +144,14 @@ def test_labels_whose_metadata_was_lost_in_a_copy_are_known_by_their_content(ind
     assert [row["label_hash"] for row in index.read().rows("labels")] == ["label-1"]
 
 
-def test_a_rebuild_goes_on_where_its_time_ended(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rebuild_continues_where_its_time_ended(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("label_catalog.entrypoints.index_work._PART", 4)
     monkeypatch.setattr("label_catalog.entrypoints.index_rows._STEP", 2)
     for number in range(11):
         index.save(f"label-{number:02d}")
     index.put("foreign", StoredObject(b"no label", {}))
     index.system.catalog({"action": "index", "step": "rebuild"})
-    kept: list[str] = []  # the parts of this run: with the first one its time ends
+    kept: list[str] = []  # the parts of this run: its time ends with the first one
     keep_part = IndexWork._keep_part
 
     def keep(work: IndexWork, tables: IndexTables) -> None:
@@ -171,13 +171,13 @@ def test_a_rebuild_goes_on_where_its_time_ended(index: IndexSystem, monkeypatch:
     assert not [path for path in index.system.aws.objects if "/state/index/" in path]
 
 
-def test_what_changes_while_a_rebuild_reads_is_in_it(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_during_a_rebuild_are_in_its_result(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         index.save(f"label-{number}")
     changed: list[str] = []
 
     def change(path: str) -> None:
-        if "/state/index/" in path and not changed:  # a part was written: its labels change now
+        if "/state/index/" in path and not changed:  # a part was written; its labels change now
             changed.append(path)
             index.save("label-0", label_body("label-0", boxes=7))
             index.save("label-9")
@@ -224,7 +224,7 @@ def test_a_lost_event_is_one_difference_and_is_repaired(index: IndexSystem, caps
     assert index.compare() == 0
 
 
-def test_an_event_that_is_under_way_is_no_difference(index: IndexSystem) -> None:
+def test_an_event_in_flight_is_not_a_difference(index: IndexSystem) -> None:
     index.save("label-1")
     index.rebuild()
     index.events.clear()
@@ -232,13 +232,13 @@ def test_an_event_that_is_under_way_is_no_difference(index: IndexSystem) -> None
     index.system.catalog({"action": "index", "step": "compare"})
     first = index.system.take("catalog")
     assert first is not None
-    index.system.catalog(first)  # the first look sees that it differs
+    index.system.catalog(first)  # the first check finds a difference
     index.deliver([late])
     index.system.work_all()
     assert index.system.document(f"{index.base}/state/index.json")["differences"] == 0
 
 
-def test_rows_that_are_wrong_for_an_unchanged_object_are_found_and_repaired(
+def test_wrong_rows_of_an_unchanged_object_are_found_and_repaired(
     index: IndexSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.save("label-1")
@@ -262,7 +262,7 @@ def test_a_damaged_generation_is_rebuilt(index: IndexSystem) -> None:
     assert index.differences() == []
 
 
-def test_replaced_generations_go_after_their_hour_but_not_one_that_a_snapshot_names(index: IndexSystem) -> None:
+def test_replaced_generations_are_removed_after_an_hour_unless_a_snapshot_names_them(index: IndexSystem) -> None:
     index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1")
     index.save("label-0")
     index.rebuild()
@@ -270,7 +270,7 @@ def test_replaced_generations_go_after_their_hour_but_not_one_that_a_snapshot_na
     for number in range(1, 5):
         index.deliver([index.save(f"label-{number}")])
         names.append(index.read().pointer["generation"])
-    assert index.generations() == set(names)  # a reader of the last hour may hold any of them
+    assert index.generations() == set(names)  # a reader of the last hour may use any of them
     named = {"version": 1, "generation": names[1]}
     index.system.aws.objects[f"/{BUCKET}/{index.base}/snapshots/first/snapshot.json"] = StoredObject(
         json.dumps(named).encode(), {}
@@ -283,16 +283,16 @@ def test_replaced_generations_go_after_their_hour_but_not_one_that_a_snapshot_na
     assert index.differences() == []
 
 
-def test_files_that_a_dead_writer_left_are_swept_after_a_day(index: IndexSystem) -> None:
+def test_files_of_a_dead_writer_are_removed_after_a_day(index: IndexSystem) -> None:
     index.save("label-0")
     for name in ("20200101T000000Z-00000000", "29990101T000000Z-00000000"):
         index.system.aws.objects[f"/{BUCKET}/{index.base}/index/{name}/labels.parquet"] = StoredObject(b"", {})
     index.rebuild()
     assert "20200101T000000Z-00000000" not in index.generations()
-    assert "29990101T000000Z-00000000" in index.generations()  # too new, whatever the clocks say
+    assert "29990101T000000Z-00000000" in index.generations()  # too new, whatever the clocks show
 
 
-def test_a_move_whose_answer_was_lost_is_known_as_ours(index: IndexSystem) -> None:
+def test_an_update_of_the_pointer_whose_response_was_lost_is_recognised(index: IndexSystem) -> None:
     index.save("label-0")
     index.rebuild()
     index.system.aws.fail("PutObject", Fault(cut="after"), Fault(), Fault(), Fault(), Fault(cut="after"))
@@ -318,7 +318,7 @@ def test_stages_and_tombstones_come_with_the_census(system: CatalogSystem) -> No
     assert rows[moved["label_hash"]]["gone_at"] is not None
 
 
-def test_where_encord_does_not_answer_stages_are_not_known_and_the_rest_is(index: IndexSystem) -> None:
+def test_if_encord_does_not_answer_only_stages_are_unknown(index: IndexSystem) -> None:
     index.save("label-1")
     index.rebuild()
     index.system.set(LABEL_EXPORT_ENCORD_DOMAIN="https://127.0.0.1:9")
@@ -327,7 +327,7 @@ def test_where_encord_does_not_answer_stages_are_not_known_and_the_rest_is(index
     assert {row["stage"] for row in index.read().rows("labels")} == {None}
 
 
-def test_status_says_what_the_index_holds(index: IndexSystem) -> None:
+def test_status_reports_the_content_of_the_index(index: IndexSystem) -> None:
     index.save("label-1")
     index.rebuild()
     index.compare()

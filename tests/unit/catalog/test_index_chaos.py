@@ -1,4 +1,4 @@
-"""Whatever happens to events and workers, the index ends as the bucket is, and readers see whole generations alone."""
+"""Whatever happens to events and workers, the index ends like the bucket, and readers see only whole generations."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LABELS = [f"label-{number}" for number in range(8)]
 
 
 class KilledError(BaseException):
-    """The worker ends here, as with kill -9: nothing that it would still do happens."""
+    """The worker ends here, as with kill -9."""
 
 
 def change(index: IndexSystem, random_: random.Random) -> None:
-    """Save a label, with other content than before, or delete one."""
+    """Save a label with changed content, or delete one."""
     label = random_.choice(LABELS)
     if random_.random() < 0.25:
         index.delete(label)
@@ -45,7 +45,7 @@ def disturbed(events: list[dict[str, object]], random_: random.Random) -> list[d
 
 @contextmanager
 def reader(index: IndexSystem) -> Iterator[list[int]]:
-    """Read in a loop; yield the sequence numbers that were seen. Torn and older generations raise at the end."""
+    """Read in a loop; yield the sequence numbers that were seen. Torn and older generations raise an error."""
     seen: list[int] = []
     failures: list[BaseException] = []
     stop = threading.Event()
@@ -71,7 +71,7 @@ def reader(index: IndexSystem) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_events_lost_doubled_late_and_out_of_order(index: IndexSystem, seed: int) -> None:
+def test_survives_lost_duplicate_late_and_reordered_events(index: IndexSystem, seed: int) -> None:
     random_ = chance(seed)
     for label in LABELS[:4]:
         index.save(label)
@@ -86,7 +86,7 @@ def test_events_lost_doubled_late_and_out_of_order(index: IndexSystem, seed: int
             assert index.deliver([*events[:cut], *late]) == []
             late = events[cut:]
         assert index.deliver(late) == []
-        index.compare()  # finds and repairs what the lost events left
+        index.compare()  # finds and repairs the effects of lost events
     assert seen
     assert index.differences() == []
     assert index.compare() == 0
@@ -99,7 +99,7 @@ STEPS = [
 
 
 def killed(count: int, act: Callable[[], object], *, after: bool) -> bool:
-    """Act, and kill the worker before or after its nth step in bucket or queue; say whether it came there."""
+    """Act, and kill the worker before or after its nth step in bucket or queue; return whether it reached the step."""
     calls = [0]
 
     def counting(step: Callable[..., object]) -> Callable[..., object]:
@@ -125,7 +125,7 @@ def killed(count: int, act: Callable[[], object], *, after: bool) -> bool:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_an_update_killed_at_each_step(index: IndexSystem, after: bool) -> None:
+def test_survives_an_update_that_is_killed_at_any_step(index: IndexSystem, after: bool) -> None:
     for label in LABELS[:3]:
         index.save(label)
     index.rebuild()
@@ -139,7 +139,7 @@ def test_an_update_killed_at_each_step(index: IndexSystem, after: bool) -> None:
         if not came_there:
             break
         index.system.restart()
-        index.events = kept  # SQS delivers them again
+        index.events = kept  # SQS redelivers them
         index.settle()
         assert index.differences() == []
         assert index.tables_read() == {index.in_use}
@@ -147,7 +147,9 @@ def test_an_update_killed_at_each_step(index: IndexSystem, after: bool) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_rebuild_killed_at_each_step(index: IndexSystem, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+def test_survives_a_rebuild_that_is_killed_at_any_step(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
     monkeypatch.setattr("label_catalog.entrypoints.index_work._PART", 2)
     for label in LABELS[:3]:
         index.save(label)
@@ -158,7 +160,7 @@ def test_a_rebuild_killed_at_each_step(index: IndexSystem, monkeypatch: pytest.M
         if not killed(step, lambda event=message: index.system.catalog(event), after=after):  # type: ignore[misc]
             break
         index.system.restart()
-        index.system.aws.queues["catalog"].insert(0, message["Records"][0]["body"])  # SQS delivers it again
+        index.system.aws.queues["catalog"].insert(0, message["Records"][0]["body"])  # SQS redelivers it
         index.system.work_all()
         assert index.differences() == []
         index.save(LABELS[step % 8], label_body(LABELS[step % 8], note=str(step)))
@@ -170,7 +172,7 @@ def test_a_rebuild_killed_at_each_step(index: IndexSystem, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_several_workers_at_once(index: IndexSystem, seed: int) -> None:
+def test_survives_several_workers_at_once(index: IndexSystem, seed: int) -> None:
     random_ = chance(seed)
     index.system.set(LABEL_CATALOG_TABLE="true")
     for label in LABELS[:4]:
@@ -194,8 +196,8 @@ def test_several_workers_at_once(index: IndexSystem, seed: int) -> None:
     assert index.compare() == 0
 
 
-def test_a_worker_that_reads_before_another_and_moves_after_it_reads_again(index: IndexSystem) -> None:
-    """The stale worker read the label's first state. Its move must fail, and its second try must see the later one."""
+def test_a_worker_that_is_overtaken_reads_again(index: IndexSystem) -> None:
+    """The stale worker read the label's first state. Its update must fail, and its second try sees the later one."""
     index.save("label-1")
     index.rebuild()
     index.events.clear()
@@ -219,7 +221,7 @@ def test_an_event_while_the_first_rebuild_ends_is_not_lost(index: IndexSystem) -
     late: list[str] = []
 
     def save_late(path: str) -> None:
-        if path.endswith("ontology.json") and not late:  # all files are there, the pointer is not
+        if path.endswith("ontology.json") and not late:  # all files exist, the pointer does not
             late.append(path)
             index.system.aws.after_save = None
             event = index.save("label-2")
@@ -239,7 +241,7 @@ def test_an_event_while_the_first_rebuild_ends_is_not_lost(index: IndexSystem) -
     assert index.differences() == []
 
 
-def test_the_time_that_ends_in_an_update_returns_its_messages(
+def test_an_update_that_runs_out_of_time_returns_its_messages(
     index: IndexSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.save("label-1")

@@ -47,7 +47,7 @@ def envelope(
     form=st.tuples(st.sampled_from([(",", ":"), (", ", ": "), (",\n ", " : ")]), st.booleans()),
     odd=st.sets(st.integers(0, 29), max_size=3),
 )
-def test_every_row_is_read_wherever_pieces_end(
+def test_every_row_is_read_wherever_a_piece_ends(
     count: int, sizes: tuple[int, int], form: tuple[tuple[str, str], bool], odd: set[int]
 ) -> None:
     (size, batch), (separators, last) = sizes, form
@@ -63,7 +63,7 @@ def test_every_row_is_read_wherever_pieces_end(
     }
 
 
-def test_a_row_says_what_the_catalog_compares() -> None:
+def test_a_row_has_what_the_catalog_compares() -> None:
     (found,) = read_listing([envelope([row(1, branch_name="main", data_type="VIDEO")])])
     assert isinstance(found, ListedRow)
     assert (found.label_hash, found.stage, found.branch_name, found.data_type) == (
@@ -84,7 +84,7 @@ def test_an_odd_row_names_the_field_and_never_the_value() -> None:
 
 
 @pytest.mark.parametrize("odd", ["../../labels/other", "a b", "", "x" * 65, "line\n"])
-def test_a_label_hash_that_is_none_makes_a_row_odd_and_is_not_passed_on(odd: str) -> None:
+def test_an_invalid_label_hash_makes_a_row_odd_and_is_not_passed_on(odd: str) -> None:
     first, second = read_listing([envelope([row(1, label_hash=odd), row(2)])])
     assert first == OddRow(None, "data-1", 'odd "}, {" title \\', "label_hash is not a hash")
     assert isinstance(second, ListedRow)
@@ -105,7 +105,7 @@ def test_a_label_hash_that_is_none_makes_a_row_odd_and_is_not_passed_on(odd: str
         (envelope([row(1), row(2)])[:30], RetryableError),
     ],
 )
-def test_errors_and_cut_answers_are_never_an_empty_listing(body: bytes, error: type[Exception]) -> None:
+def test_an_error_or_a_truncated_response_is_never_an_empty_listing(body: bytes, error: type[Exception]) -> None:
     for size in (1, 7, 100_000):
         with pytest.raises(error):
             list(read_listing(pieces(body, size)))
@@ -116,7 +116,7 @@ def test_an_empty_listing_is_empty(payload: Any) -> None:
     assert list(read_listing([envelope([], payload=payload)])) == []
 
 
-def test_memory_stays_flat() -> None:
+def test_memory_stays_constant() -> None:
     """A listing of 50 MB, read in less memory than its rows would take together."""
     one = json.dumps(row(1, data_title="t" * 20_000)).encode()
 

@@ -1,4 +1,4 @@
-"""What playbooks ask: self check, status, probe; and that no answer or error holds a secret."""
+"""Requests of playbooks: self check, status, probe; no response or error contains a secret."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def answers(system: CatalogSystem) -> dict[str, str]:
     return {answer["question"]: answer["answer"] for answer in probed(system)}
 
 
-def test_a_self_check_proves_all_and_writes_nothing(system: CatalogSystem) -> None:
+def test_a_self_check_tests_everything_and_writes_nothing(system: CatalogSystem) -> None:
     answer = system.catalog({"action": "self_check"})
     assert answer["ok"], answer
     assert set(checks(system)) == {
@@ -68,7 +68,7 @@ def test_a_self_check_names_what_fails(system: CatalogSystem) -> None:
 
 
 @pytest.mark.parametrize("kind", ["other curve", "public", "cut", "empty"])
-def test_a_wrong_key_is_named_and_its_text_never_shown(
+def test_an_invalid_key_is_reported_without_its_text(
     system: CatalogSystem, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = openssh(ec.generate_private_key(ec.SECP256R1()))
@@ -105,7 +105,7 @@ def test_unknown_events_are_refused(system: CatalogSystem) -> None:
             system.catalog(event)
 
 
-def test_status_sums_up_each_project(system: CatalogSystem) -> None:
+def test_status_summarises_each_project(system: CatalogSystem) -> None:
     (before,) = system.catalog({"action": "status"})["projects"]
     assert before["line"] == "project Street scenes: no census yet"
     assert before["index"] == "project Street scenes: no index yet"
@@ -119,7 +119,7 @@ def test_status_sums_up_each_project(system: CatalogSystem) -> None:
     assert after["missing"] == 0
 
 
-def test_status_counts_the_tasks_that_should_have_brought_a_webhook(system: CatalogSystem) -> None:
+def test_status_counts_the_tasks_that_should_have_sent_a_webhook(system: CatalogSystem) -> None:
     text, video = (system.stand_in.row(key)["label_hash"] for key in ("text", "video"))
     deployed = datetime.now(UTC)
     for label in (text, video, video):
@@ -147,8 +147,8 @@ def test_a_project_off_the_list_is_refused(system: CatalogSystem) -> None:
     assert len(system.catalog({"action": "status"})["projects"]) == 2
 
 
-# Each question of the probe, and what has it answered one way and the other; None: nothing has to be changed for it.
-# A setting of the stand-in, or a function that changes what it serves. Of several the last one is the answer's reason.
+# Each question of the probe, and what makes it answer each way; None: nothing has to be changed.
+# A setting of the stand-in, or a function that changes its data. The last of several is the reason for the answer.
 def approve(system: CatalogSystem) -> None:
     audio = system.stand_in.row("audio")["label_hash"]
     system.stand_in.control("POST", "move-task", {"label_hash": audio, "stage": "Complete", "action": "approve"})
@@ -220,14 +220,14 @@ BOTH_WAYS: dict[str, tuple[Change, Change]] = {
     "A window of edit times includes its ends": ({"edit_window_ends": "included"}, None),
     "The listing and the label row have the same edit time": (None, another_time_in_the_listing),
 }
-# Setting that follows, of those answers from which one follows.
+# The setting that follows, for answers from which one follows.
 FOLLOWS = {
     "A listing of all label rows is fast": "catalog_function_listing_timeout: ",
     "Task actions appear within the overlap": "catalog_function_overlap: ",
 }
 
 
-def test_each_question_of_the_probe_is_answered_both_ways_here(system: CatalogSystem) -> None:
+def test_each_question_of_the_probe_has_a_test_for_both_answers(system: CatalogSystem) -> None:
     assert list(answers(system)) == list(BOTH_WAYS)
     assert system.aws.objects == {}
     assert system.stand_in.counts()["total"]["writes"] == 0
@@ -235,7 +235,7 @@ def test_each_question_of_the_probe_is_answered_both_ways_here(system: CatalogSy
 
 @pytest.mark.parametrize("answer", ["holds", "does_not_hold"])
 @pytest.mark.parametrize("question", BOTH_WAYS)
-def test_the_probe_answers_both_ways(system: CatalogSystem, question: str, answer: str) -> None:
+def test_the_probe_can_give_both_answers(system: CatalogSystem, question: str, answer: str) -> None:
     change = BOTH_WAYS[question][answer == "does_not_hold"]
     if callable(change):
         change(system)
@@ -246,7 +246,7 @@ def test_the_probe_answers_both_ways(system: CatalogSystem, question: str, answe
     assert found["setting"].startswith(FOLLOWS.get(question, "") if answer == "does_not_hold" else "none")
 
 
-def test_the_probe_does_not_know_what_nothing_shows(system: CatalogSystem) -> None:
+def test_the_probe_answers_unknown_without_evidence(system: CatalogSystem) -> None:
     first = answers(system)
     assert first["Task actions appear within the overlap"] == "unknown"
     assert first["An approval leaves the edit time alone"] == "unknown"
@@ -285,7 +285,7 @@ def test_lambda_calls_the_handler(system: CatalogSystem) -> None:
         (ConnectionRefusedError("CANARY"), ConnectionRefusedError),
     ],
 )
-def test_the_errors_of_the_sdk_are_sorted_and_say_nothing(raised: Exception, expected: type[Exception]) -> None:
+def test_errors_of_the_sdk_are_classified_without_their_text(raised: Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected) as caught, source._translated("the projects"):
         raise raised
     assert type(caught.value) is expected

@@ -1,4 +1,4 @@
-"""A reconcile heals what webhooks missed within one interval, whatever the feed, the clock or the state do."""
+"""A reconcile corrects what webhooks missed within one interval, whatever happens to feed, clock or state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from label_catalog.toolbox import OutOfTimeError
 
 @pytest.fixture
 def complete(system: CatalogSystem) -> CatalogSystem:
-    """A system whose bucket is complete, and which has reconciled before."""
+    """A system with a complete bucket that has reconciled before."""
     system.census()
     system.reconcile()
     system.work_all()
@@ -39,7 +39,7 @@ def state(system: CatalogSystem) -> dict[str, Any]:
     return system.document(f"encord/{system.project}/state/reconcile.json")
 
 
-def test_a_lost_webhook_is_healed_at_the_next_reconcile(complete: CatalogSystem) -> None:
+def test_a_lost_webhook_is_corrected_at_the_next_reconcile(complete: CatalogSystem) -> None:
     act(complete, "audio")
     act(complete, "video", event_type="task_submitted_event")
     assert len(differences(complete)) == 2
@@ -98,7 +98,7 @@ def test_a_webhook_that_came_is_not_counted(complete: CatalogSystem) -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "absent"])
-def test_where_the_feed_is_refused_edit_times_are_compared(complete: CatalogSystem, how: str) -> None:
+def test_if_the_feed_is_refused_edit_times_are_compared(complete: CatalogSystem, how: str) -> None:
     complete.stand_in.control("POST", "settings", {"task_actions": how})
     act(complete, "audio")
     (result,) = complete.reconcile()["projects"]
@@ -109,7 +109,7 @@ def test_where_the_feed_is_refused_edit_times_are_compared(complete: CatalogSyst
     assert shown["feed"] == result["feed"]
 
 
-def test_a_feed_that_breaks_in_the_middle_moves_no_watermark(complete: CatalogSystem) -> None:
+def test_a_feed_that_breaks_off_does_not_move_the_watermark(complete: CatalogSystem) -> None:
     complete.stand_in.control("POST", "settings", {"page_size": 1})
     for key in ("audio", "text", "html"):
         row = complete.stand_in.row(key)
@@ -255,7 +255,7 @@ def test_a_project_that_cannot_be_read_does_not_stop_the_others(complete: Catalo
 
 
 def test_the_age_of_the_last_reconcile_is_measured(complete: CatalogSystem, capsys: pytest.CaptureFixture[str]) -> None:
-    """A failed one leaves the age of the last that succeeded."""
+    """After a failure the age is that of the last successful reconcile."""
 
     def age() -> float:
         capsys.readouterr()
@@ -270,7 +270,7 @@ def test_the_age_of_the_last_reconcile_is_measured(complete: CatalogSystem, caps
     assert 3500 < age() < 3700
 
 
-def test_a_chaos_of_changes_is_healed(complete: CatalogSystem) -> None:
+def test_a_chaos_of_changes_is_corrected(complete: CatalogSystem) -> None:
     """Webhooks are lost, tasks approved without an edit, moved back, deleted, renamed, labels saved by the SDK."""
     stand_in, dice = complete.stand_in, chance(13)
     made = stand_in.control("POST", "giant-rows", {"frames": 1, "objects": 2, "count": 60})

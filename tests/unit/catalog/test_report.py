@@ -1,4 +1,4 @@
-"""The report's numbers, its charts and its page; test_report_in_browser.py has the page in a browser."""
+"""The report's numbers, charts and page; test_report_in_browser.py tests the page in a browser."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_classes_are_counted_by_name_and_shape(tmp_path: Path) -> None:
 
 def test_the_time_from_edit_to_object_is_never_negative(tmp_path: Path) -> None:
     labels = [label(number) for number in range(1, 101)]
-    labels.append(label(0, edited_at=NOON + timedelta(seconds=5)))  # Encord's clock is ahead of S3's
+    labels.append(label(0, edited_at=NOON + timedelta(seconds=5)))  # Encord's clock is fast
     labels.append(label(200, edited_at=None))
     found = numbers_of(tmp_path, labels, [])
     assert found.delays == Delays(101, 50.0, 90.0, 99.0, 100.0)
@@ -157,11 +157,11 @@ def test_the_last_census_of_each_day_counts() -> None:
 
 
 @pytest.mark.parametrize("document", [{}, {"missing": 3}, {"missing": {"total": "many"}}, {"as_of": None}])
-def test_a_report_of_another_form_is_no_point(document: dict[str, Any]) -> None:
+def test_a_report_of_another_form_is_left_out(document: dict[str, Any]) -> None:
     assert census_point(document) is None
 
 
-def test_what_failed_is_listed_by_reason() -> None:
+def test_failures_are_listed_by_reason() -> None:
     report = {
         "missing": {"total": 5, "labels": [{"label_hash": "a"}, {"label_hash": "b"}]},
         "stale": {"total": 0, "labels": []},
@@ -189,14 +189,14 @@ def test_what_failed_is_listed_by_reason() -> None:
     ("count", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2_500_000, "2.5 MB"), (10**15, "1,000.0 TB")],
 )
-def test_sizes_for_people(count: int, text: str) -> None:
+def test_sizes_are_readable(count: int, text: str) -> None:
     assert size(count) == text
 
 
 @pytest.mark.parametrize(
     ("span", "text"), [(0.0, "0.0 s"), (119, "119.0 s"), (600, "10.0 min"), (86_400, "24.0 h"), (864_000, "10.0 days")]
 )
-def test_spans_for_people(span: float, text: str) -> None:
+def test_durations_are_readable(span: float, text: str) -> None:
     assert seconds(span) == text
 
 
@@ -234,7 +234,7 @@ def hostile_numbers(text: str) -> ReportNumbers:
 
 
 def safe_elements(text: str) -> list[str]:
-    """Return the elements' names; fails where one runs a script or asks for something."""
+    """Return the elements' names; fail if one runs a script or requests something."""
     found = Elements(text).found
     for name, attributes in found:
         assert name not in ("script", "iframe", "object", "embed", "img", "form", "base")
@@ -245,7 +245,7 @@ def safe_elements(text: str) -> list[str]:
 
 
 @given(st.text(max_size=200))
-def test_no_text_leaves_its_place(text: str) -> None:
+def test_every_text_is_escaped(text: str) -> None:
     assert safe_elements(page(hostile_numbers(text), {})) == safe_elements(page(hostile_numbers("plain"), {}))
 
 
@@ -257,7 +257,7 @@ def stored_page(system: CatalogSystem) -> str:
     return system.aws.objects[f"/{BUCKET}/encord/{system.project}/reports/report.html"].body.decode()
 
 
-def test_a_project_without_anything_has_a_report_that_says_so(system: CatalogSystem) -> None:
+def test_a_project_without_labels_has_a_report_that_says_so(system: CatalogSystem) -> None:
     (about,) = system.catalog({"action": "report"})["reports"]
     assert about["labels"] is None
     text = stored_page(system)

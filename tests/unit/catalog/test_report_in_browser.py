@@ -1,4 +1,4 @@
-"""The report as a reader sees it, in headless Chromium: drawn without a request, its numbers those of the index."""
+"""The report as a reader sees it, in headless Chromium: drawn without a request, with the numbers of the index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHARTS = {"completeness", "saved", "delays", "datasets", "stages", "classes", "g
 
 @dataclass
 class Seen:
-    """What the browser saw, and the rows of the index that the report is of."""
+    """What the browser saw, and the rows of the report's index."""
 
     page: dict[str, Any]
     file: Path
@@ -59,7 +59,7 @@ def seen(certificate: Path, running: StandInProcess, files: Files, tmp_path_fact
     return Seen(json.loads(done.stdout), file, labels, annotations)
 
 
-def test_it_loads_without_a_message_and_asks_for_nothing(seen: Seen) -> None:
+def test_it_loads_without_messages_and_requests(seen: Seen) -> None:
     assert seen.page["messages"] == []
     assert seen.page["requests"] == [seen.file.resolve().as_uri()]
 
@@ -75,7 +75,7 @@ def test_every_chart_has_its_marks(seen: Seen) -> None:
     assert min(marks["delays"], marks["growth"]) > 30
 
 
-def test_light_and_dark_have_colours_of_their_own(seen: Seen) -> None:
+def test_light_and_dark_mode_have_different_colours(seen: Seen) -> None:
     light, dark = seen.page["light"], seen.page["dark"]
     assert light["paper"] != dark["paper"]
     for name in CHARTS:
@@ -117,7 +117,7 @@ def test_the_censuses_are_in_the_table(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_objects_to_nothing(seen: Seen, scheme: str) -> None:
+def test_axe_finds_no_violations(seen: Seen, scheme: str) -> None:
     assert seen.page[scheme]["violations"] == []
 
 
@@ -128,6 +128,6 @@ def test_each_chart_is_described_and_its_table_opens_by_keyboard(seen: Seen) -> 
     assert seen.page["opened"] == len(CHARTS)
 
 
-def test_the_tables_are_printed_and_a_narrow_screen_is_not_left(seen: Seen) -> None:
+def test_the_tables_are_printed_and_fit_on_a_narrow_screen(seen: Seen) -> None:
     assert seen.page["closed_tables"] < seen.page["printed_tables"] == len(seen.page["tables"])
     assert seen.page["overflow"] <= 0

@@ -1,4 +1,4 @@
-"""Filters of snapshots: one condition on the index's columns, and nothing that reads, writes or asks for more."""
+"""Filters of snapshots: one condition on the index's columns; nothing that reads, writes or requests more."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("where", ACCEPTED)
-def test_conditions_on_columns_are_carried_out(where: str, labels: Path) -> None:
+def test_conditions_on_columns_are_evaluated(where: str, labels: Path) -> None:
     assert matched(labels, read_filter(where, labels.parent), labels.parent).labels == 1
 
 
-def test_whatever_passes_the_first_check_reads_no_file_outside(labels: Path, tmp_path: Path) -> None:
-    """The second wall: should DuckDB learn a function that the list of functions lets through by its name."""
+def test_a_filter_that_passes_the_first_check_cannot_read_other_files(labels: Path, tmp_path: Path) -> None:
+    """The second barrier, in case DuckDB changes a function that the list of functions accepts by its name."""
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     outside = f"read_text('{secret}')", f"read_csv('{secret}')", f"'{secret.with_suffix('.parquet')}'"

@@ -1,4 +1,4 @@
-"""Snapshots: what is frozen stays, byte for byte, whatever becomes of the labels; made once, whoever is killed."""
+"""Snapshots: frozen labels stay, byte for byte, whatever happens to the originals or to workers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def state(system: CatalogSystem) -> dict[str, Any]:
 
 
 def snapshot(system: CatalogSystem, name: str, where: str = "", **more: Any) -> dict[str, Any]:
-    """Make a snapshot and return its document."""
+    """Create a snapshot and return its document."""
     assert start(system, name, where, **more)["outcome"] == "started"
     system.work_all()
     assert state(system)["state"] == "completed", state(system)
@@ -81,7 +81,7 @@ def file(system: CatalogSystem, name: str, file: str) -> bytes:
 
 
 def manifest(objects: dict[str, bytes], folder: Path, prefix: str) -> list[tuple[str, str, str]]:
-    """Read a manifest with DuckDB alone: label, SHA-256, object."""
+    """Read a manifest with DuckDB only: label, SHA-256, object."""
     path = folder / "read.parquet"
     path.write_bytes(objects[f"{prefix}/{MANIFEST}"])
     return duckdb.read_parquet(str(path)).project("label_hash, sha256, object").order("label_hash").fetchall()
@@ -94,7 +94,7 @@ def bytes_of(system: CatalogSystem, bucket: str = BUCKET) -> dict[str, bytes]:
 
 
 def read_back(objects: dict[str, bytes], folder: Path, name: str, *, packed: bool = False) -> list[str]:
-    """Return what does not equal its SHA-256, of the manifest and of every label that it names."""
+    """Return the manifest's mismatches with SHA-256, and those of every label that it names."""
     about = json.loads(objects[f"snapshots/{name}/snapshot.json"])
     wrong = [
         one
@@ -142,7 +142,7 @@ def written(system: CatalogSystem, name: str, folder: Path, what: str = "annotat
     return path
 
 
-def test_what_is_frozen_is_read_back_whatever_becomes_of_the_labels(indexed: CatalogSystem, tmp_path: Path) -> None:
+def test_frozen_labels_can_be_read_whatever_happens_to_the_labels(indexed: CatalogSystem, tmp_path: Path) -> None:
     snapshot(indexed, "frozen")
     label = complete(indexed)[0]
     path = indexed.path(label)
@@ -277,7 +277,7 @@ def test_a_plan_writes_nothing(indexed: CatalogSystem) -> None:
     assert more["to_copy"] == more["labels"] - len(complete(indexed))
 
 
-def test_it_refuses_while_completeness_is_not_proved(indexed: CatalogSystem, tmp_path: Path) -> None:
+def test_a_snapshot_is_refused_while_completeness_is_not_proved(indexed: CatalogSystem, tmp_path: Path) -> None:
     report = f"/{BUCKET}/{base(indexed)}/reports/latest.json"
     good = indexed.aws.objects[report]
 
@@ -320,7 +320,7 @@ def test_a_lifecycle_rule_that_would_expire_it_is_refused(indexed: CatalogSystem
         assert ask(indexed, "plan", name="fine")["outcome"] == "would_start"
 
 
-def test_labels_that_encord_no_longer_has_are_left_out_unless_they_are_asked_for(
+def test_labels_that_encord_no_longer_has_are_left_out_unless_the_filter_names_them(
     indexed: CatalogSystem, tmp_path: Path
 ) -> None:
     whole = ask(indexed, "plan", name="fine")["labels"]
@@ -336,10 +336,10 @@ def test_a_filter_that_fails_for_a_label_names_no_value(indexed: CatalogSystem) 
     assert "try_cast" in str(caught.value)
 
 
-def test_it_is_completed_whatever_step_it_is_killed_at(
+def test_a_snapshot_is_completed_at_whatever_step_it_is_killed(
     indexed: CatalogSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writes of a run are its steps. It is killed before each of them in turn, and started again."""
+    """The writes of a run are its steps. The run is killed before each of them in turn, and started again."""
     where, more = "stage = 'Complete'", {"formats": ["jsonl"]}
     wanted = None
     for step in range(200):
@@ -353,7 +353,7 @@ def test_it_is_completed_whatever_step_it_is_killed_at(
         if writes <= step:
             break
         indexed.restart()
-        indexed.clock.off = timedelta(minutes=30)  # its worker counts as dead
+        indexed.clock.off = timedelta(minutes=30)  # its worker is considered dead
         again = start(indexed, name, where, **more)
         assert again["outcome"] in ("started", "joined", "exists"), again
         indexed.work_all()
@@ -371,7 +371,7 @@ def test_it_is_completed_whatever_step_it_is_killed_at(
 
 
 def run_killed(system: CatalogSystem, step: int) -> int:
-    """Deliver the work's message with all writes but the first `step` ones refused; return how many there were."""
+    """Deliver the work's message with all writes after the first `step` refused; return how many there were."""
     seen = 0
     gate = system.aws.operation
 
@@ -395,8 +395,8 @@ def run_killed(system: CatalogSystem, step: int) -> int:
     return seen
 
 
-def test_two_workers_at_once_make_one_snapshot(indexed: CatalogSystem, tmp_path: Path) -> None:
-    """A second worker does the whole work while the first one copies; the first then stops."""
+def test_two_workers_at_once_create_one_snapshot(indexed: CatalogSystem, tmp_path: Path) -> None:
+    """A second worker does all the work while the first one copies; the first then stops."""
     assert start(indexed, "both")["outcome"] == "started"
     message = indexed.aws.queues["catalog"][0]
     calls = 0
@@ -418,7 +418,7 @@ def test_two_workers_at_once_make_one_snapshot(indexed: CatalogSystem, tmp_path:
     assert len({*names}) == 5
 
 
-def test_another_start_joins_or_is_refused_while_one_is_made(indexed: CatalogSystem) -> None:
+def test_another_start_joins_or_is_refused_while_one_is_in_progress(indexed: CatalogSystem) -> None:
     assert start(indexed, "one")["outcome"] == "started"
     assert start(indexed, "one")["outcome"] == "joined"
     refused = start(indexed, "two")
@@ -426,7 +426,7 @@ def test_another_start_joins_or_is_refused_while_one_is_made(indexed: CatalogSys
     assert "create one" in refused["detail"]
 
 
-def test_a_begun_snapshot_goes_on_with_its_manifest_and_with_no_other_filter(
+def test_a_started_snapshot_continues_with_its_manifest_and_refuses_another_filter(
     indexed: CatalogSystem, tmp_path: Path
 ) -> None:
     start(indexed, "begun", "stage = 'Complete'")
@@ -441,7 +441,7 @@ def test_a_begun_snapshot_goes_on_with_its_manifest_and_with_no_other_filter(
     assert made["counts"]["labels"] == len(complete(indexed))
 
 
-def test_a_version_that_is_gone_is_an_error_and_no_gap(indexed: CatalogSystem) -> None:
+def test_a_missing_version_is_an_error_and_not_a_gap(indexed: CatalogSystem) -> None:
     label = complete(indexed)[0]
     indexed.aws.versions[indexed.path(label)].clear()
     start(indexed, "gap")
@@ -452,12 +452,12 @@ def test_a_version_that_is_gone_is_an_error_and_no_gap(indexed: CatalogSystem) -
 
 
 def spend(left: list[int]) -> float:
-    """Return the seconds left of a run in which the time can be asked for a number of times."""
+    """Return the remaining seconds of a run, which ends after a number of calls."""
     left[0] -= 1
     return 600.0 if left[0] > 0 else 0.0
 
 
-def test_work_goes_on_in_the_next_run_where_time_ends(
+def test_work_continues_in_the_next_run_when_time_ends(
     indexed: CatalogSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("label_catalog.entrypoints.snapshot_work._STEP", 3)
@@ -533,7 +533,7 @@ def test_verify_finds_what_is_missing_or_changed(indexed: CatalogSystem, capsys:
     assert MANIFEST in state(indexed)["detail"]
 
 
-def test_a_sample_reads_about_as_many_as_asked_for(indexed: CatalogSystem) -> None:
+def test_a_sample_reads_about_the_requested_number(indexed: CatalogSystem) -> None:
     snapshot(indexed, "sampled")
     before = indexed.aws.count("GetObject")
     ask(indexed, "verify", name="sampled", sample=2)
@@ -602,8 +602,8 @@ def test_unknown_snapshots_are_named(indexed: CatalogSystem) -> None:
             ask(indexed, step, name="never", since="never")
 
 
-def test_the_bucket_roles_own_rule_ends_no_current_object() -> None:
-    """Copies are written once and so have no old versions: a rule for old versions alone never touches them."""
+def test_the_bucket_roles_own_rule_expires_no_current_object() -> None:
+    """Copies are written once, so they have no old versions: a rule for old versions only never affects them."""
     role = yaml.safe_load((Path(__file__).parents[3] / "roles/label_bucket/vars/main.yml").read_text())
     rules = role["__label_bucket_lifecycle_rules"]
     assert rules

@@ -1,4 +1,4 @@
-"""What the catalog reads at Encord, where Encord refuses, is slow or is not there: sorted, bounded, without secrets."""
+"""The catalog's reads from Encord, when Encord refuses, is slow or is missing: classified, bounded, without secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def slept() -> list[float]:
 
 @pytest.fixture
 def feeds(system: CatalogSystem, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> Feeds:
-    """Makes a reader of the stand-in, or of another address, which notes its pauses and does not sleep."""
+    """Return a reader of the stand-in, or of another address, that records its pauses and does not sleep."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(system.bundle))
 
     def made(domain: str = system.stand_in.url, *, seconds: float = 30, size: int = 1 << 30) -> EncordFeeds:
@@ -41,7 +41,7 @@ def fault(system: CatalogSystem, **rule: Any) -> None:
     system.stand_in.control("POST", "faults", {"path": "/public", **rule})
 
 
-def test_a_refused_listing_is_asked_for_again_after_the_pause_that_encord_asks_for(
+def test_a_refused_listing_is_requested_again_after_the_pause_that_encord_asks_for(
     system: CatalogSystem, feeds: Feeds, slept: list[float]
 ) -> None:
     fault(system, status=503, retry_after=7, count=1)
@@ -68,7 +68,9 @@ def test_a_key_that_is_refused_is_read_again_once(system: CatalogSystem, feeds: 
         list(feeds().rows(system.project, {}))
 
 
-def test_a_listing_that_is_too_large_or_too_slow_is_no_failure_of_encord(system: CatalogSystem, feeds: Feeds) -> None:
+def test_a_listing_that_is_too_large_or_too_slow_is_not_a_failure_of_encord(
+    system: CatalogSystem, feeds: Feeds
+) -> None:
     with pytest.raises(TooLargeError):
         list(feeds(size=100).rows(system.project, {}, bounded=True))
     fault(system, latency_ms=1500)
@@ -76,7 +78,7 @@ def test_a_listing_that_is_too_large_or_too_slow_is_no_failure_of_encord(system:
         list(feeds(seconds=0.2).rows(system.project, {}, bounded=True))
 
 
-def test_nobody_there_is_worth_another_try(system: CatalogSystem, feeds: Feeds) -> None:
+def test_an_unreachable_encord_is_retryable(system: CatalogSystem, feeds: Feeds) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = feeds(f"https://localhost:{unused.getsockname()[1]}")
@@ -86,7 +88,7 @@ def test_nobody_there_is_worth_another_try(system: CatalogSystem, feeds: Feeds) 
             nowhere.raw(system.project, *LISTING)
 
 
-def test_a_raw_answer_is_cut(system: CatalogSystem, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raw_response_is_truncated(system: CatalogSystem, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_MOST_RAW", 100)
     monkeypatch.setattr(source, "_PIECE", 64)
     answer = feeds().raw(system.project, *LISTING)
@@ -94,7 +96,7 @@ def test_a_raw_answer_is_cut(system: CatalogSystem, feeds: Feeds, monkeypatch: p
     assert 100 < len(answer.body) < 300
 
 
-def test_a_project_is_looked_up_where_no_run_has_before(system: CatalogSystem, feeds: Feeds) -> None:
+def test_a_project_is_looked_up_if_no_run_has_before(system: CatalogSystem, feeds: Feeds) -> None:
     reader = feeds()
     (project,) = reader.projects([system.project])
     reader.forget()
@@ -105,7 +107,7 @@ def test_a_project_is_looked_up_where_no_run_has_before(system: CatalogSystem, f
 @pytest.mark.parametrize(
     ("status", "error"), [(403, PermanentError), (404, PermanentError), (429, RetryableError), (500, RetryableError)]
 )
-def test_a_status_without_an_envelope_is_sorted(
+def test_a_status_without_an_envelope_is_classified(
     system: CatalogSystem, feeds: Feeds, status: int, error: type[ExportError]
 ) -> None:
     fault(system, status=status)

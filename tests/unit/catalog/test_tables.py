@@ -1,4 +1,4 @@
-"""DuckDB as the catalog opens it: within its memory, without a network; and the generation's pointer."""
+"""DuckDB as the catalog opens it: within its memory limit, without network; and the pointer to the generation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOW = datetime(2026, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)
 COLUMNS = {"name": "VARCHAR", "stored_at": "TIMESTAMPTZ", "size": "BIGINT", "good": "BOOLEAN"}
 
 
-def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     rows = [("a\"',\n;", NOW, 2**40, True), ("", None, None, None), (None, datetime(1969, 1, 1, tzinfo=UTC), 0, False)]
     tables = open_tables(folder=tmp_path)
     create(tables, "t", COLUMNS)
@@ -39,12 +39,12 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "SET memory_limit = '8GB'",
     ],
 )
-def test_nothing_is_reached_over_a_network_and_nothing_is_unlocked(query: str, tmp_path: Path) -> None:
+def test_there_is_no_network_access_and_the_configuration_is_locked(query: str, tmp_path: Path) -> None:
     with pytest.raises(duckdb.Error):
         open_tables(folder=tmp_path).execute(query)
 
 
-def test_a_pointer_survives_its_document_and_one_that_is_not_known_is_none() -> None:
+def test_a_pointer_round_trips_and_an_unknown_version_is_none() -> None:
     pointer = Pointer(
         new_generation(NOW), NOW.isoformat(), 3, 9, {"labels": "a", "annotations": "b", "ontology": "c"},
         NOW.isoformat(), 2, 1, 7, (Replaced("20260501T110000Z-00000000", NOW.isoformat()),),
@@ -55,7 +55,7 @@ def test_a_pointer_survives_its_document_and_one_that_is_not_known_is_none() -> 
     assert Pointer.from_document({"version": 1}) is None
 
 
-def test_a_generation_s_name_holds_its_time() -> None:
+def test_the_name_of_a_generation_contains_its_time() -> None:
     assert generation_time(new_generation(NOW)) == NOW.replace(microsecond=0)
     assert new_generation(NOW) != new_generation(NOW)
     assert new_generation(NOW) < new_generation(NOW + timedelta(seconds=1))

@@ -1,4 +1,4 @@
-"""The local AWS invokes a function's container like Lambda, on a slow machine too."""
+"""The local AWS invokes a function's container as Lambda does, also on a slow machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CALLED = "INVOKE START(requestId: one)"
 
 
 class Container:
-    """A container as the Docker SDK gives it, whose states and logs are given in the order in which they are read."""
+    """A container of the Docker SDK whose states and logs are given in the order in which they are read."""
 
     def __init__(
         self, port: int, *, states: list[str] | None = None, logs: list[bytes | Exception] | None = None
@@ -40,7 +40,7 @@ class Container:
 
 
 class Runtime(BaseHTTPRequestHandler):
-    """Answers as the runtime interface emulator does for any path but its own; the first connections are broken off."""
+    """Answers like the runtime interface emulator for unknown paths; the first connections are cut."""
 
     def do_GET(self) -> None:
         if self.server.refused:  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def port(runtime: Any) -> int:
 
 
 def answer(container: Any, *_request: Any) -> dict[str, Any]:
-    """Read the log once, as MiniStack does when the function has responded."""
+    """Read the log once, as MiniStack does after the function's response."""
     return {"body": "done", "log": container.logs(stdout=True).decode()}
 
 
@@ -78,7 +78,7 @@ def test_the_log_is_read_until_the_invocations_last_line(port: int) -> None:
     assert invoking(answer)(container, {}, 3, "one")["log"] == (START + LAST).decode()
 
 
-def test_an_engine_that_does_not_give_the_log_in_time_is_asked_again(port: int) -> None:
+def test_the_log_is_requested_again_if_the_engine_times_out(port: int) -> None:
     container = Container(port, logs=[TimeoutError("read timed out"), START + LAST])
     assert invoking(answer)(container, {}, 3, "one")["log"] == (START + LAST).decode()
 
@@ -115,14 +115,14 @@ def test_a_container_that_ended_before_it_listened_is_started_once_more(port: in
     assert container.starts == 1
 
 
-def test_a_container_that_ends_twice_is_invoked_and_fails_as_it_will(port: int) -> None:
+def test_a_container_that_ends_twice_is_invoked_and_fails(port: int) -> None:
     container = Container(port, states=["exited"])
     invoking(answer)(container, {}, 3, "one")
     assert container.starts == 1
 
 
 def timed_out_first(log: str) -> tuple[list[int], Any]:
-    """Return the attempts, and an invocation that times out with that log the first time."""
+    """Return the attempts, and an invocation whose first attempt times out with that log."""
     attempts: list[int] = []
 
     def invoke(container: Any, _event: Any, timeout: int, _request_id: str) -> dict[str, Any]:

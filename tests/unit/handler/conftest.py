@@ -19,7 +19,7 @@ from handler_servers import AwsServer, EncordServer
 from hypothesis import HealthCheck, settings
 from label_export import handler, retry
 
-# No deadline: how long an example takes says how busy the machine is.
+# No deadline: the time of an example depends on the load of the machine.
 settings.register_profile("handler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("handler")
 
@@ -78,5 +78,5 @@ def deployment(
 
 @pytest.fixture
 def output(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Gives what was written since the last look."""
+    """Return what was written since the last call."""
     return lambda: Output(capsys.readouterr().out)

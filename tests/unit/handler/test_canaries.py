@@ -1,4 +1,4 @@
-"""Key, passphrase, signing secret, URL token and a label's text: in no log line, no metric, no answer, no error.
+"""Key, passphrase, signing secret, URL token and a label's text are in no log line, metric, response or error.
 
 Each path is driven with the same canaries, and everything that the function lets out is searched: what it writes, what
 other libraries log (at every level), what it answers, and the text of what it raises.
@@ -26,7 +26,7 @@ KEY_LINE = 20  # characters: shorter lines of a key are not telling
 
 
 class Watched:
-    """A deployment whose every output is kept."""
+    """A deployment that records all of its output."""
 
     def __init__(self, deployment: Deployment, log: pytest.LogCaptureFixture) -> None:
         self.deployment = deployment

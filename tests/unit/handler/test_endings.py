@@ -1,4 +1,4 @@
-"""Nothing ends unseen: each outcome of the code has a row in the table of endings, and each reason is in operations.md.
+"""Every outcome of the code has a row in the table of endings, and every reason is in operations.md.
 
 The outcomes and reasons are read from the code itself, so that a new one without a row or a line fails.
 """
@@ -20,7 +20,7 @@ from label_export.entrypoints import queue_batch
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "lambda" / "label_export"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-# Metrics that count no ending: an object is there, the queue has the work, or the message is delivered again.
+# Metrics that count no ending: an object exists, the queue has the work, or the message is redelivered.
 OTHER_METRICS = {
     "Received": "a webhook came",
     "StaleSecret": "the value from before is used",
@@ -36,13 +36,13 @@ OTHER_METRICS = {
     "EditToObjectSeconds": "a duration",
 }
 SERVICES = ("s3", "sqs", "secretsmanager")
-# What takes a reason and is no error: the place of the reason among its arguments.
+# Calls with a reason that are not errors: the position of the reason among their arguments.
 TAKES_A_REASON = {"_hand_back": 1, "_refused": 0, "_unavailable": 0}
 REASON = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 def calls() -> Iterator[tuple[str, str, ast.Call]]:
-    """Give each call in the package: the file, the name of what is called, and the call."""
+    """Yield each call in the package: the file, the name of what is called, and the call."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
@@ -52,7 +52,7 @@ def calls() -> Iterator[tuple[str, str, ast.Call]]:
 
 
 def texts(node: ast.expr | None) -> list[str]:
-    """Return what an argument can be: its text, or for f"{service}_..." one for each service."""
+    """Return the possible values of an argument: its text, or for f"{service}_..." one for each service."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
     if isinstance(node, ast.IfExp):
@@ -69,7 +69,7 @@ def argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
 
 
 def reasons() -> dict[str, str]:
-    """Return each reason that the code can give, and a file that gives it."""
+    """Return each reason in the code, and a file that gives it."""
     found = {}
     for file, name, call in calls():
         if name.endswith("Error") and name not in ("SettingsError", "UnknownEventError"):
@@ -103,7 +103,7 @@ def test_each_reason_is_in_operations(reason: str) -> None:
     )
 
 
-def test_each_metric_that_is_counted_is_an_ending_or_said_to_be_none() -> None:
+def test_each_metric_is_an_ending_or_listed_as_none() -> None:
     counted = {
         text
         for file, name, call in calls()

@@ -1,4 +1,4 @@
-"""The fault table's rows that concern the queue path, each against the real handler."""
+"""The fault table's rows about the queue, each against the real handler."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_encord_faults_that_pass_are_tried_again(deployment: Deployment, fault: Fault) -> None:
+def test_encord_faults_that_pass_are_retried(deployment: Deployment, fault: Fault) -> None:
     label = deployment.row()
     deployment.encord.fail("labelrow", fault, fault)
     assert deployment.export(label) == []
@@ -51,7 +51,7 @@ def test_encord_faults_that_pass_are_tried_again(deployment: Deployment, fault: 
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_encord_faults_that_stay_go_back_to_the_queue(deployment: Deployment, fault: Fault) -> None:
+def test_labels_return_to_the_queue_if_encord_keeps_failing(deployment: Deployment, fault: Fault) -> None:
     label, good = deployment.row(1), deployment.row(2)
     deployment.set(LABEL_EXPORT_CONCURRENCY="1")
     deployment.encord.fail("labelrow", *[fault] * retry.ATTEMPTS)
@@ -71,7 +71,7 @@ def test_encord_faults_that_stay_go_back_to_the_queue(deployment: Deployment, fa
         (Answer(200, b'{"status":400,"response":["CORRUPTED_LABEL_ERROR"],"payload":"x"}'), "encord_refused"),
     ],
 )
-def test_permanent_faults_are_not_tried_again(deployment: Deployment, output: Any, answer: Answer, reason: str) -> None:
+def test_permanent_faults_are_not_retried(deployment: Deployment, output: Any, answer: Answer, reason: str) -> None:
     label = deployment.row()
     deployment.encord.fail("labelrow", Fault(answer))
     assert deployment.export(label) == [label]
@@ -99,7 +99,7 @@ def test_retry_after_is_honoured_within_the_time_left(deployment: Deployment) ->
 
 
 def without_pauses(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
-    """Have the pauses between tries noted, not slept."""
+    """Record the pauses between tries instead of sleeping."""
     defaults = {**(retry.Retry.__init__.__kwdefaults__ or {}), "sleep": pauses.append, "jitter": lambda: 0.0}
     monkeypatch.setattr(retry.Retry.__init__, "__kwdefaults__", defaults)
 
@@ -112,7 +112,7 @@ def test_retry_after_as_a_date_is_honoured_too(deployment: Deployment, monkeypat
     assert deployment.export(deployment.row(), context=Context(seconds=800)) == []
     pause, *again = pauses
     assert 0 < pause <= 400
-    # Nothing slept here, so the pause that all calls to Encord share is not over.
+    # No real time passed here, so the pause that all calls to Encord share is not over.
     assert len(again) == 1
 
 
@@ -161,7 +161,7 @@ def test_a_server_that_trickles_ends_within_the_time_left(
         transport.send(request, peer="Encord", timeout=10, read_timeout=10)
 
 
-def test_an_answer_larger_than_it_can_be(deployment: Deployment) -> None:
+def test_a_response_above_the_size_limit_fails(deployment: Deployment) -> None:
     label = deployment.row()
     deployment.aws.fail("GetSecretValue", *[Fault(Answer(200, b" " * (2 << 20)))] * 4)
     assert deployment.export(label) == [label]
@@ -170,7 +170,7 @@ def test_an_answer_larger_than_it_can_be(deployment: Deployment) -> None:
 # The private key
 
 
-def test_a_refused_key_is_read_again_once_and_then_left_alone(deployment: Deployment, output: Any) -> None:
+def test_a_refused_key_is_read_again_only_once(deployment: Deployment, output: Any) -> None:
     labels = [deployment.row(number) for number in range(1, 6)]
     deployment.encord.public_keys.clear()
     assert deployment.export(*labels) == labels
@@ -207,14 +207,14 @@ def test_a_rotated_key_is_found_when_the_old_one_is_refused(
     assert len(deployment.aws.objects) == 5
 
 
-def test_a_key_that_another_thread_read_anew_is_tried_first() -> None:
+def test_a_key_that_another_thread_has_refreshed_is_tried_first() -> None:
     old, new = (EncordKey(openssh(Ed25519PrivateKey.generate())) for _ in range(2))
     retry_ = retry.Retry(lambda: 60)
     key = CurrentKey(lambda _: new, lambda _: pytest.fail("read again without need"))
     assert key.refresh(old, retry_) is new
 
 
-def test_a_refused_key_is_tried_again_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_retried_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     label = deployment.row()
     keys, deployment.encord.public_keys = deployment.encord.public_keys, set()
     assert deployment.export(label) == [label]
@@ -224,7 +224,7 @@ def test_a_refused_key_is_tried_again_after_a_while(deployment: Deployment, monk
     assert deployment.export(label) == []
 
 
-def test_a_bad_key_fails_items_without_a_call_and_is_mended_without_a_restart(
+def test_a_bad_key_fails_items_without_a_call_and_is_fixed_without_a_restart(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label = deployment.row()
@@ -253,7 +253,7 @@ def test_a_bad_key_fails_items_without_a_call_and_is_mended_without_a_restart(
         ("PutObject", Fault(Answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")), "s3_refused"),
     ],
 )
-def test_what_aws_forbids_is_permanent(
+def test_a_refusal_by_aws_is_permanent(
     deployment: Deployment, output: Any, operation: str, fault: Fault, reason: str
 ) -> None:
     label = deployment.row()
@@ -277,7 +277,7 @@ S3_PASSING = [
 
 @pytest.mark.parametrize("fault", S3_PASSING)
 @pytest.mark.parametrize("operation", ["HeadObject", "PutObject"])
-def test_s3_faults_that_pass_are_tried_again(deployment: Deployment, operation: str, fault: Fault) -> None:
+def test_s3_faults_that_pass_are_retried(deployment: Deployment, operation: str, fault: Fault) -> None:
     if operation == "HeadObject" and fault.answer is not None:
         fault = Fault(Answer(503))
     label = deployment.row()
@@ -300,14 +300,14 @@ def test_a_reply_lost_after_the_write_makes_no_second_version(deployment: Deploy
 
 
 @pytest.mark.parametrize("status", [409, 412])
-def test_a_lost_race_looks_again(deployment: Deployment, status: int) -> None:
+def test_the_loser_of_a_race_reads_again(deployment: Deployment, status: int) -> None:
     label = deployment.row()
     deployment.aws.fail("PutObject", Fault(Answer(status, b"<Error><Code>ConditionalRequestConflict</Code></Error>")))
     assert deployment.export(label) == []
     assert (deployment.aws.count("HeadObject"), deployment.aws.count("PutObject")) == (2, 2)
 
 
-def test_an_object_deleted_between_look_and_write(deployment: Deployment) -> None:
+def test_an_object_that_is_deleted_between_read_and_write_is_written(deployment: Deployment) -> None:
     label = deployment.row()
     deployment.export(label)
     deployment.row(last_edited_at="2025-02-01 00:00:00")

@@ -1,4 +1,4 @@
-"""Rows larger than the memory bound: kept in a file, uploaded in parts that become visible all at once."""
+"""Rows larger than the memory limit are stored in a file, and uploaded in parts that become visible together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture
 def giant(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A row of 3 MiB where 1 MiB is the bound; parts of 1 MiB."""
+    """A row of 3 MiB with a limit of 1 MiB; parts of 1 MiB."""
     deployment.set(LABEL_EXPORT_MEMORY_LIMIT_BYTES=str(MEBIBYTE), LABEL_EXPORT_SPOOL_LIMIT_BYTES=str(4 * MEBIBYTE))
     monkeypatch.setattr(s3, "SINGLE_LIMIT", MEBIBYTE)
     monkeypatch.setattr(s3, "PART_BYTES", MEBIBYTE)
@@ -73,8 +73,8 @@ def test_a_part_that_s3_lost_makes_no_object(deployment: Deployment, giant: str)
     assert deployment.aws.uploads == {}
 
 
-def test_a_giant_row_that_is_no_json_to_most_parsers_is_stored_as_served(deployment: Deployment, giant: str) -> None:
-    """It takes most of the spool: there is no room in it for a copy."""
+def test_a_giant_row_that_is_not_json_to_most_parsers_is_stored_as_served(deployment: Deployment, giant: str) -> None:
+    """It takes most of the spool, which has no room for a copy."""
     assert isinstance(deployment.encord.rows[giant], dict)
     served = json.dumps(deployment.encord.rows[giant] | {"half": "\ud800"}).encode()
     deployment.encord.rows[giant] = served.replace(
@@ -85,7 +85,7 @@ def test_a_giant_row_that_is_no_json_to_most_parsers_is_stored_as_served(deploym
 
 
 def test_a_giant_row_is_compressed_part_by_part(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the whole spool: there is no room in it for what is compressed."""
+    """It takes the whole spool, which has no room for the compressed data."""
     monkeypatch.setattr(s3, "GZIP_PART_BYTES", MEBIBYTE // 2)
     noise = os.urandom(2 * MEBIBYTE).hex()
     label = deployment.row(data_units={"text": noise})
@@ -141,7 +141,7 @@ def test_faults_on_the_way_of_parts(deployment: Deployment, giant: str, operatio
         b"<?xml version='1.0'?><CompleteMultipartUploadResult><Bucket>labels",
     ],
 )
-def test_only_s3s_own_word_that_the_object_is_there_is_a_success(
+def test_an_upload_succeeds_only_if_s3_confirms_the_object(
     deployment: Deployment, giant: str, output: Any, answer: bytes
 ) -> None:
     deployment.aws.fail("CompleteMultipartUpload", *[Fault(Answer(200, answer))] * 4)
@@ -169,7 +169,9 @@ def test_an_upload_without_an_id(deployment: Deployment, giant: str) -> None:
     assert deployment.export(giant) == [giant]
 
 
-def test_beyond_the_bounds_is_a_named_failure_never_a_cut(deployment: Deployment, giant: str, output: Any) -> None:
+def test_a_row_beyond_the_limits_is_a_named_failure_and_never_truncated(
+    deployment: Deployment, giant: str, output: Any
+) -> None:
     deployment.set(LABEL_EXPORT_SPOOL_LIMIT_BYTES=str(2 * MEBIBYTE))
     assert deployment.export(giant) == [giant]
     assert output().metric("Failed", "row_too_large") == 1
@@ -185,14 +187,14 @@ def test_a_truncated_giant_is_never_stored(deployment: Deployment, giant: str) -
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """No garbage collector: what is in a cycle stays."""
+    """No garbage collector: cycles are not freed."""
     gc.disable()
     yield
     gc.enable()
 
 
 @pytest.mark.usefixtures("uncollected")
-def test_a_look_that_fails_does_not_keep_the_row(deployment: Deployment, giant: str, output: Any) -> None:
+def test_a_failed_read_does_not_keep_the_row_in_memory(deployment: Deployment, giant: str, output: Any) -> None:
     deployment.aws.fail("HeadObject", Fault(Answer(403)))
     assert deployment.export(giant) == [giant]
     assert output().metric("Failed", "s3_access_denied") == 1
@@ -209,7 +211,7 @@ def test_an_undecided_row_needs_no_room_for_two(deployment: Deployment, giant: s
 
 
 class Collecting(int):
-    """A limit that has the garbage collector run at every second comparison: the one inside the spool's lock."""
+    """A limit that runs the garbage collector at every second comparison: the one inside the spool's lock."""
 
     comparisons = 0
 
@@ -221,14 +223,14 @@ class Collecting(int):
 
 
 @pytest.mark.usefixtures("uncollected")
-def test_the_garbage_collector_may_give_back_while_space_is_taken() -> None:
+def test_the_garbage_collector_can_release_space_while_space_is_reserved() -> None:
     spool = Spool(memory_limit=1, spool_limit=Collecting(100))
     ended = threading.Event()
 
     def take() -> None:
         for _ in range(3):
             kept: list[Any] = [spool.collect(iter([b"x" * 40]))]
-            kept.append(kept)  # a cycle: only the collector frees it
+            kept.append(kept)  # a cycle: only the garbage collector frees it
             del kept
         ended.set()
 

@@ -1,4 +1,4 @@
-"""The three ways to hand over the private key, each through the real handler: any form, any fault."""
+"""The three sources of the private key, each through the real handler: any form, any fault."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Hand = Callable[..., None]
 
 @pytest.fixture
 def hand(deployment: Deployment, tmp_path: Path) -> Hand:
-    """Hands the function a key by one of the ways, and takes away the others."""
+    """Gives the function a key from one source, and removes the others."""
 
     def hand_over(source: str, text: str, passphrase: str | None = None) -> None:
         path = tmp_path / "encord_private_key"
@@ -50,7 +50,7 @@ def hand(deployment: Deployment, tmp_path: Path) -> Hand:
 
 @pytest.mark.parametrize("form", PASSED_ON)
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_key_works_in_any_form_by_any_way(deployment: Deployment, hand: Hand, source: str, form: str) -> None:
+def test_a_key_works_in_any_form_from_any_source(deployment: Deployment, hand: Hand, source: str, form: str) -> None:
     label = deployment.row()
     hand(source, PASSED_ON[form](openssh(deployment.key)))
     assert deployment.export(label) == []
@@ -58,7 +58,7 @@ def test_a_key_works_in_any_form_by_any_way(deployment: Deployment, hand: Hand, 
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_key_with_a_passphrase_works_by_any_way(deployment: Deployment, hand: Hand, source: str) -> None:
+def test_a_key_with_a_passphrase_works_from_any_source(deployment: Deployment, hand: Hand, source: str) -> None:
     labels = [deployment.row(number) for number in (1, 2)]
     hand(source, openssh(deployment.key, b"correct horse"), "correct horse")
     assert deployment.export(labels[0]) == deployment.export(labels[1]) == []
@@ -67,7 +67,7 @@ def test_a_key_with_a_passphrase_works_by_any_way(deployment: Deployment, hand: 
 
 @pytest.mark.parametrize("bad", BAD.items(), ids=BAD.keys())
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_bad_key_is_named_and_never_shown_by_any_way(
+def test_an_invalid_key_from_any_source_is_reported_without_its_text(
     deployment: Deployment, hand: Hand, output: Any, source: str, bad: tuple[str, tuple[str, str | None]]
 ) -> None:
     label = deployment.row()
@@ -86,7 +86,7 @@ def test_a_bad_key_is_named_and_never_shown_by_any_way(
     ("source", "why"),
     [("environment", "read the function's configuration"), ("file", "pull the image"), ("secretsmanager", None)],
 )
-def test_why_a_weaker_way_is_weaker_is_said_once(
+def test_the_weakness_of_a_source_is_logged_once(
     deployment: Deployment, hand: Hand, output: Any, source: str, why: str | None
 ) -> None:
     hand(source, openssh(deployment.key))
@@ -98,7 +98,7 @@ def test_why_a_weaker_way_is_weaker_is_said_once(
 
 
 @pytest.mark.parametrize("source", ["environment", "file"])
-def test_a_refused_key_that_is_not_in_secrets_manager_is_not_tried_again(
+def test_a_refused_key_that_is_not_in_secrets_manager_is_not_retried(
     deployment: Deployment, hand: Hand, output: Any, source: str
 ) -> None:
     hand(source, openssh(deployment.key))

@@ -13,7 +13,7 @@ from label_export.retry import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, RESERVE, Pa
 
 
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that only moves by sleeping."""
 
     def __init__(self, seconds: float) -> None:
         self.left = seconds
@@ -94,7 +94,7 @@ def test_jitter_stays_within_the_ceiling(jitter: float, times: int) -> None:
 
 
 class Limited:
-    """Something with a rate limit: it refuses the first calls, and notes when each call came."""
+    """A service with a rate limit: it refuses the first calls, and records the time of each call."""
 
     def __init__(self, clock: Clock, refusals: int, retry_after: float | None = None) -> None:
         self.clock = clock
@@ -121,12 +121,12 @@ class Limited:
 def test_after_a_refusal_every_other_call_waits_too() -> None:
     limited = Limited(Clock(1000), refusals=1, retry_after=7.0)
     limited.call()
-    limited.call()  # of another label
+    limited.call()  # for another label
     limited.call()
     assert limited.came == [0, 7, 7]
 
 
-def test_calls_get_rarer_with_each_refusal_and_the_pace_comes_back_with_an_answer() -> None:
+def test_calls_slow_down_with_each_refusal_and_recover_with_a_success() -> None:
     limited = Limited(Clock(1000), refusals=8)
     for _ in range(10):
         limited.call()
@@ -160,7 +160,7 @@ def test_no_call_waits_longer_than_there_is_time() -> None:
     assert limited.clock.left == 10
 
 
-def test_fewer_tries_keep_the_pace() -> None:
+def test_the_pace_applies_with_fewer_tries_too() -> None:
     limited = Limited(Clock(1000), refusals=1, retry_after=7.0)
     limited.call()
     Retry(lambda: limited.clock.left, sleep=limited.clock.sleep, jitter=lambda: 0.0).at_pace(limited.pace).at_most(1)(

@@ -1,4 +1,4 @@
-"""The environment: defaults, and refusals that name the variable, the problem and where it is set."""
+"""The environment: defaults, and refusals that name the variable, the problem and the place of the setting."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_setting_can_be_set() -> None:
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "canary"),
     ],
 )
-def test_wrong_settings_are_refused(variable: str, value: str | None) -> None:
+def test_invalid_settings_are_refused(variable: str, value: str | None) -> None:
     environment = {name: text for name, text in LEAST.items() if name != variable}
     if value is not None:
         environment[variable] = value
@@ -118,7 +118,7 @@ def test_labels_held_in_memory_must_fit_in_the_functions_memory(memory: str, con
         Settings.from_environment(environment | {"LABEL_EXPORT_MEMORY_LIMIT_BYTES": str(most + 1)})
 
 
-def test_what_is_compressed_takes_memory_too() -> None:
+def test_compressed_data_counts_as_memory_too() -> None:
     plain, compressed = (
         Settings.from_environment(LEAST | {"LABEL_EXPORT_COMPRESSION": way}).memory_needed for way in ("none", "gzip")
     )
@@ -135,7 +135,7 @@ def test_a_key_in_the_environment_does_not_show(deployment: object) -> None:
 
 
 @pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
-def test_what_lambda_gives_must_be_there(missing: str) -> None:
+def test_variables_of_lambda_are_required(missing: str) -> None:
     environment = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
     del environment[missing]
     with pytest.raises(SettingsError, match=missing):

@@ -1,4 +1,4 @@
-"""Settings that the environment has no room for are read from the object that it names, by both functions."""
+"""Both functions read settings that do not fit into the environment from the object that it names."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OTHER = str(uuid.UUID(int=77))
 
 
 def keep(deployment: Deployment, values: dict[str, str]) -> str:
-    """Have S3 keep a settings object; return its key."""
+    """Store a settings object in S3; return its key."""
     content = json.dumps(values).encode()
     key = f"encord/settings/{hashlib.sha256(content).hexdigest()}.json"
     deployment.aws.objects[f"/labels-bucket/{key}"] = StoredObject(content, {})
     return key
 
 
-def test_five_thousand_projects_are_read_once_and_decide(deployment: Deployment) -> None:
+def test_five_thousand_projects_are_read_once_and_used(deployment: Deployment) -> None:
     key = keep(deployment, {"LABEL_EXPORT_PROJECTS": json.dumps(PROJECTS)})
     assert len(json.dumps(PROJECTS)) > 190_000, "an environment holds 4 KB"
     deployment.set(LABEL_EXPORT_SETTINGS_OBJECT=key, LABEL_EXPORT_BUCKET_OWNER="123456789012")
@@ -39,12 +39,12 @@ def test_five_thousand_projects_are_read_once_and_decide(deployment: Deployment)
     assert deployment.aws.count("GetObject") == 1
 
 
-def test_without_such_an_object_nothing_is_asked_for(deployment: Deployment) -> None:
+def test_without_a_settings_object_there_is_no_request(deployment: Deployment) -> None:
     deployment.post(webhook(label_hash="l-1"))
     assert deployment.aws.count("GetObject") == 0
 
 
-def test_an_object_that_cannot_be_read_ends_the_start_and_the_next_one_asks_again(deployment: Deployment) -> None:
+def test_an_unreadable_object_fails_the_start_and_the_next_start_reads_again(deployment: Deployment) -> None:
     key = keep(deployment, {"LABEL_EXPORT_PROJECTS": json.dumps([PROJECT])})
     kept = deployment.aws.objects.pop(f"/labels-bucket/{key}")
     deployment.set(LABEL_EXPORT_SETTINGS_OBJECT=key)
@@ -69,7 +69,7 @@ NAMED = f"encord/settings/{hashlib.sha256(b'{}').hexdigest()}.json"
         (lambda: with_settings({}, key_of(b"{"), b"{"), "is not a JSON object of texts"),
     ],
 )
-def test_what_is_no_settings_object_is_refused(attempt: Callable[[], object], message: str) -> None:
+def test_an_invalid_settings_object_is_refused(attempt: Callable[[], object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         attempt()
 
@@ -78,7 +78,7 @@ def key_of(content: bytes) -> str:
     return f"encord/settings/{hashlib.sha256(content).hexdigest()}.json"
 
 
-def test_the_objects_variables_take_the_place_of_the_environments() -> None:
+def test_the_objects_variables_replace_those_of_the_environment() -> None:
     content = b'{"A": "2"}'
     assert with_settings({"A": "1", "B": "1"}, key_of(content), content) == {"A": "2", "B": "1"}
     assert settings_key({}) is None

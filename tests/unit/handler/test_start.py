@@ -1,4 +1,4 @@
-"""A cold start loads what its event needs and nothing else, counted in a process of its own."""
+"""A cold start loads only what its event needs, counted in a separate process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def loaded_by(event: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     return answer, set(names)
 
 
-def test_a_webhook_does_without_what_only_the_queue_needs(deployment: Deployment) -> None:
+def test_a_webhook_does_not_load_what_only_the_queue_needs(deployment: Deployment) -> None:
     answer, loaded = loaded_by(signed_request(webhook(label_hash="l-1"), deployment.signing_secret))
     assert answer["statusCode"] == 202
     assert not loaded & (LATER | NEVER)
@@ -60,7 +60,7 @@ def test_an_export_loads_no_sdk(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("problem", ["LABEL_EXPORT_BUCKET", "LABEL_EXPORT_KEY_TEMPLATE"])
-def test_wrong_settings_end_the_start_by_name(deployment: Deployment, problem: str) -> None:
+def test_invalid_settings_fail_the_start_by_name(deployment: Deployment, problem: str) -> None:
     deployment.set(AWS_LAMBDA_RUNTIME_API="127.0.0.1:9", **{problem: "no/such"})
     with pytest.raises(subprocess.CalledProcessError) as caught:
         loaded_by({})

@@ -10,7 +10,7 @@ import pytest
 
 LAMBDA = Path(__file__).parents[3] / "lambda"
 EVERYWHERE = {"label_export", "label_export.core", "label_export.retry"}  # the first has the version and nothing else
-# Modules at the top put the packages together, and may import all of them.
+# Top-level modules connect the packages, and may import all of them.
 WALLS = {
     "core": {"label_export.core"},
     "entrypoints": EVERYWHERE | {"label_export.entrypoints", "label_export.settings", "label_export.telemetry"},
@@ -59,11 +59,11 @@ def test_a_module_at_the_top_that_all_share_imports_no_more_than_they(module: st
     assert not crossed
 
 
-def test_the_core_knows_the_standard_library_alone() -> None:
+def test_the_core_imports_only_the_standard_library() -> None:
     found = {name.split(".")[0] for file in (LAMBDA / "label_export/core").rglob("*.py") for name in imported(file)}
     assert not found & {"os", "sys", "logging", "time", "urllib3", "botocore", "boto3", "msgspec", "cryptography"}
 
 
-def test_the_exporter_does_not_know_the_catalog() -> None:
+def test_the_exporter_does_not_import_the_catalog() -> None:
     for file in (LAMBDA / "label_export").rglob("*.py"):
         assert not {name for name in ours(file) if name.startswith("label_catalog")}, file

@@ -1,4 +1,4 @@
-"""Modules run as Ansible runs them, against AWS in memory.
+"""Modules run as Ansible runs them, against an AWS in memory.
 
 The clients are botocore's own, so that requests are checked against AWS's models, pages are turned and waiters wait;
 only the connection is replaced, by a method of a fake for each operation.
@@ -37,22 +37,22 @@ class RefusedError(Exception):
 
 
 class Fake:
-    """AWS in memory: a subclass has a method for each operation, and everything it keeps in ``state``."""
+    """AWS in memory: a subclass has a method for each operation, and stores everything in ``state``."""
 
     def __init__(self) -> None:
         self.state: Any = {}
         self.calls: list[tuple[str, Values]] = []
-        # Operations that are refused so many times, with this code, before they do as they are told.
+        # Operations that are refused this many times, with this code, before they succeed.
         self.refusals: dict[str, tuple[str, int]] = {}
 
     def writes(self) -> list[str]:
-        """Return the operations called since the last time that are no reading ones."""
+        """Return the operations since the last call that do not only read."""
         names = [name for name, _ in self.calls if not name.startswith(READING)]
         self.calls.clear()
         return names
 
     def answer(self, operation: str, params: Values) -> Values:
-        """Return what the operation answers; raises RefusedError."""
+        """Return the operation's response; raises RefusedError."""
         self.calls.append((operation, params))
         code, times = self.refusals.get(operation, ("", 0))
         if times:
@@ -94,7 +94,7 @@ def plugin(path: str) -> Any:
 
 
 def run(module: str, fake: Fake | None, *, check: bool = False, **options: Any) -> Values:
-    """Run a module with Ansible's own reading of its options; return its result."""
+    """Run a module with Ansible's own parsing of its options; return its result."""
 
     def client(_self: Any, service: str, retry_decorator: Callable[..., Any], **_: Any) -> Any:
         real = client_of(service)
@@ -116,14 +116,14 @@ def run(module: str, fake: Fake | None, *, check: bool = False, **options: Any) 
 
 
 def done(module: str, fake: Fake, **options: Any) -> Values:
-    """The same for a run that must not fail."""
+    """The same for a run that must succeed."""
     result = run(module, fake, **options)
     assert not result.get("failed"), result["msg"]
     return result
 
 
 def assert_converges(module: str, fake: Fake, **options: Any) -> Values:
-    """Check, do, do again: nothing is written in check mode, and nothing is left to do.
+    """Check, do, do again: nothing is written in check mode, and the last run changes nothing.
 
     Returns the result of the run that does it.
     """

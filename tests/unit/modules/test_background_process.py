@@ -1,4 +1,4 @@
-"""The module that keeps a process running: it starts one, leaves it alone, and never ends another."""
+"""The module that keeps a process running: it starts one, leaves it running, and never ends another one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
 class Process:
-    """The module with a record and a log of its own."""
+    """The module with its own record and log."""
 
     def __init__(self, directory: Path) -> None:
         self.record = directory / "process.json"
@@ -75,7 +75,7 @@ def test_a_process_is_started_once(process: Process) -> None:
     assert (again["changed"], again["pid"]) == (False, first["pid"])
 
 
-def test_another_configuration_restarts_it(process: Process) -> None:
+def test_a_changed_configuration_restarts_the_process(process: Process) -> None:
     first = process.run()
     second = process.run(secret_environment={"TOKEN": "other"})
     assert (second["changed"], second["reason"]) == (True, "configuration changed")
@@ -100,7 +100,7 @@ def test_a_process_is_stopped_once(process: Process) -> None:
     assert not process.run("stopped")["changed"]
 
 
-def test_check_mode_says_what_would_be_done_and_does_nothing(process: Process) -> None:
+def test_check_mode_reports_the_change_and_does_nothing(process: Process) -> None:
     assert process.run(check=True)["changed"]
     assert not process.record.exists()
     pid = process.run()["pid"]
@@ -108,7 +108,7 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(process: Process) -
     assert module.birth(pid)
 
 
-def test_one_that_died_is_started_again(process: Process) -> None:
+def test_a_process_that_died_is_started_again(process: Process) -> None:
     pid = process.run()["pid"]
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -117,10 +117,10 @@ def test_one_that_died_is_started_again(process: Process) -> None:
     assert again["pid"] != pid
 
 
-def test_one_that_waits_to_be_reaped_does_not_run(process: Process) -> None:
+def test_a_process_that_waits_to_be_reaped_counts_as_ended(process: Process) -> None:
     pid = process.run()["pid"]
     os.kill(pid, signal.SIGKILL)
-    # Waits for its end, and leaves it unreaped.
+    # Waits for its end without reaping it.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     try:
         assert module.birth(pid) is None
@@ -131,13 +131,13 @@ def test_one_that_waits_to_be_reaped_does_not_run(process: Process) -> None:
 
 
 @pytest.mark.parametrize("state", ["started", "stopped"])
-def test_a_process_that_has_got_the_id_is_left_alone(
+def test_another_process_with_the_same_id_is_not_touched(
     state: str, process: Process, stranger: subprocess.Popen[bytes]
 ) -> None:
     process.run()
     record = json.loads(process.record.read_text())
     of_ours = record["pid"]
-    # Two processes that are started one right after the other can have the same time of birth; this test is older.
+    # Two processes that start in succession can have the same start time; this test is older.
     process.record.write_text(json.dumps({**record, "pid": stranger.pid, "birth": module.birth(os.getpid())}))
     try:
         assert process.run(state)["changed"] == (state == "started")
@@ -148,12 +148,12 @@ def test_a_process_that_has_got_the_id_is_left_alone(
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": "x", "birth": "y"}'])
-def test_a_record_that_nobody_can_read_is_none(text: str, process: Process) -> None:
+def test_an_unreadable_record_counts_as_missing(text: str, process: Process) -> None:
     process.record.write_text(text)
     assert process.run()["changed"]
 
 
-def test_a_process_that_ends_at_once_is_a_failure_with_its_last_words(process: Process) -> None:
+def test_a_process_that_ends_at_once_is_a_failure_with_its_last_output(process: Process) -> None:
     with socket.create_server(("127.0.0.1", 0)) as once:
         port = once.getsockname()[1]
     # It is awaited on a port that it never serves.

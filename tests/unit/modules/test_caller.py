@@ -1,4 +1,4 @@
-"""Credentials that cannot be used: each kind of them says what is the case and what to type."""
+"""Credentials that cannot be used: each message names the cause and the command to run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ source_profile = loop
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A machine with that configuration, and nothing else."""
+    """A machine with only that configuration."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "config").write_text(CONFIG)
@@ -102,7 +102,7 @@ def said(environment: dict[str, str]) -> str:
         ("keys", ["AWS cannot be reached", "127.0.0.1:9"]),
     ],
 )
-def test_each_says_what_is_the_case_and_what_to_do(
+def test_each_message_has_the_cause_and_what_to_do(
     profile: str, sentences: list[str], environment: dict[str, str]
 ) -> None:
     text = said({**environment, **({"AWS_PROFILE": profile} if profile else {})})
@@ -110,7 +110,7 @@ def test_each_says_what_is_the_case_and_what_to_do(
         assert sentence in text
 
 
-def test_a_configuration_that_is_none_is_named(environment: dict[str, str], tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_named(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a=b\n[")
     assert "Your AWS configuration cannot be used" in said(environment)
 
@@ -142,7 +142,7 @@ def refusing(code: str) -> type[BaseHTTPRequestHandler]:
         ("SomethingElse", "AWS_PROFILE or label_export_aws_profile"),
     ],
 )
-def test_what_aws_refuses_is_explained(code: str, sentence: str, environment: dict[str, str]) -> None:
+def test_a_refusal_by_aws_is_explained(code: str, sentence: str, environment: dict[str, str]) -> None:
     with serving(refusing(code)) as url:
         text = said({**environment, "AWS_PROFILE": "keys", "AWS_ENDPOINT_URL": url})
     assert "AWS refuses the credentials" in text
@@ -179,13 +179,13 @@ def test_endpoints_that_are_not_aws(variables: dict[str, str], found: list[str])
     ("given", "shell", "added"),
     [
         ({}, {}, {}),
-        # Each variable of the shell that names an endpoint has the given one, and nothing has it ignored.
+        # Each variable of the shell that names an endpoint has the given one, and nothing disables it.
         (
             {"AWS_ENDPOINT_URL": "http://a"},
             {"AWS_ENDPOINT_URL_S3": "http://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
             {"AWS_ENDPOINT_URL_S3": "http://a", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"},
         ),
-        # botocore takes AWS_DEFAULT_PROFILE first, amazon.aws AWS_PROFILE.
+        # botocore prefers AWS_DEFAULT_PROFILE, amazon.aws prefers AWS_PROFILE.
         ({"AWS_PROFILE": "dev"}, {"AWS_DEFAULT_PROFILE": "prod"}, {"AWS_DEFAULT_PROFILE": "dev"}),
         (
             {},
@@ -198,7 +198,7 @@ def test_endpoints_that_are_not_aws(variables: dict[str, str], found: list[str])
     ],
     ids=json.dumps,
 )
-def test_every_module_takes_what_was_checked(
+def test_every_module_uses_the_checked_credentials(
     given: dict[str, str], shell: dict[str, str], added: dict[str, str]
 ) -> None:
     assert caller.one_aws(given, shell) == {**given, **added}
@@ -209,13 +209,13 @@ def test_every_module_takes_what_was_checked(
     [
         ({}, {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "a", "AWS_SESSION_TOKEN": "b"}, "unset AWS_PROFILE."),
         ({}, {"AWS_DEFAULT_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "a"}, "type: unset AWS_ACCESS_KEY_ID."),
-        # The input takes the keys away.
+        # The input removes the keys.
         ({"AWS_PROFILE": "dev"}, {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "a"}, ""),
         ({}, {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": ""}, ""),
     ],
     ids=json.dumps,
 )
-def test_a_profile_beside_keys_is_not_guessed_about(given: dict[str, str], shell: dict[str, str], typed: str) -> None:
+def test_a_profile_together_with_keys_is_refused(given: dict[str, str], shell: dict[str, str], typed: str) -> None:
     text = caller.two_identities(given, shell)
     assert typed in text
     assert bool(typed) is bool(text)
@@ -249,7 +249,7 @@ secrets_manager =
         ("single", {"services local: s3": "http://localhost:9000"}),
         ("amazon", {}),
         ("ignoring", {}),
-        # What cannot be read is refused with the credentials.
+        # Unreadable files are refused with the credentials.
         ("unfinished", {}),
         ("missing", {}),
     ],

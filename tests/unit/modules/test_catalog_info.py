@@ -1,4 +1,4 @@
-"""The catalog's answer is read once, or until its work has ended; a function that fails is an error with its text."""
+"""The catalog's response is read once, or until its work has ended; a failed function is an error with its message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUEST = {
 
 
 class FakeLambda(Fake):
-    """Lambda with one function, which gives one answer after the other and repeats the last."""
+    """Lambda with one function, which gives one response after the other and repeats the last."""
 
     def __init__(self, *answers: Values | str, error: str = "") -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def state(name: str) -> Values:
     return {"projects": [{"project_hash": "p", "state": name}, {"project_hash": "q", "state": "completed"}]}
 
 
-def test_it_reads_once_and_says_what_is_open() -> None:
+def test_it_reads_once_and_reports_open_work() -> None:
     fake = FakeLambda(state("running"))
     found = done("catalog_info", fake, **REQUEST)
     assert (found["open"], found["answer"], found["changed"]) == (["p"], state("running"), False)
@@ -81,6 +81,6 @@ def test_a_function_that_fails_is_an_error_with_its_text() -> None:
     assert "/aws/lambda/label-export-dev-catalog" in failed["msg"]
 
 
-def test_an_answer_that_is_no_object_names_the_function() -> None:
+def test_a_response_that_is_not_an_object_names_the_function() -> None:
     failed = run("catalog_info", FakeLambda("[]"), **REQUEST)
     assert "is it the catalog function?" in failed["msg"]

@@ -1,4 +1,4 @@
-"""Alarms and the dashboard: made, kept, healed, and nothing left behind."""
+"""Alarms and the dashboard: created, kept, corrected, and completely removed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BODY = {"widgets": [{"type": "text", "properties": {"markdown": "a"}}]}
 
 
 class FakeCloudWatch(Fake):
-    """CloudWatch: alarms a page for each, and dashboards. Tags in a request count only where it makes something."""
+    """CloudWatch: alarms on a page each, and dashboards. Tags in a request count only if it creates something."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class FakeCloudWatch(Fake):
 
 
 @pytest.mark.parametrize("given", [EVERYTHING, {"name_prefix": PREFIX, "alarms": [ALARM]}])
-def test_alarms_are_made_kept_and_deleted(given: Values) -> None:
+def test_alarms_are_created_kept_and_deleted(given: Values) -> None:
     fake = FakeCloudWatch()
     result = assert_converges("cloudwatch_alarms", fake, **given)
     assert sorted(result["diff"]["after"]) == sorted(PREFIX + alarm["name"] for alarm in given["alarms"])
@@ -126,7 +126,7 @@ def test_alarms_are_made_kept_and_deleted(given: Values) -> None:
         ({"InsufficientDataActions": [TOPIC]}, "InsufficientDataActions"),
     ],
 )
-def test_drift_of_an_alarm_is_healed_and_named(drift: Values, setting: str) -> None:
+def test_drift_of_an_alarm_is_corrected_and_named(drift: Values, setting: str) -> None:
     fake = FakeCloudWatch()
     done("cloudwatch_alarms", fake, **EVERYTHING)
     before = deepcopy(fake.state)
@@ -136,7 +136,7 @@ def test_drift_of_an_alarm_is_healed_and_named(drift: Values, setting: str) -> N
     assert fake.state == before
 
 
-def test_tags_of_an_alarm_are_healed_without_writing_the_alarm() -> None:
+def test_tags_of_an_alarm_are_corrected_without_writing_the_alarm() -> None:
     fake = FakeCloudWatch()
     done("cloudwatch_alarms", fake, **EVERYTHING)
     before = deepcopy(fake.state)
@@ -148,7 +148,7 @@ def test_tags_of_an_alarm_are_healed_without_writing_the_alarm() -> None:
     assert fake.state == before
 
 
-def test_an_alarm_that_is_no_longer_listed_goes_and_others_stay() -> None:
+def test_an_alarm_that_is_no_longer_listed_is_removed_and_others_stay() -> None:
     fake = FakeCloudWatch()
     done("cloudwatch_alarms", fake, **EVERYTHING)
     done("cloudwatch_alarms", fake, name_prefix="label-export-dev-2/", alarms=[ALARM])
@@ -163,17 +163,17 @@ def test_an_empty_prefix_is_refused() -> None:
     assert fake.calls == []
 
 
-def test_a_dashboard_is_made_kept_and_deleted() -> None:
+def test_a_dashboard_is_created_kept_and_deleted() -> None:
     fake = FakeCloudWatch()
     assert_converges("cloudwatch_dashboard", fake, arn=DASHBOARD, body=json.dumps(BODY), tags={"owner": "us"})
     assert fake.state["tags"][DASHBOARD] == [{"Key": "owner", "Value": "us"}]
-    # Spacing is no difference.
+    # Whitespace is no difference.
     fake.state["dashboards"]["label-export-dev"] = json.dumps(BODY, indent=4)
     assert not done("cloudwatch_dashboard", fake, arn=DASHBOARD, body=json.dumps(BODY))["changed"]
     assert_gone("cloudwatch_dashboard", fake, arn=DASHBOARD)
 
 
-def test_drift_of_a_dashboard_is_healed() -> None:
+def test_drift_of_a_dashboard_is_corrected() -> None:
     fake = FakeCloudWatch()
     wanted: Values = {"arn": DASHBOARD, "body": json.dumps(BODY), "tags": {"owner": "us"}}
     done("cloudwatch_dashboard", fake, **wanted)
@@ -185,5 +185,5 @@ def test_drift_of_a_dashboard_is_healed() -> None:
     assert fake.state == before
 
 
-def test_what_is_no_dashboard_is_refused() -> None:
+def test_an_invalid_dashboard_is_refused() -> None:
     assert "not the ARN of a dashboard" in run("cloudwatch_dashboard", FakeCloudWatch(), arn=TOPIC, body="{}")["msg"]

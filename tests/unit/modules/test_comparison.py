@@ -1,4 +1,4 @@
-"""The rules by which a resource as it is counts as the one that is wanted."""
+"""The rules by which an existing resource matches the wanted one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_changed_values(current: dict[str, Any] | None, wanted: dict[str, Any], 
         ({"a": 1}, {"a": 1}, {}, {}),
         ({"a": 1}, {"a": 1, "b": 2}, {}, {"b": 2}),
         ({"a": 1}, {"a": None}, {}, {}),
-        # To be made, to be deleted, and neither there nor wanted.
+        # To be created, to be deleted, and neither existing nor wanted.
         (None, {"a": 1, "b": None}, {}, {"a": 1}),
         ({"a": 1}, {}, {"a": 1}, {}),
         (None, {}, {}, {}),
@@ -55,7 +55,7 @@ def test_difference(
     assert difference(current, wanted) == {"before": before, "after": after}
 
 
-def test_own_tags_are_those_that_aws_does_not_own() -> None:
+def test_own_tags_exclude_those_of_aws() -> None:
     assert own_tags({"a": "1", "awsome": "2", "aws:cloudformation:stack-name": "s"}) == {"a": "1", "awsome": "2"}
 
 
@@ -90,7 +90,7 @@ def test_json_document(text: Any, document: Any) -> None:
         ({"Condition": {"NumericLessThan": {"k": 10}}}, {"Condition": {"NumericLessThan": {"k": "10"}}}),
     ],
 )
-def test_statements_of_one_meaning_are_one(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_equivalent_statements_are_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert canonical_statement(one) == canonical_statement(other)
 
 
@@ -105,7 +105,7 @@ def test_statements_of_one_meaning_are_one(one: dict[str, Any], other: dict[str,
         ({"Condition": {"Bool": {"k": True}}}, {"Condition": {"Bool": {"k": False}}}),
     ],
 )
-def test_statements_of_another_meaning_differ(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_statements_with_different_meanings_differ(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert canonical_statement(one) != canonical_statement(other)
 
 

@@ -1,4 +1,4 @@
-"""Dead letters are counted and named, and stay where they are."""
+"""Dead letters are counted and named, and stay in the queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ QUEUE = {"queue": "dead"}
 
 
 class FakeSqs(Fake):
-    """SQS with one queue; a received message is hidden for the rest of the test, or comes again at once."""
+    """SQS with one queue; a received message is hidden for the rest of the test, or received again at once."""
 
     def __init__(self, *bodies: str, comes_again: bool = False) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ def message(label: str, uid: str) -> str:
     return json.dumps({"version": 1, "project_hash": "p", "label_hash": label, "event_uid": uid})
 
 
-def test_the_number_alone_receives_nothing() -> None:
+def test_counting_receives_no_messages() -> None:
     fake = FakeSqs(message("a", "backfill-1"))
     found = done("dead_letter_info", fake, **QUEUE)
     assert (found["messages"], found["labels"], found["changed"]) == (1, [], False)
     assert "receive_message" not in [name for name, _ in fake.calls]
 
 
-def test_labels_are_named_by_what_asked_for_them_and_nothing_is_deleted() -> None:
+def test_labels_are_named_with_their_origin_and_nothing_is_deleted() -> None:
     fake = FakeSqs(*(message(str(number), f"backfill-{number % 2}") for number in range(25)), "not ours", "[]")
     everything = done("dead_letter_info", FakeSqs(message("a", "backfill-1"), "not ours"), limit=100, **QUEUE)
     assert len(everything["labels"]) == 2
@@ -53,12 +53,12 @@ def test_labels_are_named_by_what_asked_for_them_and_nothing_is_deleted() -> Non
     assert {name for name, _ in fake.calls} == {"get_queue_url", "get_queue_attributes", "receive_message"}
 
 
-def test_messages_that_come_again_end_the_reading() -> None:
+def test_redelivered_messages_end_the_reading() -> None:
     fake = FakeSqs(*(message(str(number), "u") for number in range(3)), comes_again=True)
     assert len(done("dead_letter_info", fake, limit=100, **QUEUE)["labels"]) == 3
 
 
-def test_no_more_are_received_than_asked_for() -> None:
+def test_at_most_the_requested_number_is_received() -> None:
     fake = FakeSqs(*(message(str(number), "u") for number in range(30)))
     assert len(done("dead_letter_info", fake, limit=12, **QUEUE)["labels"]) == 12
 

@@ -1,4 +1,4 @@
-"""What is deployed, read in one go: everything there, nothing there, and parts of it."""
+"""Reading a deployment in one call: complete, missing, and incomplete."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def digest(version: str) -> str:
 
 
 class FakeAccount(Fake):
-    """An account with all of it, or with nothing."""
+    """An account with all resources, or with none."""
 
     def __init__(self, *, empty: bool = False) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class FakeAccount(Fake):
         self.there()
         if not p["startTime"] <= self.logged < p["endTime"]:
             return {"events": []}
-        # Pages without an event come first: each ends after a share of the log.
+        # Pages without an event come first: each covers a part of the log.
         page = int(p.get("nextToken", "0"))
         if page < self.empty_pages:
             return {"events": [], "nextToken": str(page + 1)}
@@ -202,7 +202,7 @@ class FakeAccount(Fake):
         return {"MetricAlarms": [] if self.empty else alarms}
 
 
-def test_everything_is_told_and_nothing_is_changed() -> None:
+def test_everything_is_reported_and_nothing_is_changed() -> None:
     fake = FakeAccount()
     for check in (True, False):
         found = done("deployment_info", fake, check=check, **NAMES)
@@ -252,7 +252,7 @@ def test_everything_is_told_and_nothing_is_changed() -> None:
     assert "seen" not in json.dumps(found), "the function's environment is not told"
 
 
-def test_the_scans_of_further_functions_are_told() -> None:
+def test_the_scans_of_further_functions_are_reported() -> None:
     found = done("deployment_info", FakeAccount(), **NAMES, scanned_functions=["other:live", "gone:live"])
     (scan,) = found["other_scans"]
     assert (scan["function"], scan["image"].rpartition("/")[2]) == ("other", f"other@{digest('7')}")
@@ -260,7 +260,7 @@ def test_the_scans_of_further_functions_are_told() -> None:
     assert done("deployment_info", FakeAccount(), **NAMES)["other_scans"] == []
 
 
-def test_a_function_url_is_looked_at_where_there_should_be_one() -> None:
+def test_a_function_url_is_read_if_there_should_be_one() -> None:
     there, missing = FakeAccount(), FakeAccount(empty=True)
     wanted = {**NAMES, "function_url": True}
     assert done("deployment_info", there, **wanted)["function_url"] == {
@@ -271,7 +271,7 @@ def test_a_function_url_is_looked_at_where_there_should_be_one() -> None:
     assert done("deployment_info", there, **NAMES)["function_url"] == {}
 
 
-def test_the_shares_of_other_versions_are_told() -> None:
+def test_the_shares_of_other_versions_are_reported() -> None:
     fake = FakeAccount()
     fake.shares = {"2": 0.1}
     found = done("deployment_info", fake, **NAMES)
@@ -285,13 +285,13 @@ def test_the_shares_of_other_versions_are_told() -> None:
         ({"KMSKeyArn": "arn:key"}, {"Filters": "encrypted"}),
     ],
 )
-def test_filters_are_told(mapping: Values, told: Values) -> None:
+def test_filters_are_reported(mapping: Values, told: Values) -> None:
     fake = FakeAccount()
     fake.mapping = mapping
     assert done("deployment_info", fake, **NAMES)["mapping"]["filter_criteria"] == told
 
 
-def test_a_mapping_that_is_being_deleted_is_none() -> None:
+def test_a_mapping_that_is_being_deleted_counts_as_missing() -> None:
     fake = FakeAccount()
     fake.mapping = {"State": "Deleting"}
     assert done("deployment_info", fake, **NAMES)["mapping"] == {}
@@ -304,7 +304,7 @@ def test_versions_come_newest_first_with_their_images() -> None:
     assert looked_up == {"12": False, "11": True, "1": True}, "the newest two, and that in use"
 
 
-def test_who_goes_back_far_is_told_whether_the_image_is_there() -> None:
+def test_the_image_of_a_much_older_version_is_looked_up_too() -> None:
     fake = FakeAccount()
     fake.in_use = "6"
     found = done("deployment_info", fake, versions=1, named_versions=["2", "40"], **NAMES)["versions"]
@@ -312,7 +312,7 @@ def test_who_goes_back_far_is_told_whether_the_image_is_there() -> None:
     assert looked_up == {"12": False, "6": True, "5": True, "2": True}, "in use, the one before, the one that is named"
 
 
-def test_nothing_is_told_as_nothing() -> None:
+def test_missing_resources_are_reported_as_missing() -> None:
     found = done("deployment_info", FakeAccount(empty=True), **NAMES)
     assert (found["deployed"], found["version"], found["image"], found["versions"]) == (False, "", "", [])
     for name in ("function", "mapping", "queue", "dead_letter_queue", "bucket", "api", "log_groups"):
@@ -322,10 +322,10 @@ def test_nothing_is_told_as_nothing() -> None:
     assert found["secrets"] == {"key": False, "gone": False}
 
 
-def test_without_the_metric_the_log_tells_of_the_last_export() -> None:
+def test_without_the_metric_the_last_export_is_read_from_the_log() -> None:
     fake = FakeAccount()
     fake.metrics = {}
-    # Ages on both sides of each window's bound, and one that is too old.
+    # Ages on both sides of the bound of each window, and one that is too old.
     for age in (60, 660, 3000, 4000, 20_000, 80_000):
         seconds = int(time.time()) - age
         fake.logged = seconds * 1000
@@ -395,7 +395,7 @@ def test_refuses_plain_http(change: Any, refused: bool) -> None:
     ],
     ids=["findings", "no findings", "not scanned", "no such image"],
 )
-def test_the_scan_of_the_image_in_use_is_told(scan: Values | None, told: Values) -> None:
+def test_the_scan_of_the_image_in_use_is_reported(scan: Values | None, told: Values) -> None:
     fake = FakeAccount()
     fake.scan = scan
     assert done("deployment_info", fake, **NAMES)["image_scan"] == told

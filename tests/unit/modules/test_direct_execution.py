@@ -1,4 +1,4 @@
-"""Modules run in their task's process come to what they come to in one of their own, which other hosts still get."""
+"""Modules in their task's process have the same results as in a separate process, which other hosts still get."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ PLAYBOOK = [
 
 @dataclass
 class Logs:
-    """CloudWatch Logs that anybody can call over HTTP, and the region of each call."""
+    """CloudWatch Logs over HTTP for any caller, and the region of each call."""
 
     fake: FakeLogs
     regions: list[str]
@@ -93,7 +93,7 @@ def logs() -> Iterator[Logs]:
                 status, answer = 200, fake.answer(xform_name(self.headers["X-Amz-Target"].rpartition(".")[2]), body)
             except RefusedError as refusal:
                 status, answer = 400, {"__type": str(refusal), "message": "refused"}
-            self.send_response_only(status)  # without the time, which is in no two answers alike
+            self.send_response_only(status)  # without the date, which differs between responses
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -129,7 +129,7 @@ def test_every_module_has_the_action() -> None:
     assert links == {f"{module}.py": Path("../plugin_utils/direct_execution.py") for module in MODULES}
 
 
-def test_a_module_comes_to_the_same_as_in_a_process_that_another_python_gets(tmp_path: Path, logs: Logs) -> None:
+def test_a_module_has_the_same_result_as_in_a_separate_process(tmp_path: Path, logs: Logs) -> None:
     said, here = run(tmp_path, logs.url, sys.executable)
     assert IN_THE_TASK in said
     assert IN_ITS_OWN not in said
@@ -153,7 +153,7 @@ def test_a_module_comes_to_the_same_as_in_a_process_that_another_python_gets(tmp
 
 
 def example_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add a module `example`, which returns its option and a key that ansible-core keeps for itself."""
+    """Add a module `example`, which returns its option and a key that ansible-core reserves."""
 
     def main() -> None:
         module = basic.AnsibleModule({"word": {"type": "str"}}, supports_check_mode=True)
@@ -188,7 +188,7 @@ def execute_example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return dict(action._execute_module(task_vars={"ansible_python_interpreter": sys.executable}))
 
 
-def test_a_result_is_what_would_come_over_the_wire_without_what_ansible_keeps_for_itself(
+def test_a_result_is_serialised_as_from_a_process_without_ansibles_reserved_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     example_module(monkeypatch)
@@ -214,7 +214,7 @@ def test_a_result_is_what_would_come_over_the_wire_without_what_ansible_keeps_fo
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_module_runs_in_its_own_process_where_ansible_core_lacks_a_name(
+def test_a_module_runs_in_its_own_process_if_ansible_core_lacks_a_name(
     owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example_module(monkeypatch)

@@ -1,4 +1,4 @@
-"""The documentation of our plugins says what they do: options, types, defaults and choices."""
+"""The documentation of our plugins matches their options, types, defaults and choices."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STATES = ("present", "absent")
 
 
 class Intercepted(Exception):  # noqa: N818  (no error: it carries what the module was made with)
-    """The module was about to be made, with these arguments."""
+    """The module was about to be created, with these arguments."""
 
 
 def arguments_of(module: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what a module makes its AnsibleAWSModule with."""
+    """Return the arguments with which a module creates its AnsibleAWSModule."""
 
     def intercept(**arguments: Any) -> None:
         raise Intercepted(arguments)
@@ -42,7 +42,7 @@ def arguments_of(module: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 
 def comparable(options: dict[str, Any], nested: str) -> dict[str, Any]:
-    """Return what documentation and argument spec both say of options; ``nested`` is the key of an option's options."""
+    """Return the common part of documentation and argument spec of options; ``nested`` is the key of suboptions."""
     return {
         name: {
             "type": option.get("type", "str"),
@@ -58,7 +58,7 @@ def comparable(options: dict[str, Any], nested: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_argument_spec_is_the_documentations(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_argument_spec_equals_the_documentation(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documentation = yaml.safe_load(plugin(f"modules.{module}").DOCUMENTATION)
     spec = arguments_of(module, monkeypatch)["argument_spec"]
     assert comparable(spec, "options") == comparable(documentation.get("options", {}), "suboptions")
@@ -66,7 +66,7 @@ def test_the_argument_spec_is_the_documentations(module: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_a_state_requires_is_documented(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requirements_of_a_state_are_documented(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     options = yaml.safe_load(plugin(f"modules.{module}").DOCUMENTATION).get("options", {})
     documented = {
         (state, name)
@@ -106,7 +106,7 @@ def test_the_action_group_and_the_readme_name_every_plugin() -> None:
 
 
 @pytest.mark.parametrize(("kind", "names"), [("module", MODULES), *OTHERS.items()])
-def test_ansible_doc_has_nothing_to_warn_of(kind: str, names: list[str]) -> None:
+def test_ansible_doc_has_no_warnings(kind: str, names: list[str]) -> None:
     full = [f"label_export.aws.{name}" for name in names]
     shown = subprocess.run(
         [str(Path(sys.executable).with_name("ansible-doc")), "--json", "-t", kind, *full],

@@ -1,4 +1,4 @@
-"""The image repository, and what is asked of it."""
+"""The image repository, and the facts about its images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVERYTHING: Values = {
 
 
 class FakeEcr(Fake):
-    """ECR, which keeps one repository."""
+    """ECR with one repository."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,12 +107,12 @@ class FakeEcr(Fake):
         EVERYTHING,
         {"name": "images"},
         {"name": "images", "image_tag_mutability": "MUTABLE", "scan_on_push": False, "tags": {}},
-        # An empty policy is the same as none, also where there never was one.
+        # An empty policy is the same as none, also if there never was one.
         {"name": "images", "lifecycle_policy": {}},
         {"name": "images", "lifecycle_policy": ""},
     ],
 )
-def test_a_repository_is_made_kept_and_deleted(options: Values) -> None:
+def test_a_repository_is_created_kept_and_deleted(options: Values) -> None:
     fake = FakeEcr()
     result = assert_converges("ecr_repository", fake, **options)
     again = done("ecr_repository", fake, **options)
@@ -135,7 +135,7 @@ def drift(repository: Values | None = None, **rest: Any) -> tuple[Values, Values
         (*drift(tags={"owner": "they", "more": "1"}), "tags"),
     ],
 )
-def test_drift_is_healed(repository: Values, rest: Values, changed: str) -> None:
+def test_drift_is_corrected(repository: Values, rest: Values, changed: str) -> None:
     fake = FakeEcr()
     done("ecr_repository", fake, **EVERYTHING)
     before = deepcopy(fake.state)
@@ -146,7 +146,7 @@ def test_drift_is_healed(repository: Values, rest: Values, changed: str) -> None
     assert fake.state == before
 
 
-def test_a_lifecycle_policy_is_taken_away_or_left_alone() -> None:
+def test_a_lifecycle_policy_is_removed_or_kept() -> None:
     fake = FakeEcr()
     done("ecr_repository", fake, name="images", lifecycle_policy=LIFECYCLE)
     assert not done("ecr_repository", fake, name="images")["changed"]
@@ -156,14 +156,14 @@ def test_a_lifecycle_policy_is_taken_away_or_left_alone() -> None:
     assert "lifecycle" not in fake.state
 
 
-def test_tags_that_aws_owns_are_no_difference() -> None:
+def test_tags_of_aws_are_not_a_difference() -> None:
     fake = FakeEcr()
     done("ecr_repository", fake, **EVERYTHING)
     fake.state["tags"]["aws:cloudformation:stack-name"] = "s"
     assert not done("ecr_repository", fake, **EVERYTHING)["changed"]
 
 
-def test_tags_that_are_not_managed_are_told_as_they_are() -> None:
+def test_unmanaged_tags_are_returned_unchanged() -> None:
     fake = FakeEcr()
     done("ecr_repository", fake, name="images", tags={"a": "1"})
     assert done("ecr_repository", fake, name="images")["settings"]["tags"] == {"a": "1"}
@@ -209,14 +209,14 @@ def test_an_image_is_looked_up(lookup: Values, found: bool, digest: str, media_t
     assert not result["changed"]
 
 
-def test_an_image_that_cannot_be_read_is_not_one_that_is_missing() -> None:
+def test_an_unreadable_image_does_not_count_as_missing() -> None:
     fake = FakeEcr()
     fake.lookup = {"failures": [{"failureCode": "KmsError", "failureReason": "The key is disabled"}]}
     result = run("ecr_image_info", fake, repository="images", tag="t")
     assert result["msg"] == "The image images:t could not be looked up: KmsError: The key is disabled"
 
 
-def test_a_login_is_what_the_token_holds() -> None:
+def test_a_login_is_decoded_from_the_token() -> None:
     result = done("ecr_login_info", FakeEcr())
     assert (result["username"], result["password"], result["changed"]) == ("AWS", "the:password", False)
 
@@ -251,7 +251,7 @@ def test_the_policy_is_set_kept_and_restored() -> None:
     assert_converges("ecr_repository", fake, **given)
 
 
-def test_another_spelling_of_the_policy_is_no_drift() -> None:
+def test_another_spelling_of_the_policy_is_not_drift() -> None:
     fake = FakeEcr()
     given = {"name": "images", "policy": LET_LAMBDA_PULL}
     done("ecr_repository", fake, **given)

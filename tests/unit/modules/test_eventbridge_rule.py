@@ -28,7 +28,7 @@ EVERYTHING: Values = {
 
 
 class FakeEvents(Fake):
-    """EventBridge, which keeps rules, their targets and tags."""
+    """EventBridge with rules, their targets and tags."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def test_drift_is_corrected(drift: Values, target_drift: Values, setting: str) -
     assert list(result["diff"]["after"]) == [setting]
 
 
-def test_other_targets_go_and_other_tags_stay() -> None:
+def test_other_targets_are_removed_and_other_tags_stay() -> None:
     fake = FakeEvents()
     done("eventbridge_rule", fake, **EVERYTHING)
     (rule,) = fake.state.values()

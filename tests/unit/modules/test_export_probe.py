@@ -1,4 +1,4 @@
-"""The probe: what it sends, that it takes no secret into its result, and how it judges what became of it."""
+"""The probe: what it sends, that its result contains no secret, and how it judges the outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GONE = {
 
 
 class FakeAccount(Fake):
-    """A queue, a log that tells of each probe's end, and a bucket."""
+    """A queue, a log with each probe's end, and a bucket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class FakeAccount(Fake):
         uid = p["filterPattern"].strip('"')
         if self.looks < 3 or uid not in self.uids:
             return {"events": []}
-        # Pages without an event come first: each ends after a share of the log.
+        # Pages without an event come first: each covers a part of the log.
         page = int(p.get("nextToken", "0"))
         if page < 3:
             return {"events": [], "nextToken": str(page + 1)}
@@ -71,7 +71,7 @@ class FakeAccount(Fake):
 
 
 class Door:
-    """A front door on loopback: refuses who cannot sign, as the function does."""
+    """A front door on loopback that refuses unsigned requests, as the function does."""
 
     def __init__(self, fake: FakeAccount, secrets: list[str], tokens: list[str]) -> None:
         self.requests: list[Values] = []
@@ -141,7 +141,7 @@ def failing(result: Values) -> dict[str, str]:
         ([], TOKENS, ["label_export_probe_event", "task_completed_event"]),
     ],
 )
-def test_it_goes_in_by_the_front_door(
+def test_the_probe_uses_the_front_door(
     door: Callable[..., Door], secrets: list[str], tokens: list[str], accepted: list[str]
 ) -> None:
     fake = FakeAccount()
@@ -155,7 +155,7 @@ def test_it_goes_in_by_the_front_door(
     assert fake.sent == []
 
 
-def test_what_verify_sends_to_be_refused_is_known_to_the_function() -> None:
+def test_the_function_recognises_the_webhook_that_verify_sends_to_be_refused() -> None:
     assert PROBE_KEY == NEVER_VALID
 
 
@@ -167,7 +167,7 @@ def test_one_verify_raises_no_alarm_for_refused_webhooks(door: Callable[..., Doo
     assert 0 < len(refused) < defaults["monitoring_refused_threshold"]
 
 
-def test_a_closed_environment_refuses_everybody_and_its_queue_is_proved(door: Callable[..., Door]) -> None:
+def test_a_closed_environment_refuses_every_request_and_its_queue_is_tested(door: Callable[..., Door]) -> None:
     fake = FakeAccount()
     result = probe(fake, url=door(fake, [], []).url)
     assert failing(result) == {}
@@ -175,13 +175,13 @@ def test_a_closed_environment_refuses_everybody_and_its_queue_is_proved(door: Ca
     assert [message["event_uid"] for message in fake.sent] == [result["event_uid"]]
 
 
-def test_without_a_front_door_it_goes_to_the_queue() -> None:
+def test_without_a_front_door_the_probe_uses_the_queue() -> None:
     fake = FakeAccount()
     assert failing(probe(fake)) == {}
     assert fake.sent[0].keys() == {"version", "project_hash", "label_hash", "event_uid", "event_type"}
 
 
-def test_a_secret_that_was_not_handed_over(door: Callable[..., Door]) -> None:
+def test_a_secret_that_was_not_given_is_reported(door: Callable[..., Door]) -> None:
     fake = FakeAccount()
     found = failing(probe(fake, url=door(fake, SECRETS[:1], []).url, signing_secrets=SECRETS))
     assert found == {"signing secret 2 is accepted": "answered 401"}
@@ -189,7 +189,7 @@ def test_a_secret_that_was_not_handed_over(door: Callable[..., Door]) -> None:
     assert found == {"a webhook with the signing secret is accepted": "answered 401"}
 
 
-def test_a_door_that_lets_everybody_in_or_is_not_there(door: Callable[..., Door]) -> None:
+def test_an_open_or_missing_front_door_is_reported(door: Callable[..., Door]) -> None:
     fake = FakeAccount()
     found = failing(probe(fake, url=door(fake, [], [""]).url, signing_secrets=SECRETS[:1]))
     assert set(found) == {"a webhook with a wrong signature is refused", "a webhook without a signature is refused"}
@@ -197,13 +197,13 @@ def test_a_door_that_lets_everybody_in_or_is_not_there(door: Callable[..., Door]
     assert set(found.values()) == {"no answer (ConnectionRefusedError)"}
 
 
-def test_an_object_that_was_stored_is_told() -> None:
+def test_an_object_that_was_stored_is_reported() -> None:
     fake = FakeAccount()
     fake.stored = [{"Key": "k", "VersionId": "v"}]
     assert set(failing(probe(fake))) == {"the probe left nothing in the bucket"}
 
 
-def test_an_end_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_without_an_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeAccount()
     monkeypatch.setattr(fake, "filter_log_events", lambda _p: {"events": []})
     result = probe(fake, timeout=0)
@@ -232,7 +232,7 @@ def test_judged(end: Values | None, random_project: bool, fine: bool) -> None:
     assert advice
 
 
-def test_a_check_sends_nothing() -> None:
+def test_check_mode_sends_nothing() -> None:
     fake = FakeAccount()
     assert (
         done("export_probe", fake, check=True, queue="q", log_group="/log", bucket="b", key_template="k")["checks"]
@@ -241,7 +241,7 @@ def test_a_check_sends_nothing() -> None:
     assert fake.calls == []
 
 
-def test_the_function_knows_the_probe_by_its_label() -> None:
+def test_the_function_recognises_the_probe_by_its_label() -> None:
     uid = "verify-1d0c7ea4"
     change = messages.LabelChange(PROJECT, probe_label(uid), None, uid)
     assert change.is_probe

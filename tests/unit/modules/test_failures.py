@@ -1,4 +1,4 @@
-"""What AWS refuses is told with what was to be done, which action is missing on what, and where to allow it."""
+"""A refusal by AWS is reported with the operation, the missing action and resource, and where to allow it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
     assert "playbooks/policies.yml" in said
 
 
-def test_what_lambda_itself_may_not_do_is_no_missing_permission_of_the_caller() -> None:
+def test_a_missing_permission_of_lambda_is_not_reported_as_one_of_the_caller() -> None:
     text = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
     said = told(ClientError({"Error": {"Code": "AccessDeniedException", "Message": text}}, "CreateFunction"))
     assert text in said
@@ -52,7 +52,7 @@ def test_another_refusal_says_nothing_of_permissions() -> None:
     assert "playbooks/policies.yml" not in said
 
 
-def test_a_connection_that_fails_is_told_too() -> None:
+def test_a_failed_connection_is_reported_too() -> None:
     assert "Could not connect" in told(EndpointConnectionError(endpoint_url="https://nowhere"))
 
 

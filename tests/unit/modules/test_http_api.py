@@ -29,7 +29,7 @@ EVERYTHING: Values = {
 
 
 class FakeApiGateway(Fake):
-    """API Gateway, which gives back every list a page for each item."""
+    """API Gateway, which returns every list with one item on a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def test_current_stage(stage: Values | None, expected: Values | None) -> None:
         ({}, "integration", {"uri": FUNCTION, "timeout_ms": 30000, "payload_format": "2.0"}),
         ({"route_keys": ["b", "a"]}, "routes", ["a", "b"]),
         ({}, "stage", {**STAGE, "auto_deploy": True, "rate_limit": 50, "burst_limit": 100}),
-        # Without a group there is no access log, whatever its fields would be.
+        # Without a group there is no access log, whatever its fields are.
         (
             {"access_log_fields": FIELDS},
             "stage",
@@ -201,7 +201,7 @@ def test_wanted_settings(given: Values, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "given", [EVERYTHING, MINIMAL, {**EVERYTHING, "access_log_group_arn": f"{LOG_GROUP}:*", "tags": {}}]
 )
-def test_an_api_is_made_kept_and_deleted(given: Values) -> None:
+def test_an_api_is_created_kept_and_deleted(given: Values) -> None:
     fake = FakeApiGateway()
     assert done("http_api", fake, check=True, **given)["api_id"] == ""
     result = assert_converges("http_api", fake, **given)
@@ -230,7 +230,7 @@ def test_an_api_is_made_kept_and_deleted(given: Values) -> None:
         ("stages", {"RouteSettings": {"POST /webhook": {"ThrottlingBurstLimit": 0}}}, "stage"),
     ],
 )
-def test_drift_is_healed(kind: str, drift: Values, changed: str) -> None:
+def test_drift_is_corrected(kind: str, drift: Values, changed: str) -> None:
     fake = FakeApiGateway()
     done("http_api", fake, **EVERYTHING)
     before = deepcopy(fake.state)
@@ -241,7 +241,7 @@ def test_drift_is_healed(kind: str, drift: Values, changed: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["routes", "stages"])
-def test_a_part_that_is_gone_is_made_again(kind: str) -> None:
+def test_a_part_that_is_gone_is_created_again(kind: str) -> None:
     fake = FakeApiGateway()
     done("http_api", fake, **EVERYTHING)
     before = {key: len(items) for key, items in fake.state.items()}
@@ -250,7 +250,7 @@ def test_a_part_that_is_gone_is_made_again(kind: str) -> None:
     assert {key: len(items) for key, items in fake.state.items()} == before
 
 
-def test_an_integration_that_is_gone_is_made_again_and_the_routes_lead_to_it() -> None:
+def test_an_integration_that_is_gone_is_created_again_and_the_routes_lead_to_it() -> None:
     fake = FakeApiGateway()
     done("http_api", fake, **EVERYTHING)
     fake.state["integrations"].clear()
@@ -277,21 +277,21 @@ def test_an_integration_that_no_route_leads_to_is_removed() -> None:
     assert [integration["IntegrationUri"] for integration in fake.state["integrations"]] == [FUNCTION]
 
 
-def test_the_access_log_is_switched_off() -> None:
+def test_the_access_log_is_turned_off() -> None:
     fake = FakeApiGateway()
     done("http_api", fake, **EVERYTHING)
     assert_converges("http_api", fake, **{**EVERYTHING, "access_log_group_arn": ""})
     assert "AccessLogSettings" not in fake.state["stages"][0]
 
 
-def test_tags_that_aws_owns_are_no_difference() -> None:
+def test_tags_of_aws_are_not_a_difference() -> None:
     fake = FakeApiGateway()
     done("http_api", fake, **EVERYTHING)
     fake.state["apis"][0]["Tags"]["aws:cloudformation:stack-name"] = "s"
     assert not done("http_api", fake, **EVERYTHING)["changed"]
 
 
-def test_other_apis_are_left_alone() -> None:
+def test_other_apis_are_not_changed() -> None:
     fake = FakeApiGateway()
     for name, protocol in (("other", "HTTP"), ("api", "WEBSOCKET")):
         fake.create_api({"Name": name, "ProtocolType": protocol})
@@ -303,7 +303,7 @@ def test_other_apis_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
-def test_two_apis_of_one_name_are_refused(state: str) -> None:
+def test_two_apis_with_the_same_name_are_refused(state: str) -> None:
     fake = FakeApiGateway()
     for _ in range(2):
         fake.create_api({"Name": "api", "ProtocolType": "HTTP"})

@@ -1,4 +1,4 @@
-"""Inline policies of roles: all removed, and those of no other role."""
+"""Inline policies of roles: all are removed, and none of another role."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ROLES = ["exporter", "catalog", "not-created"]
 
 
 class FakeIam(Fake):
-    """IAM, which keeps the names of each role's inline policies and returns one on a page."""
+    """IAM, which stores the names of each role's inline policies and returns one on a page."""
 
     def __init__(self) -> None:
         super().__init__()

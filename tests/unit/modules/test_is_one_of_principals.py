@@ -1,4 +1,4 @@
-"""Who deploys is found among the principals of a policy as AWS's aws:PrincipalArn would find it."""
+"""The deployer is found among the principals of a policy as AWS's aws:PrincipalArn would find it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a private key: read as a person names it, and what is said where it cannot be read.
+"""The file of a private key: read as a person names it, with a message if it cannot be read.
 
 What is said of most files is in tests/contract/test_wrong_inputs.py, through the role's preflight.
 """
@@ -71,7 +71,7 @@ def test_a_vaulted_file_is_decrypted_or_says_what_is_missing(tmp_path: Path) -> 
 
 def test_a_file_of_another_user_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")  # not seen by root, who may read everything
+        raise PermissionError(13, "Permission denied")  # root would not see this, since it may read everything
 
     monkeypatch.setattr(Path, "stat", refused)
     assert f"chmod u+r {tmp_path}/key" in looked_up("key", tmp_path)["problem"]
@@ -80,7 +80,7 @@ def test_a_file_of_another_user_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe" + TEXT.encode("utf-16-le"), b"\0" + TEXT.encode(), b"\xff" + TEXT.encode()]
 )
-def test_a_problem_has_none_of_the_text(content: bytes, tmp_path: Path) -> None:
+def test_a_message_contains_no_key_text(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(content)
     found = looked_up("key", tmp_path)
     assert found["text"] == ""

@@ -1,4 +1,4 @@
-"""Labels that were not queued: found in the log by their fields, queued once each, in the function's form."""
+"""Labels that were not queued are found in the log by their fields, and queued once each in the function's form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def line(event: str = "labels_not_queued", **fields: Any) -> str:
 
 
 class FakeAccount(Fake):
-    """A log, read two lines a page, and a queue."""
+    """A log, read with two lines on a page, and a queue."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_each_label_and_data_unit_is_queued_once_in_the_functions_form() -> None
     ]
 
 
-def test_what_is_not_wanted_is_left_out() -> None:
+def test_unselected_labels_are_left_out() -> None:
     fake = FakeAccount(
         line(label_hashes=["l-1"], reason="not_selected"),
         line(label_hashes=["l-2"], event_uid="verify-1"),
@@ -90,7 +90,7 @@ def test_what_is_not_wanted_is_left_out() -> None:
     assert [label for _, label, _ in fake.targets()] == ["l-5", "l-1"]
 
 
-def test_the_span_of_time_is_what_is_read() -> None:
+def test_only_the_given_time_span_is_read() -> None:
     fake = FakeAccount()
     done("label_requeue", fake, hours=1, **NAMES)
     done("label_requeue", fake, hours=3, **NAMES)

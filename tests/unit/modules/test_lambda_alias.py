@@ -1,4 +1,4 @@
-"""The alias: made, moved, and that no other version gets a share of the calls."""
+"""The alias: created, moved, and without a share of calls for other versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVERYTHING: Values = {**MINIMAL, "description": "The version that is in use"}
 
 
 class FakeLambda(Fake):
-    """Lambda, which keeps a function's aliases and leaves out of its answers what an alias has not."""
+    """Lambda with a function's aliases, which leaves out of its responses what an alias does not have."""
 
     def alias(self, p: Values) -> Values:
         if p["Name"] not in self.state:
@@ -47,12 +47,12 @@ class FakeLambda(Fake):
 
 
 def weights(**shares: float) -> Values:
-    """Return the routing of an alias that hands shares of the calls to versions named ``v1``, ``v2`` …"""
+    """Return the routing of an alias that gives shares of the calls to versions ``v1``, ``v2`` …"""
     return {"RoutingConfig": {"AdditionalVersionWeights": {name[1:]: share for name, share in shares.items()}}}
 
 
 @pytest.mark.parametrize("given", [MINIMAL, EVERYTHING])
-def test_an_alias_is_made_and_kept(given: Values) -> None:
+def test_an_alias_is_created_and_kept(given: Values) -> None:
     fake = FakeLambda()
     result = assert_converges("lambda_alias", fake, **given)
     assert result["settings"]["FunctionVersion"] == fake.state["live"]["FunctionVersion"] == "2"
@@ -67,7 +67,7 @@ def test_an_alias_is_made_and_kept(given: Values) -> None:
         (weights(v1=0.3), "RoutingConfig"),
     ],
 )
-def test_drift_is_healed(drift: Values, setting: str) -> None:
+def test_drift_is_corrected(drift: Values, setting: str) -> None:
     fake = FakeLambda()
     done("lambda_alias", fake, **EVERYTHING)
     before = dict(fake.state["live"])
@@ -93,14 +93,14 @@ def test_a_version_that_had_a_share_gets_every_call() -> None:
 
 
 @pytest.mark.parametrize("routing", [None, {}, {"AdditionalVersionWeights": None}, {"AdditionalVersionWeights": {}}])
-def test_no_share_is_no_drift_however_it_is_told(routing: Any) -> None:
+def test_no_share_is_no_drift_however_it_is_reported(routing: Any) -> None:
     fake = FakeLambda()
     done("lambda_alias", fake, **EVERYTHING)
     fake.state["live"]["RoutingConfig"] = routing
     assert not done("lambda_alias", fake, **EVERYTHING)["changed"]
 
 
-def test_other_aliases_are_left_alone() -> None:
+def test_other_aliases_are_not_changed() -> None:
     fake = FakeLambda()
     done("lambda_alias", fake, **{**MINIMAL, "name": "other"})
     fake.state["other"].update(weights(v1=0.5))
@@ -108,7 +108,7 @@ def test_other_aliases_are_left_alone() -> None:
     assert fake.state["other"]["RoutingConfig"] == weights(v1=0.5)["RoutingConfig"]
 
 
-def test_what_aws_refuses_is_told_with_the_aliass_name() -> None:
+def test_a_refusal_by_aws_is_reported_with_the_aliass_name() -> None:
     fake = FakeLambda()
     fake.refusals["create_alias"] = ("AccessDeniedException", 1)
     message = run("lambda_alias", fake, **MINIMAL)["msg"]

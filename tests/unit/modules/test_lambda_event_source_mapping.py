@@ -1,4 +1,4 @@
-"""The mapping of the queue to the function."""
+"""The event source mapping of the queue and the function."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ EVERYTHING: Values = {
 
 
 class FakeLambda(Fake):
-    """Lambda, which keeps mappings and gives them back a page for each."""
+    """Lambda with mappings, which it returns one on a page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.state = []
         self.tags: dict[str, dict[str, str]] = {}
-        # What the mappings say of themselves, one listing at a time, before they say how they are.
+        # The states of the mappings, one listing at a time, before they return their actual one.
         self.progress: list[str] = []
 
     def list_event_source_mappings(self, p: Values) -> Values:
@@ -43,7 +43,7 @@ class FakeLambda(Fake):
         page = int(p.get("Marker", "0"))
         marker = {"NextMarker": str(page + 1)} if page + 1 < len(self.state) else {}
         state = {"State": self.progress.pop(0)} if self.progress else {}
-        # Filters behind a key are not told.
+        # Filters that a key encrypts are not returned.
         hidden = ("FilterCriteria",) if self.state and self.state[page].get("KMSKeyArn") else ()
         listed = [
             {key: value for key, value in {**mapping, **state}.items() if key not in hidden}
@@ -81,7 +81,7 @@ class FakeLambda(Fake):
             mapping["State"] = "Enabled" if p.pop("Enabled") else "Disabled"
         del p["FunctionName"]
         mapping.update(p)
-        # AWS leaves out of its answers what a mapping has not, and does not take these two together.
+        # AWS leaves out what a mapping does not have, and does not accept these two together.
         for name in ("FilterCriteria", "KMSKeyArn", "ProvisionedPollerConfig"):
             if not mapping.get(name):
                 mapping.pop(name, None)
@@ -153,7 +153,7 @@ def test_current_settings(mapping: Values, name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("given", [MINIMAL, EVERYTHING, {**MINIMAL, "enabled": False}])
-def test_a_mapping_is_made_kept_and_deleted(given: Values) -> None:
+def test_a_mapping_is_created_kept_and_deleted(given: Values) -> None:
     fake = FakeLambda()
     assert_converges("lambda_event_source_mapping", fake, **given)
     assert done("lambda_event_source_mapping", fake, **given)["uuid"] == str(UUID(int=0))
@@ -174,7 +174,7 @@ def test_a_mapping_is_made_kept_and_deleted(given: Values) -> None:
         ({"ScalingConfig": {}, "ProvisionedPollerConfig": POLLERS}, ["ScalingConfig", "ProvisionedPollerConfig"]),
     ],
 )
-def test_drift_is_healed(drift: Values, settings: list[str]) -> None:
+def test_drift_is_corrected(drift: Values, settings: list[str]) -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **EVERYTHING)
     before = dict(fake.state[0])
@@ -184,7 +184,7 @@ def test_drift_is_healed(drift: Values, settings: list[str]) -> None:
     assert fake.state == [before]
 
 
-def test_tags_are_healed_without_touching_the_mapping() -> None:
+def test_tags_are_corrected_without_touching_the_mapping() -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **EVERYTHING)
     (arn,) = fake.tags
@@ -194,14 +194,14 @@ def test_tags_are_healed_without_touching_the_mapping() -> None:
     assert fake.tags[arn] == {"owner": "us", "aws:ours": "not"}
 
 
-def test_a_limit_is_taken_away_again() -> None:
+def test_a_limit_is_removed_again() -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **EVERYTHING)
     assert_converges("lambda_event_source_mapping", fake, **MINIMAL, report_batch_item_failures=False)
     assert (fake.state[0]["ScalingConfig"], fake.state[0]["FunctionResponseTypes"]) == ({}, [])
 
 
-def test_mappings_to_other_aliases_are_left_alone() -> None:
+def test_mappings_to_other_aliases_are_not_changed() -> None:
     fake = FakeLambda()
     for name in ("function", "function:other", "function:live-2"):
         done("lambda_event_source_mapping", fake, function_name=name, event_source_arn=QUEUE)
@@ -211,7 +211,7 @@ def test_mappings_to_other_aliases_are_left_alone() -> None:
     assert len(fake.state) == 3
 
 
-def test_a_mapping_in_transition_is_waited_for() -> None:
+def test_a_mapping_in_transition_is_awaited() -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **MINIMAL)
     fake.refusals["update_event_source_mapping"] = ("ResourceInUseException", 3)
@@ -224,7 +224,7 @@ def listings(fake: FakeLambda) -> int:
 
 
 @pytest.mark.parametrize("given", [MINIMAL, EVERYTHING], ids=["unchanged", "changed"])
-def test_a_mapping_is_at_rest_when_the_run_ends(given: Values) -> None:
+def test_a_mapping_is_stable_when_the_run_ends(given: Values) -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **MINIMAL)
     fake.progress = ["Creating", "Enabling", "Updating", "Updating"]
@@ -233,7 +233,7 @@ def test_a_mapping_is_at_rest_when_the_run_ends(given: Values) -> None:
     assert (fake.progress, listings(fake)) == ([], 5)
 
 
-def test_a_check_waits_for_nothing() -> None:
+def test_check_mode_does_not_wait() -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **MINIMAL)
     fake.progress = ["Creating"] * 2
@@ -242,7 +242,7 @@ def test_a_check_waits_for_nothing() -> None:
     assert listings(fake) == 1
 
 
-def test_a_mapping_that_never_rests_is_warned_of() -> None:
+def test_a_mapping_that_stays_in_transition_gives_a_warning() -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **MINIMAL)
     fake.progress = ["Updating"] * 1000
@@ -252,12 +252,12 @@ def test_a_mapping_that_never_rests_is_warned_of() -> None:
     assert "function:live still is Updating. Messages wait in the queue" in str(warning)
 
 
-def test_a_mapping_that_is_being_deleted_is_none() -> None:
+def test_a_mapping_that_is_being_deleted_counts_as_missing() -> None:
     fake = FakeLambda()
     done("lambda_event_source_mapping", fake, **MINIMAL)
     fake.state[0]["State"] = "Deleting"
     assert not done("lambda_event_source_mapping", fake, **MINIMAL, state="absent")["changed"]
-    # AWS takes no second one before the first is gone.
+    # AWS does not accept a second one before the first is deleted.
     fake.refusals["create_event_source_mapping"] = ("ResourceConflictException", 3)
     assert done("lambda_event_source_mapping", fake, **MINIMAL)["uuid"] == str(UUID(int=1))
 

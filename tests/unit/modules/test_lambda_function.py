@@ -1,4 +1,4 @@
-"""The function: every setting, its versions, and that no value of its environment is told that is not to be."""
+"""The function: every setting, its versions, and that hidden values of its environment are never shown."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ CONFIGURATION: Values = {
 
 
 class FakeLambda(Fake):
-    """Lambda, which keeps one function, its versions and its reserved concurrency."""
+    """Lambda with one function, its versions and its reserved concurrency."""
 
     def __init__(self) -> None:
         super().__init__()
         self.state = {}
-        # What the function says of itself, one answer to GetFunction at a time, before it says that all is done.
+        # The states of the function, one response to GetFunction at a time, before everything is complete.
         self.progress: list[Values] = []
         self.aliases: dict[str, str] = {}
-        # Whether a new image mends a function that failed.
+        # Whether a new image repairs a failed function.
         self.heals = True
 
     def function(self) -> Values:
@@ -81,7 +81,7 @@ class FakeLambda(Fake):
         return self.get_function(p)["Configuration"]  # type: ignore[no-any-return]
 
     def list_versions_by_function(self, p: Values) -> Values:
-        # A page for each version, the newest neither first nor last.
+        # One version on a page; the newest is neither first nor last.
         numbers = ["$LATEST", *(version["Configuration"]["Version"] for version in self.function()["versions"])]
         numbers.sort(reverse=True)
         page = int(p.get("Marker", "0"))
@@ -162,7 +162,7 @@ class FakeLambda(Fake):
 
 
 def options(**given: Any) -> Values:
-    """Return the module's options as Ansible fills them in."""
+    """Return the module's options as Ansible completes them."""
     defaults = {
         "architecture": "x86_64",
         "description": "",
@@ -211,7 +211,7 @@ def test_wanted_settings(given: Values, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("configuration", "name", "value"),
     [
-        # What AWS leaves out is at its default.
+        # Values that AWS leaves out are at their default.
         ({}, "Architectures", ["x86_64"]),
         ({}, "Description", ""),
         ({}, "EphemeralStorage", {"Size": 512}),
@@ -229,7 +229,7 @@ def test_wanted_settings(given: Values, name: str, value: Any) -> None:
             "ImageConfig",
             {"Command": ["c"]},
         ),
-        # What AWS adds does not count.
+        # Values that AWS adds do not count.
         (
             {"LoggingConfig": {"LogFormat": "JSON", "LogGroup": "/g", "SystemLogLevel": "INFO"}},
             "LoggingConfig",
@@ -284,7 +284,7 @@ def test_shown_hides_every_value_but_those_that_are_visible() -> None:
 
 
 @pytest.mark.parametrize("given", [MINIMAL, EVERYTHING])
-def test_a_function_is_made_kept_and_deleted(given: Values) -> None:
+def test_a_function_is_created_kept_and_deleted(given: Values) -> None:
     fake = FakeLambda()
     result = assert_converges("lambda_function", fake, **given)
     assert (result["version"], result["published"]) == ("1", True)
@@ -312,7 +312,7 @@ def test_a_function_is_made_kept_and_deleted(given: Values) -> None:
         ({"ImageConfigResponse": {"ImageConfig": {"WorkingDirectory": "/elsewhere"}}}, "ImageConfig"),
     ],
 )
-def test_drift_is_healed_and_published(drift: Values, setting: str) -> None:
+def test_drift_is_corrected_and_published(drift: Values, setting: str) -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **EVERYTHING)
     before = deepcopy(fake.state["latest"])
@@ -333,7 +333,7 @@ def test_a_new_image_is_a_new_version_and_the_old_one_another() -> None:
     assert [version["Code"]["ImageUri"] for version in fake.state["versions"]] == images
 
 
-def test_a_run_that_was_broken_off_before_it_published_is_completed() -> None:
+def test_a_run_that_was_interrupted_before_publishing_is_completed() -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)
     fake.state["versions"].clear()
@@ -366,7 +366,7 @@ def test_the_newest_version_is_that_of_the_highest_number_on_any_page() -> None:
         [{"State": "Pending"}, {"State": "Pending"}, {"LastUpdateStatus": "InProgress"}],
     ],
 )
-def test_what_somebody_else_has_begun_is_waited_for(progress: list[Values]) -> None:
+def test_an_update_by_somebody_else_is_awaited(progress: list[Values]) -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)
     fake.progress = progress
@@ -390,7 +390,7 @@ def test_reserved_concurrency(reserved: int | None, wanted: int, left: int | Non
 
 
 @pytest.mark.parametrize(("wanted", "left"), [({"a": "1"}, {"a": "1"}), ({}, {}), (None, {"a": "2", "b": "2"})])
-def test_tags_are_those_that_are_wanted_and_awss_own(wanted: dict[str, str] | None, left: dict[str, str]) -> None:
+def test_tags_are_the_wanted_ones_and_those_of_aws(wanted: dict[str, str] | None, left: dict[str, str]) -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)
     theirs = {"aws:cloudformation:stack-name": "s"}
@@ -401,23 +401,23 @@ def test_tags_are_those_that_are_wanted_and_awss_own(wanted: dict[str, str] | No
     assert (again["changed"], again["diff"]) == (False, {"before": {}, "after": {}})
 
 
-def test_a_function_made_from_a_zip_archive_is_refused() -> None:
+def test_a_function_from_a_zip_archive_is_refused() -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)
     fake.state["latest"]["Configuration"]["PackageType"] = "Zip"
     assert "is made from a Zip archive" in run("lambda_function", fake, **MINIMAL)["msg"]
 
 
-def test_a_role_that_lambda_does_not_know_yet_is_told_as_aws_tells_it() -> None:
+def test_a_role_that_lambda_does_not_know_yet_is_reported_in_awss_words() -> None:
     fake = FakeLambda()
     fake.refusals["create_function"] = ("cannot be assumed by Lambda", 1)
     result = run("lambda_function", fake, **MINIMAL)
-    # The role retries the task on this text, and on no other.
+    # The role retries the task on this text only.
     assert "cannot be assumed by Lambda" in result["msg"]
     assert fake.state == {}
 
 
-def test_the_version_that_an_alias_names_is_told() -> None:
+def test_the_version_that_an_alias_names_is_reported() -> None:
     fake = FakeLambda()
     assert done("lambda_function", fake, **MINIMAL, alias="live")["alias_version"] == ""
     fake.aliases = {"live": "1"}
@@ -536,8 +536,8 @@ SECRETS = ("first-secret", "second-secret", "set-by-hand", "in-both-places")
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("state", ["present", "absent"])
-def test_no_value_is_told_that_is_not_to_be(check: bool, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Without what Ansible itself takes out of a result, so that the module is what keeps them.
+def test_hidden_values_are_never_shown(check: bool, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without the values that Ansible itself removes from a result, so that the module must hide them.
     monkeypatch.setattr("ansible.module_utils.basic.remove_values", lambda value, _no_log: value)
     fake = FakeLambda()
     given = {**MINIMAL, "environment": {"PLAIN": "seen", "BOTH": "x"}}
@@ -550,7 +550,7 @@ def test_no_value_is_told_that_is_not_to_be(check: bool, state: str, monkeypatch
     told.append(run("lambda_function", fake, check=check, state=state, **given, secret_environment=secrets))
     assert all(result["changed"] for result in told)
     for result in told:
-        # Ansible hides it by the option's no_log. From ansible-core 2.21, it is only there with INJECT_INVOCATION.
+        # Ansible hides it because of no_log. Since ansible-core 2.21, it is only there with INJECT_INVOCATION.
         result.pop("invocation", None)
         assert [secret for secret in SECRETS if secret in json.dumps(result)] == []
     if state == "present":

@@ -1,4 +1,4 @@
-"""The URL of a function, and the two statements without which it answers nobody."""
+"""The URL of a function, and the two statements that it needs to be public."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ALIAS: Values = {"function_name": "function", "qualifier": "live"}
 
 
 class FakeLambdaWithUrls(FakeLambda):
-    """Lambda, which keeps a URL for the function and each alias."""
+    """Lambda, which stores a URL for the function and for each alias."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class FakeLambdaWithUrls(FakeLambda):
         del self.urls[p.get("Qualifier", "")]
 
 
-def test_a_url_is_made_with_both_statements_kept_and_removed_with_them() -> None:
+def test_a_url_is_created_kept_and_removed_with_both_statements() -> None:
     fake = FakeLambdaWithUrls()
     assert assert_converges("lambda_function_url", fake, **ALIAS)["url"] == URL
     added = [(each["Action"], each["Principal"], each["Condition"]) for each in fake.state["live"]]
@@ -68,7 +68,7 @@ def test_statements_of_others_stay() -> None:
         ({"Cors": {"AllowOrigins": ["*"]}}, "cors"),
     ],
 )
-def test_a_url_that_was_changed_is_healed_and_stays_the_same_url(drift: Values, healed: str) -> None:
+def test_a_url_that_was_changed_is_corrected_and_stays_the_same_url(drift: Values, healed: str) -> None:
     fake = FakeLambdaWithUrls()
     done("lambda_function_url", fake, **ALIAS)
     fake.urls["live"].update(drift)
@@ -78,7 +78,7 @@ def test_a_url_that_was_changed_is_healed_and_stays_the_same_url(drift: Values, 
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_statement_that_is_lost_or_changed_is_put_back(lost: int) -> None:
+def test_a_statement_that_is_lost_or_changed_is_restored(lost: int) -> None:
     fake = FakeLambdaWithUrls()
     done("lambda_function_url", fake, **ALIAS)
     wanted = list(fake.state["live"])
@@ -91,7 +91,7 @@ def test_a_statement_that_is_lost_or_changed_is_put_back(lost: int) -> None:
 
 
 @pytest.mark.parametrize("left", ["url", "statements"])
-def test_what_a_broken_off_removal_left_is_removed(left: str) -> None:
+def test_the_rest_of_an_interrupted_removal_is_removed(left: str) -> None:
     fake = FakeLambdaWithUrls()
     done("lambda_function_url", fake, **ALIAS)
     if left == "url":

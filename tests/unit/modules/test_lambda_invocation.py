@@ -1,4 +1,4 @@
-"""A version is invoked, and waited for where Lambda has made it inactive."""
+"""A version is invoked, and awaited if Lambda has made it inactive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GIVEN: Values = {"function_name": "function", "qualifier": "7", "payload": {"act
 
 
 class FakeLambda(Fake):
-    """Lambda with one version, which may be inactive: the first invocation fails, and starts what activates it."""
+    """Lambda with one version, which may be inactive: the first invocation fails, and starts its activation."""
 
     def __init__(self, state: str = "Active", *, pending: int = 3) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class FakeLambda(Fake):
 
 
 class Body:
-    """The payload of an answer, which is read once."""
+    """The payload of a response, which can be read once."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -80,7 +80,7 @@ def test_a_function_that_fails_is_reported_with_its_reason() -> None:
     assert "was invoked and failed: out of memory" in run("lambda_invocation", fake, **GIVEN)["msg"]
 
 
-def test_another_refusal_is_not_waited_for() -> None:
+def test_another_refusal_is_not_retried() -> None:
     fake = FakeLambda()
     fake.refusals["invoke"] = ("AccessDeniedException", 1)
     assert "Version 7 of function could not be invoked" in run("lambda_invocation", fake, **GIVEN)["msg"]

@@ -1,4 +1,4 @@
-"""What of functions is in a VPC: their versions, and the interfaces that Lambda has not deleted yet."""
+"""The parts of functions in a VPC: their versions, and the interfaces that Lambda has not deleted yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FakeAccount(Fake):
     def list_versions_by_function(self, p: Values) -> Values:
         if p["FunctionName"] != "function":
             raise RefusedError("ResourceNotFoundException")
-        # A page for each version.
+        # One version on a page.
         page = int(p.get("Marker", "0"))
         marker = {"NextMarker": str(page + 1)} if page + 1 < len(self.versions) else {}
         return {"Versions": [self.versions[page]], **marker}

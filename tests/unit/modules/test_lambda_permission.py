@@ -1,4 +1,4 @@
-"""The statement that lets a service invoke the function."""
+"""The statement that allows a service to invoke the function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAIN = {
 
 
 class FakeLambda(Fake):
-    """Lambda, which keeps a policy for the function and each alias."""
+    """Lambda, which stores a policy for the function and for each alias."""
 
     def statements(self, p: Values) -> list[Values]:
         found: list[Values] = self.state.setdefault(p.get("Qualifier", ""), [])
@@ -126,7 +126,7 @@ def test_comparable_conditions(condition: Values, differing: Values) -> None:
     ],
 )
 def test_a_statement_that_addpermission_does_not_write_equals_none_and_is_replaced(odd: Values) -> None:
-    """Lambda's PutResourcePolicy takes statements of any form."""
+    """Lambda's PutResourcePolicy accepts statements of any form."""
     given = {**EVERYTHING, "source_arn": ""}
     fake = FakeLambda()
     done("lambda_permission", fake, **given)
@@ -179,7 +179,7 @@ def test_a_statement_is_added_kept_and_removed(given: Values) -> None:
         {"Condition": {"ArnLike": {"AWS:SourceArn": API}, "StringEquals": {"aws:PrincipalOrgID": "o-1"}}},
     ],
 )
-def test_drift_is_healed(drift: Values) -> None:
+def test_drift_is_corrected(drift: Values) -> None:
     fake = FakeLambda()
     done("lambda_permission", fake, **EVERYTHING)
     before = dict(fake.state["live"][0])

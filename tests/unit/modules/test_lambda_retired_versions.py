@@ -1,4 +1,4 @@
-"""Which versions and images go, and that none goes which something still runs."""
+"""Which versions and images are removed, and that none is removed which is still in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def digest(number: int) -> str:
 
 
 class FakeLambdaAndEcr(Fake):
-    """A function with versions, each of one image of a repository; two a page."""
+    """A function with versions, each with one image of a repository; two on a page."""
 
     def __init__(self, images_of: dict[str, int], aliases: list[Values], pushed: list[int]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def alias(version: str, **routing: float) -> Values:
     return {"Name": "live", "FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}
 
 
-def test_old_versions_go_and_the_images_that_only_they_ran() -> None:
+def test_old_versions_and_the_images_that_only_they_ran_are_removed() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 4, "1": 1, "2": 2, "3": 3, "4": 4}, [alias("4")], [1, 2, 3, 4])
     result = assert_converges("lambda_retired_versions", fake, **OPTIONS)
     assert (result["versions"], result["images"]) == (["1", "2"], [digest(2), digest(1)])
@@ -91,7 +91,7 @@ UPGRADE: Values = {
 
 
 def test_a_check_before_an_upgrade_announces_what_the_upgrade_then_removes() -> None:
-    """The new version, its image and where the alias then points are told: none of them is there yet."""
+    """The new version, its image and the alias's target are given: none of them exists yet."""
     before = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
     check = done("lambda_retired_versions", before, check=True, **UPGRADE)
     assert before.writes() == []
@@ -99,7 +99,7 @@ def test_a_check_before_an_upgrade_announces_what_the_upgrade_then_removes() -> 
     run = done("lambda_retired_versions", after, **{**UPGRADE, "new_image_uri": f"registry/images@{digest(4)}"})
     assert (check["versions"], check["images"]) == (["1", "2"], [digest(2), digest(1)])
     for result in (check, run):
-        result.pop("invocation", None)  # From ansible-core 2.21, it is only there with INJECT_INVOCATION.
+        result.pop("invocation", None)  # Since ansible-core 2.21, it is only there with INJECT_INVOCATION.
     assert check == run
 
 
@@ -109,14 +109,14 @@ def test_a_version_that_the_alias_leaves_is_no_longer_kept_for_it() -> None:
         assert done("lambda_retired_versions", fake, check=True, **UPGRADE)["versions"] == ["1", "2"]
 
 
-def test_a_setting_that_is_to_change_makes_a_version_and_no_image() -> None:
+def test_a_changed_setting_gives_a_version_and_no_image() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
     again = {**UPGRADE, "new_image_uri": f"registry/images@{digest(3)}", "kept_images": 1}
     result = done("lambda_retired_versions", fake, check=True, **again)
     assert (result["versions"], result["images"]) == (["1", "2"], [digest(2), digest(1)])
 
 
-def test_an_image_that_is_to_be_used_again_stays() -> None:
+def test_an_image_that_will_be_used_again_stays() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 3, "1": 1, "2": 2, "3": 3}, [alias("3")], [1, 2, 3])
     again = {**UPGRADE, "new_image_uri": f"registry/images@{digest(1)}", "kept_images": 1}
     result = done("lambda_retired_versions", fake, check=True, **again)
@@ -124,19 +124,19 @@ def test_an_image_that_is_to_be_used_again_stays() -> None:
 
 
 def test_an_image_alone_may_be_new() -> None:
-    """Only the image's role and this one run: the function goes on with what it has."""
+    """Only the image's role and this one run: the function does not change."""
     fake = FakeLambdaAndEcr({"$LATEST": 1, "3": 3}, [alias("3")], [1, 2, 3])
     result = done("lambda_retired_versions", fake, check=True, **OPTIONS, new_image_uri="registry/images:t4")
     assert (result["versions"], result["images"]) == ([], [digest(2)])
 
 
-def test_what_was_made_before_counts_once() -> None:
+def test_what_was_created_before_counts_once() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 4, "3": 3, "4": 4}, [alias("4")], [3, 4])
     assert not done("lambda_retired_versions", fake, **UPGRADE)["changed"]
 
 
 def test_content_that_went_back_to_an_old_image_keeps_it() -> None:
-    """Version 4 runs the image that was pushed first: a count alone would expire it."""
+    """Version 4 runs the image that was pushed first: a mere count would expire it."""
     fake = FakeLambdaAndEcr({"$LATEST": 1, "1": 1, "2": 2, "3": 3, "4": 1}, [alias("4")], [1, 2, 3])
     assert_converges("lambda_retired_versions", fake, **{**OPTIONS, "kept_images": 1})
     assert fake.pushed == [1, 3]
@@ -152,7 +152,7 @@ NO_KEY: Values = {
 
 
 def with_sources(images_of: dict[str, int], aliases: list[Values], sources: dict[str, str]) -> FakeLambdaAndEcr:
-    """A function some of whose versions got their key in a way that is not the default."""
+    """A function with some versions whose key did not come from the default source."""
     fake = FakeLambdaAndEcr(images_of, aliases, sorted(set(images_of.values())))
     fake.variables = {version: {SOURCE: source} for version, source in sources.items()}
     return fake
@@ -174,7 +174,7 @@ def test_a_version_that_holds_the_key_and_that_an_alias_names_stays_and_is_repor
 
 
 def test_a_check_before_the_key_leaves_the_image_announces_what_goes() -> None:
-    """The live version holds the key, and the alias is to leave it for the new one."""
+    """The live version has the key, and the alias will leave it for the new one."""
     fake = with_sources({"$LATEST": 1, "1": 1}, [alias("1")], {"1": "file", "$LATEST": "file"})
     wanted = {**NO_KEY, "new_image_uri": "registry/images:t2", "new_version": "2", "alias": "live"}
     result = done("lambda_retired_versions", fake, check=True, **wanted)
@@ -195,7 +195,7 @@ def test_what_the_unpublished_version_runs_stays() -> None:
     assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
 
 
-def test_what_is_to_be_kept_is_nothing_to_do() -> None:
+def test_nothing_changes_if_everything_is_kept() -> None:
     fake = FakeLambdaAndEcr({"$LATEST": 2, "1": 1, "2": 2}, [alias("2")], [1, 2])
     assert not done("lambda_retired_versions", fake, **OPTIONS)["changed"]
 
@@ -229,7 +229,7 @@ def test_an_image_that_ecr_keeps_is_reported() -> None:
 
 
 @pytest.mark.parametrize("missing", ["list_versions_by_function", "describe_images"])
-def test_without_function_or_repository_there_is_nothing_to_do(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_changes_without_function_or_repository(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeLambdaAndEcr({}, [], [])
     code = "RepositoryNotFoundException" if missing == "describe_images" else "ResourceNotFoundException"
 
@@ -259,14 +259,14 @@ numbers = st.integers(1, 12)
 
 
 @given(versions=st.sets(numbers), named=st.sets(numbers), kept=st.integers(1, 5))
-def test_no_version_goes_that_is_new_or_named(versions: set[int], named: set[int], kept: int) -> None:
+def test_a_new_or_named_version_is_never_removed(versions: set[int], named: set[int], kept: int) -> None:
     gone = {int(v) for v in retired_versions([str(v) for v in versions] + ["$LATEST"], {str(n) for n in named}, kept)}
     newest = set(sorted(versions)[-kept:])
     assert gone == versions - named - newest
 
 
 @given(pushed=st.lists(numbers, unique=True), used=st.sets(numbers), kept=st.integers(1, 5))
-def test_no_image_goes_that_is_new_or_used(pushed: list[int], used: set[int], kept: int) -> None:
+def test_a_new_or_used_image_is_never_removed(pushed: list[int], used: set[int], kept: int) -> None:
     images: list[dict[str, Any]] = [{"imageDigest": digest(n), "imagePushedAt": at} for at, n in enumerate(pushed)]
     gone = {image["imageDigest"] for image in retired_images(images, {digest(n) for n in used}, kept)}
     assert gone == {digest(n) for n in set(pushed) - used - set(pushed[-kept:])}

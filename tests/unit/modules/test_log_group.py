@@ -1,4 +1,4 @@
-"""The log group: made, kept and healed, and never touched in check mode."""
+"""The log group: created, kept and corrected, and never changed in check mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERYTHING: Values = {"name": NAME, "retention": 30, "kms_key_arn": KEY, "tags":
 
 
 class FakeLogs(Fake):
-    """CloudWatch Logs, which keeps groups in the API's form."""
+    """CloudWatch Logs, which stores groups in the API's form."""
 
     def describe_log_groups(self, p: Values) -> Values:
         groups = [{k: v for k, v in group.items() if k not in ("tags", "filters")} for group in self.state.values()]
@@ -56,7 +56,7 @@ class FakeLogs(Fake):
         del self.state[p["logGroupName"]]
 
 
-def test_it_is_made_and_kept() -> None:
+def test_it_is_created_and_kept() -> None:
     fake = FakeLogs()
     assert_converges("log_group", fake, **EVERYTHING)
     assert fake.state[NAME]["retentionInDays"] == 30
@@ -64,7 +64,7 @@ def test_it_is_made_and_kept() -> None:
     assert fake.state[NAME]["tags"] == {"owner": "us"}
 
 
-def test_every_drift_is_healed() -> None:
+def test_every_drift_is_corrected() -> None:
     fake = FakeLogs()
     done("log_group", fake, **EVERYTHING)
     fake.state[NAME].update(retentionInDays=7, kmsKeyId="another", tags={"owner": "them", "extra": "1"})
@@ -74,7 +74,7 @@ def test_every_drift_is_healed() -> None:
     assert fake.state[NAME]["tags"] == {"owner": "us"}
 
 
-def test_the_key_is_taken_away_again() -> None:
+def test_the_key_is_removed_again() -> None:
     fake = FakeLogs()
     done("log_group", fake, **EVERYTHING)
     assert_converges("log_group", fake, **{**EVERYTHING, "kms_key_arn": ""})
@@ -82,7 +82,7 @@ def test_the_key_is_taken_away_again() -> None:
 
 
 def test_a_check_changes_no_retention() -> None:
-    """What the upstream module does."""
+    """Unlike the upstream module."""
     fake = FakeLogs()
     done("log_group", fake, **EVERYTHING)
     fake.state[NAME]["retentionInDays"] = 7
@@ -92,7 +92,7 @@ def test_a_check_changes_no_retention() -> None:
     assert fake.state[NAME]["retentionInDays"] == 7
 
 
-def test_a_group_whose_name_only_begins_alike_is_another() -> None:
+def test_a_group_with_the_same_prefix_is_another_group() -> None:
     fake = FakeLogs()
     fake.state[f"{NAME}-2"] = {"logGroupName": f"{NAME}-2", "arn": f"{ARN}-2:*", "tags": {}}
     assert done("log_group", fake, name=NAME)["changed"]
@@ -110,7 +110,7 @@ FILTERS: Values = {
 }
 
 
-def test_metric_filters_are_made_kept_and_corrected() -> None:
+def test_metric_filters_are_created_kept_and_corrected() -> None:
     fake = FakeLogs()
     assert_converges("log_group", fake, **EVERYTHING, **FILTERS)
     made = fake.state[NAME]["filters"]["Throttled"]

@@ -1,4 +1,4 @@
-"""A mapping or a list in place of a single value is found in every role, and its value is not shown."""
+"""A mapping or a list instead of a single value is found in every role, and its value is not shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mistyped(**variables: Any) -> list[str]:
         ("encord_secrets_destroy", ["yes"], "is a list, and true or false is expected"),
     ],
 )
-def test_it_is_named_with_its_file_and_what_to_do(name: str, value: Any, said: str) -> None:
+def test_the_input_is_named_with_its_file_and_what_to_do(name: str, value: Any, said: str) -> None:
     (sentence,) = mistyped(**{name: value})
     role = next(path.name for path in ROLES.iterdir() if name.startswith(f"{path.name}_"))
     assert f"{name} {said}" in sentence

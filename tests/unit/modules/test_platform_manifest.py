@@ -1,4 +1,4 @@
-"""The digest of a platform's own manifest, from registries that answer as they are documented to.
+"""The digest of a platform's own manifest, from registries that behave as documented.
 
 The registry here follows the OCI distribution specification; its tokens follow Docker's.
 """
@@ -50,7 +50,7 @@ ONE = json.dumps({"manifests": [entry(SINGLE["amd64"], os="linux", architecture=
 
 
 class Registry(BaseHTTPRequestHandler):
-    """A registry with a public and a private repository; it remembers what it was asked, and with which login."""
+    """A registry with a public and a private repository that records requests and their logins."""
 
     versions: ClassVar[dict[str, tuple[str, bytes]]] = {
         "both": (INDEX, BOTH),
@@ -89,7 +89,7 @@ class Registry(BaseHTTPRequestHandler):
         return self.answer(200, found[1], **{"Content-Type": found[0]})
 
     def answer(self, status: int, content: bytes, **headers: str) -> None:
-        """Send an answer."""
+        """Send a response."""
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
@@ -120,7 +120,7 @@ def test_the_platforms_own_manifest_is_named_and_not_the_index(host: str, archit
         assert looked_up(name, architecture) == {"reference": expected, "problem": "", "answered": True}
 
 
-def test_a_manifest_for_one_platform_is_named_as_it_is(host: str) -> None:
+def test_a_manifest_for_one_platform_is_used_directly(host: str) -> None:
     digest = digest_of(SINGLE["arm64"])
     for name in (f"{host}/open:single", f"{host}/open@{digest}"):
         assert looked_up(name)["reference"] == f"{host}/open@{digest}"
@@ -149,7 +149,7 @@ def test_the_login_is_used_where_nothing_else_is_accepted(host: str, repository:
         (f"liar@sha256:{'0' * 64}", f"the registry serves {digest_of(b'another')} for sha256:{'0' * 64}"),
     ],
 )
-def test_what_the_registry_does_not_have_is_a_problem_that_is_known(host: str, name: str, problem: str) -> None:
+def test_an_image_that_the_registry_does_not_have_is_a_known_problem(host: str, name: str, problem: str) -> None:
     result = looked_up(f"{host}/{name}")
     assert (result["reference"], result["answered"]) == ("", True)
     assert problem in result["problem"]

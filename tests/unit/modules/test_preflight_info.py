@@ -42,7 +42,7 @@ def test_what_can_be_reserved(limit: int, unreserved: int, own: int, expected: i
     assert reservable(limit, unreserved, own) == expected
 
 
-def test_a_reservation_of_ones_own_is_free_and_a_missing_function_has_none() -> None:
+def test_a_functions_own_reservation_is_free_and_a_missing_function_has_none() -> None:
     fake = FakeLambda(1000, {"ours": 30, "theirs": 500})
     found = done("lambda_account_info", fake, functions=["ours", "without", "missing"])
     assert (found["limit"], found["reservable"], found["problem"]) == (1000, 400, "")
@@ -50,7 +50,7 @@ def test_a_reservation_of_ones_own_is_free_and_a_missing_function_has_none() -> 
     assert fake.writes() == []
 
 
-def test_without_the_right_to_read_quotas_that_is_said() -> None:
+def test_a_missing_permission_to_read_quotas_is_reported() -> None:
     fake = FakeLambda(1000, {})
     fake.refusals["get_account_settings"] = ("AccessDeniedException", 1)
     found = done("lambda_account_info", fake)
@@ -59,7 +59,7 @@ def test_without_the_right_to_read_quotas_that_is_said() -> None:
 
 
 class FakeIam(Fake):
-    """IAM, which simulates: what is in ``allowed`` is, under the context in ``needs``; a page for each action."""
+    """IAM, which simulates: ``allowed`` is allowed, under the context in ``needs``; one action on a page."""
 
     def __init__(self, arn: str = USER) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def documents(**statement: Any) -> Values:
     return {"deployer-data": {"Version": "2012-10-17", "Statement": [{"Sid": "S", "Effect": "Allow", **statement}]}}
 
 
-def test_each_action_is_simulated_on_each_resource_and_what_lacks_is_named() -> None:
+def test_each_action_is_simulated_on_each_resource_and_missing_ones_are_named() -> None:
     fake = FakeIam()
     fake.allowed = {("sqs:CreateQueue", QUEUE), ("sqs:CreateQueue", f"{QUEUE}-x"), ("sqs:TagQueue", QUEUE)}
     given = documents(Action=["sqs:CreateQueue", "sqs:TagQueue"], Resource=[QUEUE, f"{QUEUE}-*"])
@@ -139,7 +139,7 @@ def test_a_session_stands_for_its_role_with_the_path_and_another_principal_can_b
 
 
 @pytest.mark.parametrize("operation", ["simulate_principal_policy", "get_role"])
-def test_where_it_may_not_be_simulated_that_is_said(operation: str) -> None:
+def test_a_simulation_that_is_not_allowed_is_reported(operation: str) -> None:
     fake = FakeIam(SESSION)
     fake.refusals[operation] = ("AccessDenied", 1)
     found = done("iam_simulation_info", fake, documents=documents(Action=["sqs:CreateQueue"], Resource=[QUEUE]))
@@ -179,7 +179,7 @@ def test_the_context_makes_conditions_hold(condition: Values, expected: list[tup
 
 
 class FakeApis(Fake):
-    """API Gateway with APIs, one a page."""
+    """API Gateway with APIs, one on a page."""
 
     def __init__(self, *names: str) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ def test_http_apis_are_counted() -> None:
     assert not done("http_api_count_info", FakeApis("a"), name="c")["found"]
 
 
-def test_apis_that_may_not_be_listed_are_not_taken_for_none() -> None:
+def test_apis_that_cannot_be_listed_do_not_count_as_none() -> None:
     fake = FakeApis("a")
     fake.refusals["get_apis"] = ("AccessDeniedException", 1)
     assert "AccessDeniedException" in done("http_api_count_info", fake, name="a")["problem"]

@@ -1,4 +1,4 @@
-"""The check of the private key before a deploy: it tells what is wrong, and never what the key is."""
+"""The check of the private key before a deploy: it reports what is wrong, and never the key."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def with_body(body: str) -> str:
     ids=["as it is", "CRLF", "literal \\n", "literal \\r\\n", "spaces", "one line"],
 )
 @pytest.mark.parametrize("around", ["", "\n", "  \n", '"'])
-def test_a_good_key_has_no_problem_however_it_was_pasted(text: str, old: str, new: str, around: str) -> None:
+def test_a_valid_key_has_no_problem_however_it_was_pasted(text: str, old: str, new: str, around: str) -> None:
     assert private_key_problem(around + text.replace(old, new) + around) == ""
 
 
@@ -93,7 +93,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "problem"), BAD.values(), ids=BAD.keys())
-def test_a_bad_key_is_told_by_what_is_wrong(text: str, problem: str) -> None:
+def test_an_invalid_key_is_reported_with_its_problem(text: str, problem: str) -> None:
     assert problem in private_key_problem(text)
 
 
@@ -114,13 +114,13 @@ def test_the_function_takes_the_same_keys(text: str) -> None:
         EncordKey(text)
         taken = True
     except PermanentError as error:
-        # An encrypted key's passphrase is a secret of its own, which the filter does not know.
+        # The passphrase of an encrypted key is a separate secret, which the filter does not have.
         taken = "it is encrypted" in str(error) and NOT_ED25519 not in private_key_problem(text)
     assert (private_key_problem(text) == "") is taken
 
 
 def letters_told(text: str) -> list[str]:
-    """Return what the answer holds of the key's body, eight letters at a time."""
+    """Return the parts of the key's body in the answer, eight letters at a time."""
     told = private_key_problem(text)
     body = re.sub(r"\\r|\\n|\s", "", re.sub("-----[^-]*-----", "", text))
     return [body[start : start + 8] for start in range(len(body) - 7) if body[start : start + 8] in told]
@@ -129,11 +129,11 @@ def letters_told(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "text", [*(text for text, _ in BAD.values()), GOOD, ENCRYPTED], ids=[*BAD, "good", "encrypted"]
 )
-def test_no_answer_holds_any_of_the_key(text: str) -> None:
+def test_no_answer_contains_any_of_the_key(text: str) -> None:
     assert letters_told(text) == []
 
 
-def test_no_answer_holds_any_of_a_key_with_one_letter_changed() -> None:
+def test_no_answer_contains_any_of_a_key_with_one_changed_letter() -> None:
     for position in range(len(BODY)):
         for letter in ("A", "=", "-", "\x00"):
             text = with_body(BODY[:position] + letter + BODY[position + 1 :])

@@ -1,4 +1,4 @@
-"""The logins for base images: those that stand in the user's Docker configuration, whatever else is wrong with it."""
+"""The logins for base images: those in the user's Docker configuration, whatever else is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logins = FilterModule().filters()["registry_logins"]
 AUTH = base64.b64encode(b"user:password").decode()
 
 
-def test_a_login_that_stands_there_is_taken_alone() -> None:
+def test_only_configured_logins_are_used() -> None:
     configuration = {
         "auths": {"registry.example.com": {"auth": AUTH, "email": "a"}, "helped.example.com": {}},
         "credsStore": "desktop.exe",
@@ -38,7 +38,7 @@ def test_a_login_that_stands_there_is_taken_alone() -> None:
         "<<<<<<< HEAD",
     ],
 )
-def test_what_is_no_configuration_has_no_logins(content: str) -> None:
+def test_an_invalid_configuration_has_no_logins(content: str) -> None:
     assert logins(content) == {}
 
 

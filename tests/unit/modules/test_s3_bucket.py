@@ -1,4 +1,4 @@
-"""The bucket: its own settings are made, kept and healed, and what others have set on it stays."""
+"""The bucket: its own settings are created, kept and corrected, and settings of others stay."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def setting(name: str, member: str, refusal: str | None) -> tuple[Any, Any]:
 
 
 class FakeS3(Fake):
-    """S3, which keeps one bucket's settings in the API's form."""
+    """S3 with one bucket's settings in the API's form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class FakeS3(Fake):
         return {**answer, **({"TransitionDefaultMinimumObjectSize": size} if size else {})}
 
     def get_bucket_policy_status(self, p: Values) -> Values:
-        """Count a policy as public where an allowed principal is everyone and no condition narrows it."""
+        """Count a policy as public if an allowed principal is everyone and no condition narrows it."""
         statements = json.loads(self.get_bucket_policy(p)["Policy"])["Statement"]
         return {
             "PolicyStatus": {
@@ -211,7 +211,7 @@ class FakeS3(Fake):
         ([], [{"Sid": "b"}, {"Sid": "a"}], [{"Sid": "a"}, {"Sid": "b"}]),
         ([{"Sid": "a", "x": 1}], [{"Sid": "a", "x": 2}], [{"Sid": "a", "x": 2}]),
         ([{"Sid": "b"}], [{"Sid": "a"}], [{"Sid": "a"}, {"Sid": "b"}]),
-        # AWS asks for no Sid.
+        # AWS does not require a Sid.
         ([{"x": 1}], [{"Sid": "a"}], [{"x": 1}, {"Sid": "a"}]),
         ([{"x": 1}], [], [{"x": 1}]),
     ],
@@ -277,7 +277,7 @@ def test_wanted_settings(options: Values, current: Values, name: str, value: Any
 
 
 @pytest.mark.parametrize("options", [EVERYTHING, {**EVERYTHING, "object_lock": True}, {"name": "bucket"}])
-def test_a_bucket_is_made_kept_and_deleted(options: Values) -> None:
+def test_a_bucket_is_created_kept_and_deleted(options: Values) -> None:
     fake = FakeS3()
     assert_converges("s3_bucket", fake, **options)
     assert fake.state["versioning"] == "Enabled"
@@ -299,7 +299,7 @@ def test_a_bucket_is_made_kept_and_deleted(options: Values) -> None:
         ("tags", [{"Key": "owner", "Value": "they"}], "tags"),
     ],
 )
-def test_drift_is_healed(name: str, value: Any, changed: str) -> None:
+def test_drift_is_corrected(name: str, value: Any, changed: str) -> None:
     fake = FakeS3()
     done("s3_bucket", fake, **EVERYTHING)
     before = deepcopy(fake.state)
@@ -311,7 +311,7 @@ def test_drift_is_healed(name: str, value: Any, changed: str) -> None:
     assert fake.state == before
 
 
-def test_what_others_have_set_stays() -> None:
+def test_settings_of_others_stay() -> None:
     fake = FakeS3()
     done("s3_bucket", fake, name="bucket")
     fake.state["policy"] = json.dumps({"Version": "2012-10-17", "Statement": [THEIR_STATEMENT]})
@@ -345,7 +345,7 @@ def encrypted(algorithm: str, key: str = "") -> Values:
 
 
 def their_bucket(**state: Any) -> FakeS3:
-    """A bucket that somebody has made and tagged, with these settings besides."""
+    """An existing bucket with tags and these settings."""
     fake = FakeS3()
     done("s3_bucket", fake, name="bucket", tags={"cost-centre": "7", "environment": "dev", "managed-by": "terraform"})
     fake.state |= state
@@ -363,9 +363,7 @@ def their_bucket(**state: Any) -> FakeS3:
         ),
     ],
 )
-def test_what_an_owner_has_set_is_not_taken_away_but_kept_where_the_options_say_so(
-    state: Values, keeping: Values
-) -> None:
+def test_an_owners_settings_are_never_removed_and_kept_if_the_options_name_them(state: Values, keeping: Values) -> None:
     fake = their_bucket(**state)
     before = deepcopy(fake.state)
     fake.writes()
@@ -381,7 +379,7 @@ def test_what_an_owner_has_set_is_not_taken_away_but_kept_where_the_options_say_
     assert fake.state == before
     assert_converges("s3_bucket", fake, **RECOGNISING, **keeping)
     assert fake.state.get("logging") == state.get("logging")
-    # From now on it is this environment's, and drift is healed as on any other.
+    # From now on it belongs to this environment, and drift is corrected as for any other.
     fake.state["logging"] = {"LoggingEnabled": {"TargetBucket": "elsewhere", "TargetPrefix": ""}}
     result = assert_converges("s3_bucket", fake, **RECOGNISING, **keeping)
     assert list(result["diff"]["after"]) == ["access_log"]
@@ -399,7 +397,7 @@ def test_what_an_owner_has_set_is_not_taken_away_but_kept_where_the_options_say_
         ({"tags": tag_list({"managed-by": "ansible"})}, {}),
     ],
 )
-def test_an_owners_bucket_from_which_nothing_is_taken_is_used(state: Values, options: Values) -> None:
+def test_an_owners_bucket_that_loses_nothing_is_used(state: Values, options: Values) -> None:
     fake = their_bucket(**state)
     assert_converges("s3_bucket", fake, **RECOGNISING, **options)
     assert all(tag in fake.state["tags"] for tag in tag_list(OUR_TAGS))
@@ -440,7 +438,7 @@ def test_a_bucket_of_another_environment_is_refused(theirs: Values, found: str) 
 
 
 @pytest.mark.parametrize("tags", [{"managed-by": "ansible"}, {"managed-by": "ansible", "application": "export"}])
-def test_tags_to_tell_a_bucket_by_are_among_the_wanted(tags: Values) -> None:
+def test_identifying_tags_must_be_among_the_wanted_tags(tags: Values) -> None:
     assert "environment, which tags lacks" in run("s3_bucket", FakeS3(), **{**RECOGNISING, "tags": tags})["msg"]
 
 
@@ -464,7 +462,7 @@ def test_is_key(current: str, wanted: str, same: bool) -> None:
     assert is_key(current, wanted) is same
 
 
-def test_rules_of_the_old_form_stay_beside_ours() -> None:
+def test_rules_of_the_old_form_stay_with_ours() -> None:
     fake = FakeS3()
     done("s3_bucket", fake, name="bucket")
     fake.state["rules"] = [{"ID": "theirs", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 3}}]
@@ -545,7 +543,7 @@ def test_only_force_empties_a_bucket() -> None:
     assert (fake.versions, fake.uploads) == ([], [])
 
 
-def test_a_bucket_that_s3_is_still_at_work_on_is_waited_for() -> None:
+def test_a_bucket_with_an_operation_in_progress_is_awaited() -> None:
     fake = FakeS3()
     fake.refusals["create_bucket"] = ("OperationAborted", 2)
     assert done("s3_bucket", fake, name="bucket")["changed"]
@@ -576,7 +574,7 @@ def test_a_bucket_in_another_region_is_refused() -> None:
         "get_bucket_versioning",
     ],
 )
-def test_a_bucket_that_parts_of_s3_do_not_know_yet_is_waited_for(operation: str) -> None:
+def test_a_bucket_that_parts_of_s3_do_not_find_yet_is_awaited(operation: str) -> None:
     """S3's control plane is eventually consistent: after CreateBucket a call may still be answered NoSuchBucket."""
     fake = FakeS3()
     fake.refusals[operation] = ("NoSuchBucket", 2)
@@ -584,14 +582,14 @@ def test_a_bucket_that_parts_of_s3_do_not_know_yet_is_waited_for(operation: str)
     assert not done("s3_bucket", fake, **EVERYTHING)["changed"]
 
 
-def test_a_bucket_that_was_deleted_meanwhile_is_not_waited_for() -> None:
+def test_a_bucket_that_was_deleted_meanwhile_is_not_awaited() -> None:
     fake = FakeS3()
     done("s3_bucket", fake, name="bucket")
     fake.refusals["put_bucket_tagging"] = ("NoSuchBucket", 1)
     assert "NoSuchBucket" in run("s3_bucket", fake, **EVERYTHING)["msg"]
 
 
-def test_a_create_request_that_is_repeated_is_no_error() -> None:
+def test_a_repeated_create_request_is_not_an_error() -> None:
     fake = FakeS3()
     answer = fake.answer
 
@@ -610,8 +608,8 @@ SSE_C_BLOCKED = {"BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]}}
 PARTITIONED = {"TargetObjectKeyFormat": {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}}}
 
 
-def test_what_shares_a_document_with_our_settings_is_put_back() -> None:
-    """S3 replaces whole documents, so a part that is not sent again is lost."""
+def test_what_shares_a_document_with_our_settings_is_restored() -> None:
+    """S3 replaces whole documents, so parts that are not sent again are lost."""
     fake = FakeS3()
     done("s3_bucket", fake, name="bucket")
     fake.state |= {
@@ -678,12 +676,12 @@ def test_a_bucket_that_s3_would_change_only_in_part_is_refused_before_it_is_chan
     assert fake.state == before
 
 
-def test_an_acl_that_grants_nothing_to_others_is_no_reason_to_refuse() -> None:
+def test_an_acl_that_grants_nothing_to_others_is_accepted() -> None:
     fake = their_bucket(ownership=OBJECT_WRITER)
     assert_converges("s3_bucket", fake, **RECOGNISING)
 
 
-def test_our_own_bucket_that_was_opened_is_closed_first() -> None:
+def test_our_own_bucket_that_was_made_public_is_closed_first() -> None:
     fake = FakeS3()
     done("s3_bucket", fake, **RECOGNISING, policy_statements=[REFUSE_PLAIN])
     fake.state |= {"policy": json.dumps({"Statement": [PUBLIC]}), "block": {}}

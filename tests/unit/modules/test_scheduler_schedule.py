@@ -35,7 +35,7 @@ DEFAULT_RETRY_POLICY = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts
 
 
 class FakeScheduler(Fake):
-    """EventBridge Scheduler, whose UpdateSchedule resets what it is not given."""
+    """EventBridge Scheduler, whose UpdateSchedule resets settings that are not given."""
 
     def key(self, p: Values) -> tuple[str, str]:
         key = (p.get("GroupName", "default"), p["Name"])

@@ -1,4 +1,4 @@
-"""The secret, and whose value it is."""
+"""The secret, and who owns its value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER_READER = f"arn:aws:iam::{ACCOUNT}:role/other"
 
 
 def only(*readers: str) -> Values:
-    """Return the statement that denies reading to all but these."""
+    """Return the statement that denies reading to everyone except these."""
     condition = {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
     rest = {"Action": "secretsmanager:GetSecretValue", "Resource": "*", "Condition": condition}
     return {"Effect": "Deny", "Principal": "*", **rest}
@@ -32,12 +32,12 @@ EVERYTHING: Values = {
 
 
 class FakeSecretsManager(Fake):
-    """Secrets Manager, which keeps one secret."""
+    """Secrets Manager with one secret."""
 
     caller = READER
 
     def denies(self) -> bool:
-        """Return whether the policy denies the caller to read the value; only what `only` returns is understood."""
+        """Return whether the policy denies the caller to read the value; only statements of `only` are understood."""
         named = [item["Condition"]["ArnNotLike"] for item in self.statements() if item["Effect"] == "Deny"]
         return any(self.caller not in readers["aws:PrincipalArn"] for readers in named)
 
@@ -115,7 +115,7 @@ class FakeSecretsManager(Fake):
 
 
 @pytest.mark.parametrize("given", [MINIMAL, EVERYTHING])
-def test_a_secret_is_made_kept_and_deleted(given: Values) -> None:
+def test_a_secret_is_created_kept_and_deleted(given: Values) -> None:
     fake = FakeSecretsManager()
     result = assert_converges("secret", fake, **given)
     assert fake.state["value"] == given["value"]
@@ -135,7 +135,7 @@ def test_a_value_that_we_wrote_is_replaced_when_the_inventorys_changes() -> None
 
 @pytest.mark.parametrize("value", ["the first text", "the second text"])
 def test_a_value_that_was_changed_elsewhere_stays(value: str) -> None:
-    """Rotated by hand: neither the old text nor a newer one of the inventory takes its place."""
+    """Rotated by hand: neither the old value nor a newer one of the inventory replaces it."""
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     fake.change_elsewhere("rotated in the console")
@@ -146,7 +146,7 @@ def test_a_value_that_was_changed_elsewhere_stays(value: str) -> None:
     assert fake.state["value"] == "rotated in the console"
 
 
-def test_beside_a_value_that_stays_other_settings_are_healed() -> None:
+def test_beside_a_value_that_stays_other_settings_are_corrected() -> None:
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     fake.change_elsewhere("rotated in the console")
@@ -165,7 +165,7 @@ def test_a_value_that_was_changed_elsewhere_is_replaced_when_told_to() -> None:
     assert not done("secret", fake, **EVERYTHING)["changed_elsewhere"]
 
 
-def test_a_value_that_the_inventory_caught_up_with_is_ours_again() -> None:
+def test_a_value_that_the_inventory_adopts_is_managed_again() -> None:
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     fake.change_elsewhere("rotated in the console")
@@ -175,7 +175,7 @@ def test_a_value_that_the_inventory_caught_up_with_is_ours_again() -> None:
     assert fake.state["value"] == "the third text"
 
 
-def test_a_secret_that_existed_before_is_left_unless_it_is_the_same() -> None:
+def test_an_existing_secret_is_kept_unless_its_value_is_the_same() -> None:
     fake = FakeSecretsManager()
     fake.state = {"Name": "secret", "tags": {}, "value": "theirs", "version": "1"}
     assert done("secret", fake, **MINIMAL)["changed_elsewhere"]
@@ -190,14 +190,14 @@ def test_a_secret_without_a_value_gets_one(tags: Values) -> None:
     assert fake.state["value"] == MINIMAL["value"]
 
 
-def test_the_same_json_in_other_words_is_no_change() -> None:
+def test_equivalent_json_is_not_a_change() -> None:
     fake = FakeSecretsManager()
     done("secret", fake, name="secret", value='{"a": ["x"], "b": []}')
     assert not done("secret", fake, name="secret", value='{"b":[],"a":["x"]}')["changed"]
     assert_converges("secret", fake, name="secret", value='{"b": [], "a": ["x", "y"]}')
 
 
-def test_a_deleted_secret_is_had_back_with_the_wanted_value() -> None:
+def test_a_deleted_secret_is_restored_with_the_wanted_value() -> None:
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     done("secret", fake, name="secret", state="absent")
@@ -221,14 +221,14 @@ def test_a_deleted_secret_is_had_back_with_the_wanted_value() -> None:
         ({"policy": json.dumps({"Statement": [{"Sid": "OnlyReaders", **only(READER)}]})}, "policy"),
     ],
 )
-def test_drift_is_healed(drift: Values, healed: str) -> None:
+def test_drift_is_corrected(drift: Values, healed: str) -> None:
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     fake.state |= drift
     assert healed in assert_converges("secret", fake, **EVERYTHING)["diff"]["after"]
 
 
-def test_the_key_goes_back_to_awss_own() -> None:
+def test_the_key_is_replaced_by_the_aws_managed_key() -> None:
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     assert_converges("secret", fake, **{**EVERYTHING, "kms_key_arn": ""})
@@ -260,8 +260,8 @@ def test_a_policy_is_left_alone_when_no_statements_are_given() -> None:
     assert fake.sids() == ["OnlyReaders"]
 
 
-def test_a_reader_who_was_left_out_gets_back_in_with_the_next_run() -> None:
-    """The policy is set before the value is read, so it is enough to name the reader."""
+def test_a_missing_reader_gets_access_with_the_next_run() -> None:
+    """The policy is set before the value is read, so naming the reader is enough."""
     fake = FakeSecretsManager()
     done("secret", fake, **EVERYTHING)
     fake.caller = f"arn:aws:iam::{ACCOUNT}:user/new-deployer"

@@ -17,7 +17,7 @@ def key_of(content: str) -> str:
 
 
 class FakeS3AndLambda(Fake):
-    """A bucket, and functions with their versions' environments; one item a page."""
+    """A bucket, and functions with their versions' environments; one item on a page."""
 
     def __init__(self, *keys: str, **versions: list[Values]) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def test_all_are_removed_with_the_functions_and_a_bucket_that_is_gone_has_none()
     assert not done("settings_object", fake, **PURGE)["changed"]
 
 
-def test_functions_are_not_asked_where_there_is_nothing_to_remove() -> None:
+def test_functions_are_not_read_if_there_is_nothing_to_remove() -> None:
     fake = FakeS3AndLambda(key_of("1"))
     done("settings_object", fake, **PURGE, content="1")
     assert "list_versions_by_function" not in [name for name, _ in fake.calls]

@@ -72,7 +72,7 @@ class FakeSns(Fake):
 
 
 @pytest.mark.parametrize("given", [EVERYTHING, {"arn": ARN}])
-def test_a_topic_is_made_kept_and_deleted(given: Values) -> None:
+def test_a_topic_is_created_kept_and_deleted(given: Values) -> None:
     fake = FakeSns()
     assert_converges("sns_topic", fake, **given)
     assert_gone("sns_topic", fake, arn=ARN)
@@ -86,7 +86,7 @@ def test_a_topic_is_made_kept_and_deleted(given: Values) -> None:
         ({"Policy": "{}"}, "Policy"),
     ],
 )
-def test_drift_is_healed(drift: Values, setting: str) -> None:
+def test_drift_is_corrected(drift: Values, setting: str) -> None:
     fake = FakeSns()
     done("sns_topic", fake, **EVERYTHING)
     before = deepcopy(fake.state)
@@ -97,7 +97,7 @@ def test_drift_is_healed(drift: Values, setting: str) -> None:
     assert fake.state == before
 
 
-def test_who_has_not_confirmed_is_told_and_not_asked_again() -> None:
+def test_an_unconfirmed_address_is_reported_and_not_subscribed_again() -> None:
     fake = FakeSns()
     assert done("sns_topic", fake, **EVERYTHING)["unconfirmed_emails"] == ["a@example.com", "b@example.com"]
     fake.confirm("a@example.com")
@@ -106,12 +106,12 @@ def test_who_has_not_confirmed_is_told_and_not_asked_again() -> None:
     assert (again["changed"], again["unconfirmed_emails"], fake.writes()) == (False, ["b@example.com"], [])
 
 
-def test_an_address_that_is_taken_off_the_list_gets_no_more() -> None:
+def test_an_address_that_is_removed_from_the_list_is_unsubscribed() -> None:
     fake = FakeSns()
     done("sns_topic", fake, **EVERYTHING)
     fake.state["subscriptions"].append({"SubscriptionArn": f"{ARN}:q", "Protocol": "sqs", "Endpoint": "queue"})
     fake.confirm("a@example.com")
-    # The other never confirmed, and cannot be unsubscribed: no difference, for ever.
+    # The other never confirmed, and cannot be unsubscribed: it is never a difference.
     assert_converges("sns_topic", fake, **{**EVERYTHING, "emails": []})
     arns = {s["Endpoint"]: s["SubscriptionArn"] for s in fake.state["subscriptions"]}
     assert arns == {"a@example.com": "Deleted", "b@example.com": "PendingConfirmation", "queue": f"{ARN}:q"}
@@ -137,7 +137,7 @@ def statement(**given: Any) -> Values:
         ([], ["kms:Decrypt", "kms:GenerateDataKey"]),
     ],
 )
-def test_what_a_keys_policy_lacks(statements: list[Values], expected: list[str]) -> None:
+def test_missing_actions_of_a_key_policy_are_reported(statements: list[Values], expected: list[str]) -> None:
     actions = ["kms:Decrypt", "kms:GenerateDataKey"]
     assert lacking({"Statement": statements}, "cloudwatch.amazonaws.com", actions) == expected
 
@@ -147,7 +147,7 @@ class FakeKms(Fake):
         return {"Policy": json.dumps({"Statement": statement()})}
 
 
-def test_a_policy_that_may_not_be_read_is_told() -> None:
+def test_a_policy_that_may_not_be_read_is_reported() -> None:
     fake = FakeKms()
     given: Values = {"key_arn": KEY, "service": "cloudwatch.amazonaws.com", "actions": ["kms:Decrypt"]}
     assert done("kms_key_access_info", fake, **given)["problem"] == ""

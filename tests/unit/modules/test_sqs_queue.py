@@ -1,4 +1,4 @@
-"""The queue: what counts as a difference, and that every setting is made, kept and healed."""
+"""The queue: what counts as a difference, and that every setting is created, kept and corrected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN_ENCRYPTION = {"SqsManagedSseEnabled": "true", "KmsMasterKeyId": ""}
 
 
 class FakeSqs(Fake):
-    """SQS, which keeps a queue's settings and its tags by its URL."""
+    """SQS, which stores a queue's settings and tags by its URL."""
 
     def queue(self, url: str) -> Values:
         if url not in self.state:
@@ -61,7 +61,7 @@ class FakeSqs(Fake):
         if new.get("KmsMasterKeyId"):
             attributes["SqsManagedSseEnabled"] = "false"
         elif new.get("SqsManagedSseEnabled") == "true" and "KmsMasterKeyId" in attributes.keys() - new.keys():
-            raise RefusedError("InvalidAttributeValue")  # One kind of encryption at a time.
+            raise RefusedError("InvalidAttributeValue")  # Only one kind of encryption.
         attributes.update(new)
         for name in [name for name, value in attributes.items() if value == ""]:
             del attributes[name]
@@ -124,7 +124,7 @@ def test_wanted_attributes(options: Values, attributes: Values) -> None:
         ({}, {}),
         ({"Policy": "", "RedrivePolicy": ""}, {}),
         ({"KmsMasterKeyId": KEY}, {"KmsMasterKeyId": KEY}),
-        # SQS keeps the count as it was given, as a number or as text.
+        # SQS returns the count as it was given, as a number or as text.
         (
             {"RedrivePolicy": '{"deadLetterTargetArn":"d","maxReceiveCount":"5"}'},
             {"RedrivePolicy": {"deadLetterTargetArn": "d", "maxReceiveCount": 5}},
@@ -165,7 +165,7 @@ def test_as_text(attributes: Values, text: dict[str, str]) -> None:
         {"name": "queue", "kms_master_key_id": KEY, "redrive_policy": {}, "policy": "{}", "tags": {}},
     ],
 )
-def test_a_queue_is_made_kept_and_deleted(options: Values) -> None:
+def test_a_queue_is_created_kept_and_deleted(options: Values) -> None:
     fake = FakeSqs()
     assert done("sqs_queue", fake, check=True, **options)["queue_url"] == ""
     result = assert_converges("sqs_queue", fake, **options)
@@ -188,7 +188,7 @@ def test_a_queue_is_made_kept_and_deleted(options: Values) -> None:
         ({"KmsMasterKeyId": KEY}, "SqsManagedSseEnabled"),
     ],
 )
-def test_drift_is_healed(drift: dict[str, str], setting: str) -> None:
+def test_drift_is_corrected(drift: dict[str, str], setting: str) -> None:
     fake = FakeSqs()
     url = done("sqs_queue", fake, **EVERYTHING)["queue_url"]
     before = deepcopy(fake.state)
@@ -218,7 +218,7 @@ def test_a_policy_in_another_spelling_is_the_same() -> None:
     ("wanted", "left"),
     [({"a": "1"}, {"a": "1"}), ({}, {}), (None, {"a": "2", "b": "2"})],
 )
-def test_tags_are_those_that_are_wanted_and_awss_own(wanted: dict[str, str] | None, left: dict[str, str]) -> None:
+def test_tags_are_the_wanted_ones_and_those_of_aws(wanted: dict[str, str] | None, left: dict[str, str]) -> None:
     fake = FakeSqs()
     url = done("sqs_queue", fake, name="queue")["queue_url"]
     theirs = {"aws:cloudformation:stack-name": "s"}
@@ -229,14 +229,14 @@ def test_tags_are_those_that_are_wanted_and_awss_own(wanted: dict[str, str] | No
     assert (again["changed"], again["diff"]) == (False, {"before": {}, "after": {}})
 
 
-def test_a_queue_deleted_a_moment_ago_is_made_again() -> None:
+def test_a_queue_deleted_a_moment_ago_is_created_again() -> None:
     fake = FakeSqs()
     fake.refusals["create_queue"] = ("AWS.SimpleQueueService.QueueDeletedRecently", 3)
     assert done("sqs_queue", fake, name="queue")["changed"]
 
 
 class DyingSqs(FakeSqs):
-    """SQS, which still finds a deleted queue a few times."""
+    """SQS, which finds a deleted queue a few times more."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
@@ -255,14 +255,14 @@ class DyingSqs(FakeSqs):
         return super().get_queue_url(p)
 
 
-def test_a_deleted_queue_is_waited_for() -> None:
+def test_a_deleted_queue_is_awaited() -> None:
     fake = DyingSqs(5)
     done("sqs_queue", fake, name="queue")
     assert "warnings" not in done("sqs_queue", fake, name="queue", state="absent")
     assert fake.state == {}
 
 
-def test_a_queue_that_does_not_die_is_reported_and_not_waited_for_without_end() -> None:
+def test_a_queue_that_stays_is_reported_after_a_bounded_wait() -> None:
     fake = DyingSqs(1000)
     done("sqs_queue", fake, name="queue")
     result = done("sqs_queue", fake, name="queue", state="absent")
@@ -275,7 +275,7 @@ def test_half_a_redrive_policy_is_refused(half: dict[str, Any]) -> None:
     assert "required together" in result["msg"]
 
 
-def test_what_aws_refuses_is_told() -> None:
+def test_what_aws_refuses_is_reported() -> None:
     fake = FakeSqs()
     fake.refusals["get_queue_url"] = ("AccessDenied", 1)
     result = run("sqs_queue", fake, name="queue")

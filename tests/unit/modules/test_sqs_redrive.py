@@ -1,4 +1,4 @@
-"""Dead letters: each is sent before it is deleted, with all that belongs to it, and no more than there were."""
+"""Dead letters: each is sent before it is deleted, with all its attributes, and no more than there were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = {"source": "dead", "destination": "work"}
 
 
 class FakeSqs(Fake):
-    """SQS, which keeps two queues' messages in order; a received message is hidden until it is deleted."""
+    """SQS with the messages of two queues in order; a received message is hidden until it is deleted."""
 
     def __init__(self, *bodies: str) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def test_all_are_moved_each_sent_before_it_is_deleted() -> None:
         assert (again["changed"], again["moved"]) == (False, 0)
 
 
-def test_attributes_go_along() -> None:
+def test_attributes_are_moved_too() -> None:
     fake = FakeSqs()
     trace = {"AWSTraceHeader": "Root=1-5759e988-bd862e3fe1be46a994272793"}
     fake.state["dead"] = [{"Body": "a", "MessageAttributes": deepcopy(ATTRIBUTES), "Attributes": trace}]
@@ -114,7 +114,7 @@ def test_a_limit_is_kept() -> None:
     assert bodies(fake.state["dead"]) == ["m", "n", "o"]
 
 
-def test_what_fails_again_meanwhile_is_left_to_the_next_run() -> None:
+def test_messages_that_fail_again_meanwhile_are_left_to_the_next_run() -> None:
     fake = FakeSqs(*(str(number) for number in range(20)))
     fake.returns_at_once = True
     result = done("sqs_redrive", fake, **NAMES)
@@ -124,7 +124,7 @@ def test_what_fails_again_meanwhile_is_left_to_the_next_run() -> None:
 @pytest.mark.parametrize(
     ("fault", "left", "sent"), [("unsent", ["b"], ["a", "c"]), ("undeleted", ["b"], ["a", "b", "c"])]
 )
-def test_none_is_lost_when_sqs_takes_some(fault: str, left: list[str], sent: list[str]) -> None:
+def test_no_message_is_lost_if_sqs_accepts_only_some(fault: str, left: list[str], sent: list[str]) -> None:
     fake = FakeSqs("a", "b", "c")
     getattr(fake, fault).add("b")
     result = run("sqs_redrive", fake, **NAMES)
@@ -137,12 +137,12 @@ def test_none_is_lost_when_sqs_takes_some(fault: str, left: list[str], sent: lis
 
 
 @pytest.mark.parametrize("given", [{"destination": "dead"}, {"limit": 0}])
-def test_nonsense_is_refused(given: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(given: dict[str, Any]) -> None:
     fake = FakeSqs("a")
     assert "must be two queues, and limit 1 or more" in run("sqs_redrive", fake, **{**NAMES, **given})["msg"]
     assert fake.calls == []
 
 
-def test_a_queue_that_is_not_there_is_named() -> None:
+def test_a_missing_queue_is_named() -> None:
     result = run("sqs_redrive", FakeSqs(), source="dead", destination="nowhere")
     assert "The messages of dead could not be moved to nowhere" in result["msg"]

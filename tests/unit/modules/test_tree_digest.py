@@ -1,4 +1,4 @@
-"""The digest of a tree: it tells what matters to an image, and nothing else."""
+"""The digest of a tree: it depends on what matters for an image, and on nothing else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hide(tree: Path, name: str) -> None:
 
 
 def through_a_link(path: Path) -> None:
-    """Put a link in the place of what it leads to."""
+    """Replace a file by a link to it."""
     elsewhere = path.parent.parent / f"{path.name}-elsewhere"
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
@@ -72,7 +72,7 @@ def test_the_order_in_which_a_file_system_lists_files_does_not_matter(
         ),
     ],
 )
-def test_what_matters_changes_the_digest(tree: Path, change: Callable[[Path], object]) -> None:
+def test_relevant_changes_change_the_digest(tree: Path, change: Callable[[Path], object]) -> None:
     before = tree_digest([tree])
     change(tree)
     assert tree_digest([tree]) != before
@@ -90,7 +90,7 @@ def test_what_matters_changes_the_digest(tree: Path, change: Callable[[Path], ob
         pytest.param(lambda tree: hide(tree, "Thumbs.db"), id="what a system leaves"),
         pytest.param(lambda tree: (tree / "empty").mkdir(), id="an empty directory"),
         pytest.param(lambda tree: (tree / "a.py").chmod(0o600), id="other permissions"),
-        # Every file has them on the file systems of Windows, and no file of a Python package needs them.
+        # Every file has them on Windows file systems, and no file of a Python package needs them.
         pytest.param(lambda tree: (tree / "a.py").chmod(0o777), id="all permissions"),
         pytest.param(lambda tree: os.utime(tree / "a.py", (0, 0)), id="another time"),
         pytest.param(lambda tree: through_a_link(tree / "a.py"), id="a link to the file"),
@@ -98,7 +98,7 @@ def test_what_matters_changes_the_digest(tree: Path, change: Callable[[Path], ob
         pytest.param(lambda tree: (tree / "package" / "up").symlink_to(".."), id="a link that leads back"),
     ],
 )
-def test_what_does_not_matter_leaves_the_digest(tree: Path, change: Callable[[Path], object]) -> None:
+def test_irrelevant_changes_keep_the_digest(tree: Path, change: Callable[[Path], object]) -> None:
     before = tree_digest([tree])
     change(tree)
     assert tree_digest([tree]) == before
@@ -114,7 +114,7 @@ def test_a_hidden_directory_above_the_tree_does_not_empty_it(tree: Path, tmp_pat
     assert tree_digest([copy]) == tree_digest([tree])
 
 
-def test_the_lookup_gives_one_digest(tree: Path) -> None:
+def test_the_lookup_returns_one_digest(tree: Path) -> None:
     assert LookupModule().run([str(tree), str(tree / "a.py")]) == [tree_digest([tree, tree / "a.py"])]
 
 
@@ -126,7 +126,7 @@ def test_a_path_that_is_missing_is_named(tmp_path: Path) -> None:
 LAMBDA = Path(__file__).resolve().parents[3] / "lambda"
 
 
-def test_every_file_of_the_packages_counts_but_their_readmes() -> None:
+def test_every_file_of_the_packages_counts_except_their_readmes() -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "label_export", "label_catalog"], cwd=LAMBDA, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -135,6 +135,6 @@ def test_every_file_of_the_packages_counts_but_their_readmes() -> None:
 
 
 def test_the_role_puts_the_same_kinds_into_the_image() -> None:
-    """What is in the image with such files around is in tests/contract/test_image_context.py."""
+    """tests/contract/test_image_context.py tests the content of the image with such files around."""
     variables = yaml.safe_load((LAMBDA.parent / "roles/handler_image/vars/main.yml").read_text())
     assert {f".{kind}" for kind in variables["__handler_image_kinds"]} == KINDS

@@ -1,4 +1,4 @@
-"""Misspelt inputs are found by their role's name, and the one that is meant is named."""
+"""Misspelt inputs are found by their role's name, and the intended input is named."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def test_inputs_outputs_and_what_no_role_begins_with_are_known() -> None:
     )
 
 
-def test_private_variables_are_nobodys_business() -> None:
+def test_private_variables_are_ignored() -> None:
     assert unknown("__label_bucket_current") == []
 
 
-def test_a_misspelt_input_is_named_with_the_one_that_is_meant() -> None:
+def test_a_misspelt_input_is_named_with_the_intended_one() -> None:
     assert unknown("label_bucket_nmae", "export_function_timeuot") == [
         "No role knows export_function_timeuot: did you mean export_function_timeout?",
         "No role knows label_bucket_nmae: did you mean label_bucket_name?",
     ]
 
 
-def test_what_is_like_nothing_is_named_alone() -> None:
+def test_an_input_without_a_similar_name_is_named_alone() -> None:
     assert unknown("front_door_0000000000000000000000000000") == [
         "No role knows front_door_0000000000000000000000000000."
     ]
@@ -44,7 +44,7 @@ def test_a_directory_without_roles_is_an_error(tmp_path: Path) -> None:
 
 
 def role_in(directory: Path) -> Path:
-    """A role with one input, and with an output of each kind."""
+    """A role with one input, and with one output of each kind."""
     role = directory / "engine"
     files = {
         "README.md": "| variable |\n|---|\n| no table that a person reformatted can be read |\n",
@@ -65,5 +65,5 @@ def role_in(directory: Path) -> Path:
 def test_names_come_from_the_roles_specs_and_variables_and_not_from_its_readme(tmp_path: Path) -> None:
     roles = role_in(tmp_path)
     assert unknown("engine_size", "engine_arn", "engine_fact", "engine_found", roles=roles) == []
-    # A private name is never proposed.
+    # A private name is never suggested.
     assert unknown("engine_zzqqxxjjkk", roles=roles) == ["No role knows engine_zzqqxxjjkk."]

@@ -1,4 +1,4 @@
-"""scripts/audit-deployed fails for what Prowler objects to, and where Prowler has judged nothing."""
+"""scripts/audit-deployed fails for Prowler's findings, and if Prowler has judged nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 MUTELIST = ROOT / ".config/prowler-mutelist.yaml"
 SERVICES = ("apigatewayv2", "awslambda", "cloudwatch", "ecr", "iam", "s3", "secretsmanager", "sns", "sqs")
-# Writes the findings that the test wants, and ends as Prowler does: 3 for objections.
+# Writes the findings that the test wants, and ends like Prowler: with 3 for findings.
 PROWLER = """#!{python}
 import os, pathlib, shutil, sys
 arguments = sys.argv[1:]
@@ -98,7 +98,7 @@ def test_a_service_that_was_not_judged_fails(checkout: Checkout) -> None:
     assert "judged nothing of sqs" in run.stderr
 
 
-def test_it_asks_the_local_stack_alone_and_mutes_what_is_not_of_the_environment(checkout: Checkout) -> None:
+def test_it_reads_only_the_local_stack_and_mutes_other_resources(checkout: Checkout) -> None:
     checkout.run(*PASSED)
     variables = dict(line.split("=", 1) for line in (checkout.folder / "environment").read_text().splitlines())
     assert (variables["AWS_ENDPOINT_URL"], variables["AWS_PROFILE"]) == ("https://local", "root")

@@ -1,4 +1,4 @@
-"""The newcomer of scripts/fresh_roots.py types what the README says, and fills in the files that it names."""
+"""scripts/fresh_roots.py runs the README's commands, and fills in the files that the README names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 
 @pytest.mark.parametrize("command", fresh_roots.COMMANDS)
-def test_each_command_is_the_readmes(command: str) -> None:
+def test_each_command_is_in_the_readme(command: str) -> None:
     assert fresh_roots.typed(command) == command
 
 

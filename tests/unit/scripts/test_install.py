@@ -1,4 +1,4 @@
-"""scripts/install chooses the right Python and installs what locks/ holds, which is what the requirements ask for."""
+"""scripts/install chooses the right Python and installs the locked packages, which match the requirements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-# Stands for a Python: answers scripts/install, and writes down which environments it makes.
+# Stands for a Python: answers scripts/install, and records the environments that it creates.
 STAND_IN = """\
 #!/bin/sh
 case "$*" in
@@ -47,7 +47,7 @@ class Machine:
         return file
 
     def hide(self, name: str) -> None:
-        """Put a shim of pyenv on PATH, for a version that is installed and not chosen."""
+        """Put a pyenv shim on PATH, for a version that is installed but not selected."""
         shim = self.folder / "bin" / name
         shim.write_text(f"#!/bin/sh\necho 'pyenv: {name}: command not found' >&2\nexit 127\n")
         shim.chmod(0o755)
@@ -65,7 +65,7 @@ class Machine:
         )
 
     def made(self) -> list[str]:
-        """Return the versions of the Pythons that made an environment, in their order."""
+        """Return the versions of the Pythons that created an environment, in order."""
         return self.log.read_text().split() if self.log.exists() else []
 
 
@@ -74,7 +74,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_the_newest_python_is_taken_though_pyenv_hides_it(machine: Machine) -> None:
+def test_the_newest_python_is_used_although_pyenv_hides_it(machine: Machine) -> None:
     machine.hide("python3.14")
     machine.add("bin/python3.13", "3.13")
     machine.add("pyenv/versions/3.14.2/bin/python3.14", "3.14")
@@ -82,7 +82,7 @@ def test_the_newest_python_is_taken_though_pyenv_hides_it(machine: Machine) -> N
     assert machine.made() == ["3.14"]
 
 
-def test_a_python_that_cannot_make_environments_is_passed_over(machine: Machine) -> None:
+def test_a_python_that_cannot_create_environments_is_skipped(machine: Machine) -> None:
     machine.add("bin/python3.14", "3.14", incomplete=True)
     machine.add("bin/python3.13", "3.13")
     assert machine.install().returncode == 0
@@ -119,20 +119,20 @@ def test_the_reason_why_packages_could_not_be_fetched_is_shown(machine: Machine)
     assert result.stderr.index(reason) < result.stderr.index("SSL_CERT_FILE")
 
 
-def test_uv_trusts_what_the_system_trusts(machine: Machine) -> None:
+def test_uv_trusts_the_system_certificates(machine: Machine) -> None:
     machine.add("bin/python3.14", "3.14", fetching='test "$UV_SYSTEM_CERTS" = true || exit 3')
     assert machine.install().returncode == 0
 
 
 def lines(name: str) -> list[Requirement]:
-    """Return what a requirements file asks for itself, without the files that it includes."""
+    """Return the requirements in a file itself, without the files that it includes."""
     text = (ROOT / name).read_text().replace("\\\n", " ")
     found = [re.sub(r"\s--hash=\S+", "", line).strip() for line in text.splitlines()]
     return [Requirement(line) for line in found if line and not line.startswith(("#", "-"))]
 
 
 def locked(name: str, python: str) -> dict[str, str]:
-    """Return the versions that a lock holds for a Python on Linux, by name."""
+    """Return the versions in a lock for a Python on Linux, by name."""
     machine = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux"}
     return {
         canonicalize_name(one.name): str(one.specifier).removeprefix("==")
@@ -154,7 +154,7 @@ def locked(name: str, python: str) -> dict[str, str]:
         ("browser", ["requirements-browser.txt"]),
     ],
 )
-def test_a_lock_holds_what_its_requirements_ask_for(lock: str, inputs: list[str], python: str) -> None:
+def test_a_lock_contains_its_requirements(lock: str, inputs: list[str], python: str) -> None:
     versions = locked(lock, python)
     wanted = [one for name in inputs for one in lines(name)]
     missing = [
@@ -179,7 +179,7 @@ def test_the_playbooks_run_with_the_packages_that_are_tested(python: str) -> Non
     assert run == {name: dev[name] for name in run}
 
 
-def test_this_environment_holds_what_the_lock_says() -> None:
+def test_this_environment_matches_the_lock() -> None:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     installed = {canonicalize_name(one.name): one.version for one in metadata.distributions()}
     wanted = locked("dev", python)
@@ -187,7 +187,7 @@ def test_this_environment_holds_what_the_lock_says() -> None:
 
 
 def test_a_digest_needs_no_sha256sum(tmp_path: Path) -> None:
-    """macOS before version 15 has `shasum` alone."""
+    """macOS before version 15 has only `shasum`."""
     for name, text in {
         "shasum": '[ "$*" = "-a 256" ] && exec /usr/bin/sha256sum',
         "cut": 'exec /usr/bin/cut "$@"',

@@ -1,4 +1,4 @@
-"""`make test` runs all its steps, whatever fails, and its end names what failed."""
+"""`make test` runs all its steps, whatever fails, and ends with a list of what failed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_steps_after_a_failed_one_run_and_the_end_names_what_failed(director
     assert "test: failed: linted, tested, elsewhere." in end.splitlines()[-1]
 
 
-def test_the_lanes_run_beside_each_other(directory: Path) -> None:
+def test_the_lanes_run_in_parallel(directory: Path) -> None:
     results = run_lanes([("here",), ("there",)], directory, directory / "logs")
     assert all(result.passed for result in results), "each waits for the other"
 
@@ -73,13 +73,13 @@ def test_a_failed_test_is_named_without_a_report_too(directory: Path) -> None:
     assert result.failures == ["FAILED tests/unit/test_one.py::test_broken - assert"]
 
 
-def test_what_could_not_be_tried_is_said_at_the_end(directory: Path) -> None:
+def test_steps_that_could_not_run_are_listed_at_the_end(directory: Path) -> None:
     results = run_lanes([("untried",)], directory, directory / "logs")
     assert results[0].passed
     assert "    untried: NOT TRIED: there is no other Python" in summary(results, directory / "logs")
 
 
-def test_a_report_of_an_earlier_run_says_nothing(directory: Path) -> None:
+def test_a_report_of_an_earlier_run_is_ignored(directory: Path) -> None:
     logs = directory / "logs"
     logs.mkdir()
     (logs / "linted.xml").write_text(REPORT)

@@ -1,4 +1,4 @@
-"""scripts/sbom describes the control node and the newest image of each repository, or the images that are named."""
+"""scripts/sbom describes the control node and the newest image of each repository, or the named images."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_the_control_node_and_the_newest_image_of_each_repository_are_described(
     assert len(set(result.stdout.split())) == 3
 
 
-def test_an_image_that_is_named_is_described(tmp_path: Path) -> None:
+def test_a_named_image_is_described(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, LISTED)
     assert checkout.run("registry/one@sha256:0a").returncode == 0
     assert checkout.described() == ["dir:.venv", "registry/one@sha256:0a"]
 
 
 @pytest.mark.parametrize("listed", ["", "<none> <none>\n"])
-def test_a_machine_without_an_image_is_no_success(listed: str, tmp_path: Path) -> None:
+def test_a_machine_without_an_image_is_not_a_success(listed: str, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, listed)
     result = checkout.run()
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""The SDK on this function's transport: where requests go, what they carry, and how answers are sorted."""
+"""The SDK on this function's transport: where requests go, what they contain, and how responses are classified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROLE = {"AWS_ACCESS_KEY_ID": "key-id", "AWS_SECRET_ACCESS_KEY": "secret-key"}
 
 
 class Recorder(Transport):
-    """Keeps each request, and answers with the next of the answers."""
+    """Records each request, and responds with the next response."""
 
     def __init__(self, *answers: Response) -> None:
         self.answers = list(answers)
@@ -83,7 +83,7 @@ def test_addresses(
 
 
 def test_a_message_carries_the_trace_of_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQS hands the header X-Amzn-Trace-Id on as AWSTraceHeader (X-Ray's documentation on SQS)."""
+    """SQS forwards the header X-Amzn-Trace-Id as AWSTraceHeader (X-Ray's documentation on SQS)."""
     trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "label-export-dev")
     monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
@@ -96,7 +96,7 @@ def row(body: bytes) -> LabelRow:
     return LabelRow("l", None, None, None, None, None, None, memoryview(body), hashlib.sha256(body).hexdigest())
 
 
-def test_a_body_is_sent_as_it_is_with_its_checksum_and_read_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_is_sent_unchanged_with_its_checksum_and_read_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Body, "read", lambda *_: pytest.fail("hashed or copied a second time"))
     aws, recorder = client(Response(200, {"ETag": '"e"'}, b""))
     label = row(b'{"a":1}')
@@ -130,7 +130,7 @@ def test_a_body_is_sent_as_it_is_with_its_checksum_and_read_by_nobody_else(monke
         (Response(200, {}, b'"x"'), RetryableError, "malformed_answer"),
     ],
 )
-def test_answers_are_sorted(response: Response, kind: type[ExportError], reason: str) -> None:
+def test_responses_are_classified(response: Response, kind: type[ExportError], reason: str) -> None:
     aws, recorder = client(response)
     parameters = {"QueueUrl": "https://sqs.eu-west-1.amazonaws.com/000000000000/q", "AttributeNames": ["QueueArn"]}
     with pytest.raises(kind) as caught:
@@ -142,7 +142,7 @@ def test_answers_are_sorted(response: Response, kind: type[ExportError], reason:
         assert caught.value.retry_after == 7.0
 
 
-def test_what_the_sdk_refuses_to_send_is_named_without_it() -> None:
+def test_a_request_that_the_sdk_refuses_is_reported_without_its_content() -> None:
     aws, recorder = client()
     with pytest.raises(PermanentError) as caught:
         aws.call("sqs", "send_message_batch", {"QueueUrl": 5, "Entries": "canary"}, 4.0)
@@ -151,7 +151,7 @@ def test_what_the_sdk_refuses_to_send_is_named_without_it() -> None:
     assert recorder.sent == []
 
 
-def test_the_name_in_a_refusal_is_a_name_or_nothing() -> None:
+def test_the_error_name_in_a_refusal_is_valid_or_empty() -> None:
     aws, _ = client(Response(403, {}, b"<Error><Code>Access&lt;b&gt;</Code></Error>"), Response(412, {}, b""))
     for status in (403, 412):
         with pytest.raises(AwsRefusalError) as caught:
@@ -180,6 +180,6 @@ def test_a_body_is_a_file_to_the_sdk() -> None:
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "catalog-requirements.lock"])
-def test_the_sdk_of_the_tests_is_the_one_of_the_images(name: str) -> None:
+def test_the_tests_use_the_sdk_version_of_the_images(name: str) -> None:
     lock = Path(__file__).parents[4] / "lambda" / name
     assert f"\nbotocore=={botocore.__version__} " in lock.read_text()

@@ -1,4 +1,4 @@
-"""Taking the row out of its envelope: byte for byte, for everything that some parser takes for JSON."""
+"""Extracting the row from its envelope, byte for byte, for everything that some parser accepts as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from label_export.core.errors import (
 )
 from label_export.core.ports import LabelRow
 
-# Any JSON that Python can write, lone surrogates and big numbers included.
+# Any JSON that Python can write, including lone surrogates and big numbers.
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -39,7 +39,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def spliced(body: bytes) -> bytes:
-    """The response in an envelope; the answer itself is the same afterwards."""
+    """The response in an envelope; the envelope does not change the row's bytes."""
     received = bytearray(body)
     response, _ = open_envelope(memoryview(received), msgspec.Raw)
     assert bytes(received) == body
@@ -104,14 +104,14 @@ def test_odd_forms_are_spliced_too(body: bytes) -> None:
         b'{"a":"\\ud83d\\ude00\\ud83d","b":NaN}',
     ],
 )
-def test_what_is_no_json_to_msgspec_is_cut_out_as_served(text: bytes) -> None:
+def test_what_is_not_json_to_msgspec_is_cut_out_as_served(text: bytes) -> None:
     for mark in (b"", b"\xef\xbb\xbf"):
         assert spliced(mark + b'{"status":200,"response":' + text + b"}") == text
 
 
 @given(value=json_values, title=st.text(max_size=8))
 @example(value="\ud800", title="NaN \u20ac")
-def test_a_row_is_read_whichever_text_it_holds(value: Any, title: str) -> None:
+def test_a_row_is_read_whatever_text_it_contains(value: Any, title: str) -> None:
     served = {"label_hash": "l", "data_title": title, "data_units": value}
     read = row_in(json.dumps({"status": 200, "response": served}).encode())
     assert read.data_title == title
@@ -143,7 +143,7 @@ def test_a_listing_takes_less_memory_than_its_text() -> None:
 
 
 @pytest.mark.parametrize("node", ["null", '"Complete"', "7", "[]", '{"title":null}', '{"title":{}}', "{}"])
-def test_a_row_without_a_stage_that_can_be_read_is_in_none(node: str) -> None:
+def test_a_row_without_a_readable_stage_has_no_stage(node: str) -> None:
     body = envelope(b'[{"label_hash":"l","workflow_graph_node":' + node.encode() + b"}]")
     assert open_envelope(body, list[ListedRow])[1][0].stage is None
 
@@ -174,7 +174,7 @@ whole = b'{"status":200,"response":{"label_hash":"x","n":[1,2,"\xc3\xa9"]}}'
         b"\xff\xfe",
     ],
 )
-def test_anything_but_a_whole_envelope_is_refused(body: bytes) -> None:
+def test_an_incomplete_envelope_is_refused(body: bytes) -> None:
     with pytest.raises(RetryableError) as caught:
         open_envelope(body, msgspec.Raw)
     assert caught.value.reason == "malformed_answer"
@@ -199,7 +199,7 @@ def test_anything_but_a_whole_envelope_is_refused(body: bytes) -> None:
         (404, None, PermanentError, "encord_refused"),
     ],
 )
-def test_error_envelopes_are_sorted(status: int, response: object, kind: type[ExportError], reason: str) -> None:
+def test_error_envelopes_are_classified(status: int, response: object, kind: type[ExportError], reason: str) -> None:
     body = json.dumps({"status": status, "response": response, "payload": "canary"}).encode()
     with pytest.raises(ExportError) as caught:
         open_envelope(body, RowMembers, retry_after=7.0)
@@ -252,7 +252,7 @@ def test_a_row_is_read_without_its_data() -> None:
         (b"{}", RetryableError, "wrong_row"),
     ],
 )
-def test_other_rows_than_the_one_asked_for_are_refused(body: bytes, kind: type[ExportError], reason: str) -> None:
+def test_rows_other_than_the_requested_one_are_refused(body: bytes, kind: type[ExportError], reason: str) -> None:
     with pytest.raises(kind) as caught:
         row_in(envelope(body))
     assert caught.value.reason == reason

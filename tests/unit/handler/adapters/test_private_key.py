@@ -1,4 +1,4 @@
-"""The private key: whatever way it was pasted, and errors that name the problem but never hold the text."""
+"""The private key in any pasted form; errors name the problem but never contain the text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_keys_are_read_however_they_were_pasted(text: str) -> None:
     )
 
 
-def test_the_signature_is_the_sdks() -> None:
+def test_the_signature_equals_the_sdks() -> None:
     from encord.configs import SshConfig  # noqa: PLC0415  (takes seconds)
 
     headers = SshConfig(KEY).define_headers("p", "project", '{"a":1}')
@@ -97,7 +97,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("problem", "key"), BAD.items(), ids=BAD.keys())
-def test_bad_keys_are_named_and_never_shown(problem: str, key: tuple[str, str | None]) -> None:
+def test_invalid_keys_are_reported_without_their_text(problem: str, key: tuple[str, str | None]) -> None:
     text, passphrase = key
     with pytest.raises(PermanentError) as caught:
         EncordKey(text, passphrase)
@@ -111,11 +111,11 @@ def test_bad_keys_are_named_and_never_shown(problem: str, key: tuple[str, str | 
     assert "canary" not in shown
 
 
-def test_a_key_shows_nothing_of_itself() -> None:
+def test_a_key_is_not_in_its_representation() -> None:
     assert repr(EncordKey(TEXT)) == "EncordKey(...)"
 
 
-def test_a_key_stays_in_use_for_an_hour_after_its_text_became_one_that_is_none() -> None:
+def test_a_key_stays_in_use_for_an_hour_after_its_text_became_invalid() -> None:
     good = openssh(Ed25519PrivateKey.generate())
     texts, now, stale = [good], [1000.0], list[str]()
     none = TextSource(lambda _: None, lambda _: None)

@@ -1,4 +1,4 @@
-"""Secrets: read ahead, refreshed after a refusal, and used for a while longer when they cannot be read."""
+"""Secrets are read ahead, refreshed after a refusal, and used for a while when they cannot be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
 
 
 class SecretsManager:
-    """Answers each call with the next of the texts, or fails where that is an error."""
+    """Answers each call with the next text, or fails if that is an error."""
 
     def __init__(self, *answers: str | Exception) -> None:
         self.answers = list(answers)
@@ -45,7 +45,7 @@ def parsed(text: str) -> str:
 
 
 class Kept:
-    """A secret with its service, its clocks, and the reasons for which it was stale."""
+    """A secret with its service, its clocks, and the reasons why it was stale."""
 
     def __init__(self, *answers: str | Exception) -> None:
         self.service = SecretsManager(*answers)
@@ -65,7 +65,7 @@ class Kept:
         self.wall.now += seconds
 
 
-def test_what_was_read_ahead_is_not_read_again() -> None:
+def test_a_secret_that_was_read_ahead_is_not_read_again() -> None:
     kept = Kept("first", "second")
     kept.secret.read_ahead(RETRY)
     assert [kept.value(), kept.value()] == ["FIRST", "FIRST"]
@@ -81,7 +81,7 @@ def test_a_failure_ahead_is_raised_once_and_then_read_again() -> None:
     assert kept.service.answers == []
 
 
-def test_refusals_refresh_after_a_while_and_no_sooner_whatever_came_of_it() -> None:
+def test_refusals_refresh_only_after_a_while_whatever_the_result() -> None:
     kept = Kept("old", PermanentError("denied", "no"), "new", "newer")
     assert kept.value() == "OLD"
     assert kept.secret.refresh(RETRY) is None
@@ -122,7 +122,7 @@ def test_a_value_stays_in_use_for_an_hour_while_it_cannot_be_read(problem: Any) 
     assert kept.value() == "BETTER"
 
 
-def test_a_refresh_that_reads_no_value_leaves_the_one_there_is() -> None:
+def test_a_refresh_without_a_value_keeps_the_current_one() -> None:
     kept = Kept("good", "malformed")
     kept.value()
     kept.later(REFRESH_AFTER)
@@ -134,7 +134,7 @@ def test_a_refresh_that_reads_no_value_leaves_the_one_there_is() -> None:
 def test_a_value_ages_while_the_process_is_frozen() -> None:
     kept = Kept("old", "new")
     kept.value()
-    kept.wall.now += KEPT_FOR + 1  # the monotonic clock stood still
+    kept.wall.now += KEPT_FOR + 1  # the monotonic clock did not move
     kept.clock.now += REFRESH_AFTER
     assert kept.value() == "NEW"
 
@@ -146,7 +146,7 @@ def test_a_first_read_that_fails_has_no_value_to_fall_back_on() -> None:
     assert (kept.value(), kept.stale) == ("GOOD", [])
 
 
-def test_an_answer_that_is_no_secret_is_tried_again() -> None:
+def test_an_answer_that_is_no_secret_is_retried() -> None:
     kept = Kept()
     answers: list[dict[str, str]] = [{}, {"ARN": ARN, "SecretString": "good"}]
     kept.service.call = lambda *_: answers.pop(0)  # type: ignore[method-assign, assignment]

@@ -37,7 +37,7 @@ def test_retry_after_is_seconds_or_a_date_on_the_servers_clock(text: str, second
     assert Response(429, headers, b"").retry_after == seconds
 
 
-def test_retry_after_without_the_servers_clock_goes_by_ours() -> None:
+def test_retry_after_without_the_servers_clock_uses_ours() -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     pause = Response(503, {"Retry-After": later}, b"").retry_after
     assert pause is not None

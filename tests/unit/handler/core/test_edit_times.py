@@ -1,4 +1,4 @@
-"""Encord's edit times, in all of their formats."""
+"""Encord's edit times in all of their formats."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_formats(text: str, moment: str) -> None:
         *("0001-01-01T00:00:00+23:59", "14:12:03", "9 Feb", "Thursday", "2023-02-09 14:12:03" + " " * 200),
     ],
 )
-def test_what_cannot_be_read_is_none(text: object) -> None:
+def test_an_unreadable_time_is_none(text: object) -> None:
     assert parse_edit_time(text) is None
 
 

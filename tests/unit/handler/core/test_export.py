@@ -1,4 +1,4 @@
-"""Never older over newer, under any interleaving of writers and edits: the core alone, between in-memory ports."""
+"""An older row never replaces a newer one, for any interleaving: only the core, between in-memory ports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_row(version: int, edited: int | None, title: str = "title") -> LabelRow
 
 
 class Turns:
-    """Lets several threads run one step at a time, in an order chosen from outside."""
+    """Lets several threads run one step at a time, in a given order."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, threading.Event] = {}
@@ -78,7 +78,7 @@ class Turns:
 
 @dataclass
 class World:
-    """Encord and a bucket: what is served changes by `edit`; the bucket keeps its history. Each call is one step."""
+    """Encord and a bucket: `edit` changes what is served; the bucket keeps its history. Each call is one step."""
 
     versions: Sequence[LabelRow]
     step: Callable[[], None] = lambda: None
@@ -169,7 +169,7 @@ def versions(steps: Sequence[int | None]) -> list[LabelRow]:
 def play(
     steps: Sequence[int | None], writers: Sequence[Any], choices: Sequence[int], make: Callable[..., Any]
 ) -> tuple[World, list[BaseException]]:
-    """Let writers run against edits in the order that `choices` say; `make` makes each out of a world and a writer."""
+    """Let writers run against edits in the order of `choices`; `make` creates each from a world and a writer."""
     turns = Turns()
     world = World(versions(steps), turns.step)
     picks = iter(choices)
@@ -238,16 +238,16 @@ def test_an_object_that_no_export_wrote_is_replaced_under_condition() -> None:
 
 # Edit times as an SDK save or a restored version may leave them: earlier than before, too.
 any_edit_steps = st.lists(st.sampled_from([0, 1, 3, -2, None]), min_size=1, max_size=4)
-# Deliveries of messages about one label, one after the other: each looks first or not, and is a late one or not.
+# Deliveries of messages about one label, one after the other: each looks first or not, and is late or not.
 deliveries = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6)
 
 
 @settings(max_examples=300, deadline=None)
 @given(any_edit_steps, deliveries, st.lists(st.booleans(), max_size=40))
-def test_an_edit_time_goes_back_only_by_a_late_delivery_that_says_so(
+def test_an_edit_time_goes_back_only_in_a_late_delivery_that_reports_it(
     steps: list[int | None], sent: list[tuple[bool, bool]], edits: list[bool]
 ) -> None:
-    """Before each question of a delivery, Encord may serve the next version."""
+    """Before each request of a delivery, Encord may serve the next version."""
     world, edited = World(versions(steps)), iter(edits)
 
     def step() -> None:
@@ -274,7 +274,7 @@ def test_an_edit_time_goes_back_only_by_a_late_delivery_that_says_so(
 def test_while_edit_times_go_forward_no_delivery_is_in_doubt(
     steps: list[int | None], sent: list[tuple[bool, bool]], choices: list[int]
 ) -> None:
-    """Concurrently and in any order, early and late."""
+    """In parallel and in any order, early and late."""
     results: list[Outcome] = []
 
     def make(world: World, delivery: tuple[bool, bool]) -> Callable[[], None]:
@@ -299,8 +299,8 @@ def test_an_older_edit_time_is_returned_and_stored_at_a_late_receive() -> None:
     assert export(exporter(world)).outcome is Outcome.UNCHANGED
 
 
-def test_an_older_row_that_was_replaced_while_it_was_fetched_again_is_no_doubt() -> None:
-    """A stale reader of Encord's: the second fetch serves what is newer."""
+def test_an_older_row_that_a_second_fetch_replaces_is_not_in_doubt() -> None:
+    """Encord served a stale row; the second fetch returns the newer one."""
     world = World([make_row(0, 5), make_row(1, 1), make_row(2, 9)])
     export(exporter(world))
     rows = iter([world.versions[1], world.versions[2]])
@@ -310,7 +310,7 @@ def test_an_older_row_that_was_replaced_while_it_was_fetched_again_is_no_doubt()
 
 
 def gone(world: World, *then: LabelRow) -> list[str]:
-    """Have Encord know no such row, and after the first time serve those in `then`; the questions that are asked."""
+    """Let Encord have no such row at first, and then serve those in `then`; return the requests."""
     asked: list[str] = []
 
     def fetch(project_hash: str, label_hash: str) -> LabelRow:
@@ -324,7 +324,7 @@ def gone(world: World, *then: LabelRow) -> list[str]:
     return asked
 
 
-def test_a_negative_answer_counts_at_a_late_receive_after_the_project_was_read() -> None:
+def test_a_negative_response_counts_at_a_late_receive_after_the_project_was_read() -> None:
     world = World([make_row(0, 0)])
     asked = gone(world)
     with pytest.raises(UnconfirmedError) as unconfirmed:
@@ -389,7 +389,7 @@ def test_a_title_that_changes_while_it_is_fetched_again_is_looked_up_again() -> 
     assert (result.outcome, result.key) == (Outcome.UNCHANGED, "new/label")
 
 
-def test_the_look_runs_beside_the_fetch_only_where_the_key_is_known() -> None:
+def test_s3_is_read_in_parallel_with_the_fetch_only_if_the_key_is_known() -> None:
     began: list[str] = []
 
     def start(work: Callable[[], Any]) -> Callable[[], Any]:

@@ -1,4 +1,4 @@
-"""Object keys: no two labels share one, nothing leaves its place."""
+"""Object keys: no two labels share one, and no value leaves its segment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ literals = st.text("ab-_.!'()*", max_size=4)
 
 @st.composite
 def templates(draw: Any) -> str:
-    """Any template, valid or not, that has {label_hash} in a segment of its own."""
+    """Any template, valid or not, with {label_hash} in its own segment."""
     others = [name for name in FIELDS if name != "label_hash"]
     segments = draw(
         st.lists(
@@ -54,7 +54,7 @@ def test_no_two_labels_share_a_key(template: str, project: str, other: str, one:
 
 
 @given(templates(), hashes, rows())
-def test_no_value_leaves_its_place(template: str, project: str, row: LabelRow) -> None:
+def test_no_value_leaves_its_segment(template: str, project: str, row: LabelRow) -> None:
     keys = valid(template)
     if keys is None:
         return
@@ -109,6 +109,6 @@ def test_long_titles_are_cut() -> None:
         ("a" * 900 + "/{label_hash}", "bytes"),
     ],
 )
-def test_bad_templates_are_refused_with_the_reason(template: str, problem: str) -> None:
+def test_invalid_templates_are_refused_with_the_reason(template: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         KeyTemplate(template)

@@ -1,4 +1,4 @@
-"""A batch of the queue, through the real entry point, to the bytes that lie in S3."""
+"""A batch of the queue, through the real entry point, to the bytes that are stored in S3."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_replay_writes_nothing_and_an_edit_replaces(deployment: Deployment, ou
 
 
 def test_an_older_edit_time_is_returned_and_stored_at_a_late_receive(deployment: Deployment, output: Any) -> None:
-    """What an SDK save with a stale time, a restored version or a stored time in the future look like."""
+    """As after an SDK save with a stale time, after a restored version, or with a stored time in the future."""
     label = deployment.row()
     deployment.export(label)
     before = deployment.stored(label)
@@ -104,7 +104,7 @@ def test_equal_or_missing_times_are_settled_by_a_fetch_after_the_look(deployment
     assert deployment.encord.count("labelrow") == 1 + 2 + 2
 
 
-def test_duplicates_in_a_batch_are_one_piece_of_work(deployment: Deployment) -> None:
+def test_duplicates_in_a_batch_are_exported_once(deployment: Deployment) -> None:
     label = deployment.row()
     assert deployment.export(label, label, label) == []
     assert (deployment.encord.count("labelrow"), deployment.aws.count("PutObject")) == (1, 1)
@@ -113,7 +113,7 @@ def test_duplicates_in_a_batch_are_one_piece_of_work(deployment: Deployment) -> 
     assert deployment.export(failing, failing) == [failing, failing]
 
 
-def test_one_bad_item_never_fails_its_neighbours(deployment: Deployment, output: Any) -> None:
+def test_one_bad_item_never_fails_other_items(deployment: Deployment, output: Any) -> None:
     good = [deployment.row(number) for number in range(1, 5)]
     gone = str(uuid.UUID(int=9))
     poison = ["{", "[]", "null", None, 7, "[" * 100_000, message(), message("x/y"), message(good[0], version=2)]
@@ -160,8 +160,8 @@ def test_terminal_cases_end_at_a_late_receive_and_leave_an_earlier_export(
     assert [line["label_hash"] for line in written.logged("nothing_to_export")] == [label]
 
 
-def test_one_negative_answer_of_many_kinds_ends_nothing(deployment: Deployment) -> None:
-    """At the first receive. What Encord serves a moment later is exported."""
+def test_a_single_negative_response_of_any_kind_ends_no_message(deployment: Deployment) -> None:
+    """At the first receive. A row that Encord serves a moment later is exported."""
     label = deployment.row()
     for body in (DELETED, b'{"status":403,"response":["AUTHORISATION_ERROR"]}', b'{"status":200,"response":null}'):
         deployment.encord.fail("labelrow", *[Fault(Answer(200, body))] * retry.ATTEMPTS)
@@ -179,7 +179,7 @@ def test_a_late_negative_answer_that_is_not_repeated_ends_nothing(deployment: De
 
 
 def test_every_label_of_a_project_that_cannot_be_found_stays_in_the_queue(deployment: Deployment, output: Any) -> None:
-    """Encord answers RESOURCE_NOT_FOUND_ERROR for the project too: that is no_access, and never "deleted"."""
+    """Encord also answers RESOURCE_NOT_FOUND_ERROR for the project: that is no_access, never "deleted"."""
     labels = [deployment.row(number) for number in range(1, 11)]
     for receive_count in range(1, 6):
         for operation in ("labelrow", "labelrowmetadata"):
@@ -194,7 +194,7 @@ def test_every_label_of_a_project_that_cannot_be_found_stays_in_the_queue(deploy
     assert len(deployment.aws.objects) == len(labels)
 
 
-def test_a_late_message_ends_no_message_that_has_just_come(deployment: Deployment) -> None:
+def test_a_late_message_does_not_end_a_new_message(deployment: Deployment) -> None:
     label = deployment.row()
     del deployment.encord.rows[label]
     records = batch(message(label))["Records"] + batch(message(label), receive_count=LATE)["Records"]
@@ -211,7 +211,7 @@ def test_the_late_receive_is_a_setting(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("http_status", [200, 403])
-def test_no_access_to_a_row_returns_it_and_leaves_its_neighbours_and_what_was_stored(
+def test_no_access_to_a_row_returns_only_that_row_and_keeps_the_stored_object(
     deployment: Deployment, output: Any, http_status: int
 ) -> None:
     label, other = deployment.row(1), deployment.row(2)
@@ -277,7 +277,7 @@ def test_one_branch_that_fails_does_not_hold_back_the_others(deployment: Deploym
 
 
 @pytest.mark.parametrize("odd", ["../../labels/other", "a b", "", 5, {"a": 1}])
-def test_a_listed_label_hash_that_is_none_is_not_asked_for_and_holds_back_no_other(
+def test_an_invalid_label_hash_in_a_listing_is_not_requested_and_does_not_delay_others(
     odd: Any, deployment: Deployment, output: Any
 ) -> None:
     label, data = deployment.row(1), str(uuid.UUID(int=77))
@@ -289,9 +289,7 @@ def test_a_listed_label_hash_that_is_none_is_not_asked_for_and_holds_back_no_oth
     assert (failed["reason"], failed.get("label_hash"), failed["data_hash"]) == ("malformed_answer", None, data)
 
 
-def test_a_data_unit_that_nobody_began_to_label_is_terminal_and_never_created(
-    deployment: Deployment, output: Any
-) -> None:
+def test_a_data_unit_without_labelling_is_terminal_and_no_row_is_created(deployment: Deployment, output: Any) -> None:
     data = str(uuid.UUID(int=77))
     deployment.encord.metadata = [metadata(None, data)]
     assert len(deployment.call(batch(message(data_hash=data)))["batchItemFailures"]) == 1
@@ -309,13 +307,13 @@ def test_a_listing_that_ignores_the_filter_exports_no_other_label(deployment: De
     assert (deployment.stored(wanted) is not None, deployment.stored(other)) == (True, None)
 
 
-def test_a_listing_in_another_form_is_not_believed(deployment: Deployment) -> None:
+def test_a_listing_in_another_form_is_refused(deployment: Deployment) -> None:
     for response in ({"a": 1}, ["text"], None):
         deployment.encord.fail("labelrowmetadata", *[Fault(deployment.encord.envelope(response))] * 4)
         assert len(deployment.call(batch(message(data_hash="d-1")))["batchItemFailures"]) == 1
 
 
-def test_only_wanted_workflow_stages(deployment: Deployment, output: Any) -> None:
+def test_only_configured_workflow_stages_are_exported(deployment: Deployment, output: Any) -> None:
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
     label = deployment.row()
     deployment.encord.metadata = [metadata(label, "d", "Complete")]
@@ -325,7 +323,7 @@ def test_only_wanted_workflow_stages(deployment: Deployment, output: Any) -> Non
 
 
 def test_another_stage_ends_a_message_only_at_a_late_receive(deployment: Deployment, output: Any) -> None:
-    """The webhook can be quicker than the task: what is in Review now can be in Complete a minute later."""
+    """The webhook can be faster than the task: a task in Review can be in Complete a minute later."""
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]')
     label = deployment.row()
     deployment.encord.metadata = [metadata(label, "d", "Review")]
@@ -367,7 +365,7 @@ def test_a_row_that_no_listing_has_is_deleted_and_not_filtered(deployment: Deplo
     assert deployment.stored(label) is before
 
 
-def test_what_ended_without_an_object_is_logged_at_any_level(deployment: Deployment, output: Any) -> None:
+def test_an_ending_without_an_object_is_logged_at_every_level(deployment: Deployment, output: Any) -> None:
     deployment.set(LABEL_EXPORT_WORKFLOW_STAGES='["Complete"]', LABEL_EXPORT_LOG_LEVEL="ERROR")
     label, gone = deployment.row(), str(uuid.UUID(int=9))
     deployment.encord.metadata = [metadata(label, "d", "Review")]
@@ -385,10 +383,10 @@ def test_a_project_that_is_not_exported_any_more_goes_to_the_dead_letter_queue(d
 
 
 @pytest.mark.parametrize("single_limit", [64 << 20, 100])
-def test_every_call_to_s3_names_the_account_that_has_the_bucket(
+def test_every_call_to_s3_names_the_account_that_owns_the_bucket(
     single_limit: int, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one part and in several: S3 then refuses a bucket of this name in another account."""
+    """In one part and in several: S3 then refuses a bucket of this name that belongs to another account."""
     monkeypatch.setattr("label_export.adapters.aws.s3.SINGLE_LIMIT", single_limit)
     deployment.set(LABEL_EXPORT_BUCKET_OWNER="123456789012")
     assert deployment.export(deployment.row()) == []
@@ -443,7 +441,7 @@ def test_connections_are_kept_and_nothing_is_asked_twice(deployment: Deployment)
     assert deployment.aws.count("GetSecretValue") == 1
 
 
-def test_labels_of_a_batch_run_side_by_side_within_the_bound(deployment: Deployment) -> None:
+def test_labels_of_a_batch_run_in_parallel_within_the_bound(deployment: Deployment) -> None:
     deployment.set(LABEL_EXPORT_CONCURRENCY="3")
     labels = [deployment.row(number) for number in range(1, 8)]
     running, most, lock = 0, 0, threading.Lock()
@@ -457,17 +455,17 @@ def test_labels_of_a_batch_run_side_by_side_within_the_bound(deployment: Deploym
             if running == 3:
                 reached.set()
         reached.wait(60)
-        time.sleep(0.1)  # long enough for one too many to come in
+        time.sleep(0.1)  # long enough for one too many to start
         with lock:
             running -= 1
 
     deployment.encord.fail("labelrow", *[Fault(when=enter)] * len(labels))
-    # So much time that no call of a busy machine is given up and made again.
+    # Enough time that no call on a busy machine is abandoned and repeated.
     assert deployment.export(*labels, context=Context(seconds=600)) == []
     assert most == 3
 
 
-def test_what_is_left_is_handed_back_when_time_runs_low(deployment: Deployment, output: Any) -> None:
+def test_what_is_left_is_returned_when_time_runs_low(deployment: Deployment, output: Any) -> None:
     labels = [deployment.row(number) for number in range(1, 4)]
     assert deployment.export(*labels, context=Context(seconds=4.0)) == labels
     assert deployment.encord.calls == []
@@ -477,13 +475,13 @@ def test_what_is_left_is_handed_back_when_time_runs_low(deployment: Deployment, 
 def test_an_answer_that_trickles_ends_with_its_time_and_holds_no_later_batch_up(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that comes a byte at a time: each byte is in time, the whole never is."""
+    """A response that is sent byte by byte: each byte is in time, the whole never is."""
     monkeypatch.setattr(queue_batch, "START_RESERVE", 0.0)
     label, other = deployment.row(1), deployment.row(2)
     deployment.set(LABEL_EXPORT_CONCURRENCY="1")
     enough = threading.Event()
     deployment.encord.trickle[label] = enough
-    assert deployment.export(deployment.row(3)) == []  # so that the next one has its time for itself
+    assert deployment.export(deployment.row(3)) == []  # so that the next one has all of its time
     output()
     try:
 
@@ -497,7 +495,7 @@ def test_an_answer_that_trickles_ends_with_its_time_and_holds_no_later_batch_up(
         enough.set()
 
 
-def test_an_item_that_no_time_out_reaches_is_handed_back_before_the_time_ends(
+def test_an_item_that_no_time_out_reaches_is_returned_before_the_time_ends(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_batch, "START_RESERVE", 0.0)
@@ -561,7 +559,7 @@ def test_every_measure_of_an_exported_label(deployment: Deployment, output: Any)
     ],
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_row_that_is_no_json_to_most_parsers_is_stored_as_served(
+def test_a_row_that_is_not_json_to_most_parsers_is_stored_as_served(
     deployment: Deployment, members: bytes, mark: bytes
 ) -> None:
     label = deployment.row()
@@ -623,7 +621,7 @@ def test_two_branches_of_one_data_unit_one_gone_one_never_begun(deployment: Depl
     assert (written.metric("Terminal", "data_deleted"), written.metric("Terminal", "row_deleted")) == (1, 1)
 
 
-def test_a_surprise_fails_one_item_and_tells_no_text(
+def test_an_unexpected_error_fails_one_item_without_its_text(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = [deployment.row(number) for number in (1, 2)]
@@ -670,7 +668,7 @@ def test_settings_are_read_at_the_start_in_lambda(deployment: Deployment, monkey
     importlib.reload(handler)
 
 
-def test_the_application_is_made_once_a_process(deployment: Deployment) -> None:
+def test_the_application_is_created_once_for_each_process(deployment: Deployment) -> None:
     made = handler.application()
     assert handler.application() is made
     deployment.restart()
@@ -689,7 +687,7 @@ def test_an_object_that_someone_else_wrote_is_replaced(deployment: Deployment) -
 def test_a_probe_of_verify_is_never_redelivered(
     deployment: Deployment, output: Any, error: str | None, tries: int
 ) -> None:
-    """Whatever Encord answers: who sent the probe reads the log, and a dead letter would raise an alarm."""
+    """Whatever Encord answers: the sender of the probe reads the log, and a dead letter would raise an alarm."""
     if error:
         deployment.encord.fail("labelrow", *[Fault(deployment.encord.envelope([error], 403))] * tries)
     assert deployment.call(batch(message(probe_label("verify-1"), event_uid="verify-1"))) == {"batchItemFailures": []}
@@ -701,7 +699,7 @@ def test_a_probe_of_verify_is_never_redelivered(
     assert written.metric("Failed") is written.metric("Terminal") is written.metric("Unconfirmed") is None
 
 
-def test_a_real_label_with_a_probes_uid_is_no_probe(deployment: Deployment, output: Any) -> None:
+def test_a_real_label_with_the_uid_of_a_probe_is_not_a_probe(deployment: Deployment, output: Any) -> None:
     label = deployment.row()
     deployment.encord.fail("labelrow", Fault(Answer(400, b"{}")))
     assert len(deployment.call(batch(message(label, event_uid="verify-1")))["batchItemFailures"]) == 1
@@ -709,7 +707,7 @@ def test_a_real_label_with_a_probes_uid_is_no_probe(deployment: Deployment, outp
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_probe_ends_no_message_but_its_own(deployment: Deployment, order: int) -> None:
+def test_a_probe_ends_only_its_own_message(deployment: Deployment, order: int) -> None:
     label = probe_label("verify-1")
     deployment.encord.fail("labelrow", *[Fault(Answer(400, b"{}"))] * 2)
     bodies = [message(label, event_uid="verify-1"), message(label)][::order]

@@ -1,4 +1,4 @@
-"""What the function says of itself when a deploy asks whether it can do its work."""
+"""The function's self check, which a deploy invokes before it uses a version."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DENIED_JSON = Answer(400, json.dumps({"__type": "AccessDeniedException"}).encode
 
 
 def failing(answer: dict[str, Any]) -> dict[str, str]:
-    """Return the reasons of the checks that failed, by name, after a look at the answer's form."""
+    """Return the reasons of the failed checks by name, after checking the form of the response."""
     assert [check["name"] for check in answer["checks"]] == CHECKS
     assert answer["ok"] == all(check["ok"] for check in answer["checks"])
     assert all(check["detail"] for check in answer["checks"])
     return {check["name"]: check["reason"] for check in answer["checks"] if not check["ok"]}
 
 
-def test_a_function_that_works_says_so_and_leaves_nothing(deployment: Deployment) -> None:
+def test_a_working_function_reports_success_and_leaves_nothing(deployment: Deployment) -> None:
     assert failing(deployment.call(ASK)) == {}
     aws = deployment.aws
     assert (aws.objects, aws.history, aws.uploads, aws.messages) == ({}, [], {}, [])
@@ -35,7 +35,7 @@ def test_a_function_that_works_says_so_and_leaves_nothing(deployment: Deployment
     assert deployment.encord.count("labelrowmetadata") == len(deployment.encord.calls) == 1, "it only reads"
 
 
-def test_every_project_that_is_allowed_is_asked_for(deployment: Deployment) -> None:
+def test_every_allowed_project_is_checked(deployment: Deployment) -> None:
     projects = [PROJECT, str(uuid.UUID(int=2))]
     deployment.set(LABEL_EXPORT_PROJECTS=json.dumps(projects))
     assert failing(deployment.call(ASK)) == {}
@@ -43,7 +43,7 @@ def test_every_project_that_is_allowed_is_asked_for(deployment: Deployment) -> N
 
 
 @pytest.mark.parametrize("error", ["AUTHORISATION_ERROR", "RESOURCE_NOT_FOUND_ERROR"])
-def test_a_project_that_cannot_be_read_counts_only_when_it_is_wanted(deployment: Deployment, error: str) -> None:
+def test_an_unreadable_project_counts_only_if_it_is_in_the_list(deployment: Deployment, error: str) -> None:
     refusal = deployment.encord.envelope([error], 403)
     deployment.encord.fail("labelrowmetadata", Fault(refusal), Fault(refusal))
     assert failing(deployment.call(ASK)) == {}, "no project is named, and any one proves the key"
@@ -95,13 +95,13 @@ def test_stages_without_an_allow_list_cannot_be_checked(deployment: Deployment) 
     assert "cannot be checked" in answer["checks"][3]["detail"]
 
 
-def test_a_key_that_encord_does_not_know(deployment: Deployment) -> None:
+def test_an_unregistered_key_fails_the_check(deployment: Deployment) -> None:
     deployment.encord.public_keys.clear()
     assert failing(deployment.call(ASK)) == {"encord": "key_refused"}
 
 
-def test_a_key_that_was_just_mended_counts_at_once(deployment: Deployment) -> None:
-    """The process has kept the refused key, and pauses for a minute; a deploy that asks again must not."""
+def test_a_key_that_was_just_fixed_counts_at_once(deployment: Deployment) -> None:
+    """The process has kept the refused key, and pauses for a minute; a deploy that checks again must not wait."""
     deployment.encord.public_keys.clear()
     deployment.row()
     deployment.export(deployment.row())
@@ -112,7 +112,7 @@ def test_a_key_that_was_just_mended_counts_at_once(deployment: Deployment) -> No
     assert failing(deployment.call(ASK)) == {}
 
 
-def test_a_domain_where_no_encord_is(deployment: Deployment) -> None:
+def test_a_domain_without_encord_fails_the_check(deployment: Deployment) -> None:
     deployment.set(LABEL_EXPORT_ENCORD_DOMAIN="https://127.0.0.1:9")
     assert failing(deployment.call(ASK)) == {"encord": "connection"}
 
@@ -127,14 +127,14 @@ def test_a_domain_where_no_encord_is(deployment: Deployment) -> None:
         ("GetSecretValue", DENIED_JSON, "webhook secrets", "secretsmanager_access_denied"),
     ],
 )
-def test_what_the_role_may_not_do(
+def test_a_missing_permission_of_the_role_fails_the_check(
     deployment: Deployment, operation: str, answer: Answer, check: str, reason: str
 ) -> None:
     deployment.aws.fail(operation, Fault(answer))
     assert failing(deployment.call(ASK)) == {check: reason}
 
 
-def test_one_failure_hides_no_other_and_none_holds_a_secret(deployment: Deployment, output: Any) -> None:
+def test_all_failures_are_reported_without_secrets(deployment: Deployment, output: Any) -> None:
     deployment.aws.secrets[SIGNING_ARN] = deployment.signing_secret
     deployment.aws.secrets[KEY_ARN] = openssh(deployment.key)[:-60]
     deployment.aws.fail("HeadObject", Fault(DENIED))
@@ -154,14 +154,14 @@ def test_a_secret_with_a_line_end_is_found_before_the_version_is_used(deployment
     assert "1 of the secrets" in answer["checks"][0]["detail"]
 
 
-def test_without_secrets_it_works_and_says_that_it_is_closed(deployment: Deployment) -> None:
+def test_without_secrets_the_check_passes_and_reports_a_closed_webhook(deployment: Deployment) -> None:
     deployment.aws.secrets[SIGNING_ARN] = "{}"
     answer = deployment.call(ASK)
     assert failing(answer) == {}
     assert "every webhook is refused" in answer["checks"][0]["detail"]
 
 
-def test_an_unexpected_error_is_told_by_its_place_alone(deployment: Deployment, monkeypatch: Any) -> None:
+def test_an_unexpected_error_is_reported_only_by_its_place(deployment: Deployment, monkeypatch: Any) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError(deployment.signing_secret)
 
@@ -171,6 +171,6 @@ def test_an_unexpected_error_is_told_by_its_place_alone(deployment: Deployment, 
     assert deployment.signing_secret not in json.dumps(answer)
 
 
-def test_it_ends_while_the_invocation_still_has_time(deployment: Deployment) -> None:
+def test_the_check_ends_before_the_invocation_times_out(deployment: Deployment) -> None:
     answer = deployment.call(ASK, Context(seconds=0.5))
     assert set(failing(answer).values()) == {"no_time"}

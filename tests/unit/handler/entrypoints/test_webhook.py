@@ -1,4 +1,4 @@
-"""Webhooks through the real entry point: who is let in, what is refused and how, what is queued."""
+"""Webhooks through the real entry point: authentication, refusals, and what is queued."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_renamed_event_about_a_task_is_exported_and_raises_an_alarm(
 
 
 @pytest.mark.parametrize("uid", [None, 7, 1.5, True, "x" * 200, "a\nb", ["x"], {"a": 1}, "\ud800"])
-def test_a_uid_of_any_kind_decides_nothing(deployment: Deployment, uid: Any) -> None:
+def test_the_form_of_the_uid_does_not_matter(deployment: Deployment, uid: Any) -> None:
     assert status_of(deployment.post(webhook(label_hash=LABEL) | {"uid": uid})) == (202, {"accepted": 1})
     (sent,) = deployment.aws.messages
     assert decode(json.dumps(sent)).event_uid.isprintable()
@@ -162,7 +162,7 @@ def not_queued(output: Any) -> list[tuple[str, str, list[str], list[str]]]:
     return [(line["outcome"], line["reason"], line["label_hashes"], line["data_hashes"]) for line in lines]
 
 
-def test_what_an_authentic_webhook_named_is_logged_with_every_outcome_but_queued(
+def test_the_content_of_an_authenticated_webhook_is_logged_unless_it_was_queued(
     deployment: Deployment, output: Any
 ) -> None:
     deployment.set(LABEL_EXPORT_LOG_LEVEL="ERROR", LABEL_EXPORT_EVENT_TYPES='["task_completed_event"]')
@@ -192,7 +192,7 @@ def test_what_an_authentic_webhook_named_is_logged_with_every_outcome_but_queued
     assert (line["reason"], line["odd_elements"]) == ("malformed", ["a:b"])
 
 
-def test_what_nobody_authenticated_named_is_not_logged(deployment: Deployment, output: Any) -> None:
+def test_the_content_of_an_unauthenticated_webhook_is_not_logged(deployment: Deployment, output: Any) -> None:
     deployment.call(signed_request(webhook(label_hash=LABEL), "wrong"))
     assert LABEL not in output().text
 
@@ -205,7 +205,9 @@ def test_many_hashes_are_logged_in_lines_of_a_bounded_length(deployment: Deploym
     assert len(first[2]) == HASHES_IN_A_LINE
 
 
-def test_strangers_and_refused_authentic_webhooks_are_counted_apart(deployment: Deployment, output: Any) -> None:
+def test_unauthenticated_and_refused_authenticated_webhooks_are_counted_separately(
+    deployment: Deployment, output: Any
+) -> None:
     unsigned = signed_request(webhook(label_hash=LABEL), "x")
     del unsigned["headers"]["x-encord-signature"]
     deployment.call(unsigned)
@@ -246,11 +248,11 @@ def test_allow_list_of_projects(deployment: Deployment) -> None:
     assert status_of(deployment.post(webhook(label_hash=LABEL)))[0] == 202
 
 
-# Who is let in
+# Authentication
 
 
 def refusals(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    """A webhook for each way not to be authentic, by the reason that the log must give."""
+    """Return a webhook for each authentication failure, by the reason in the log."""
     body = webhook(label_hash=LABEL)
     secret = deployment.signing_secret
     good = signed_request(body, secret)
@@ -345,7 +347,7 @@ def test_a_forged_request_is_refused_alike_while_the_secret_cannot_be_refreshed(
 
 
 @pytest.mark.parametrize("name", ["entrypoints.webhook.parse_webhook", "adapters.aws.sqs.SqsQueue.send"])
-def test_a_surprise_is_answered_counted_and_tells_no_text(
+def test_an_unexpected_error_is_answered_and_counted_without_its_text(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def broken(*args: object) -> None:
@@ -372,7 +374,7 @@ def test_url_token_instead_of_a_signature(deployment: Deployment, output: Any) -
 
 
 def test_a_base64_token_is_known_however_it_was_typed_behind_the_url(deployment: Deployment) -> None:
-    token = f"{uuid.uuid4().hex}+ab/cd=="  # as `openssl rand -base64` gives
+    token = f"{uuid.uuid4().hex}+ab/cd=="  # as `openssl rand -base64` prints
     deployment.aws.secrets[SIGNING_ARN] = json.dumps({"url_tokens": [token]})
     for typed in (token, quote(token, safe=""), quote(token), token.replace("=", "%3D")):
         event = signed_request(webhook(label_hash=LABEL), "not known", rawQueryString=f"token={typed}")
@@ -380,7 +382,7 @@ def test_a_base64_token_is_known_however_it_was_typed_behind_the_url(deployment:
 
 
 @pytest.mark.parametrize("stored", ["{}\n", "\ufeff{}", "'{}'", '"{}"', "{}\\n", " {}\r\n"], ids=json.dumps)
-def test_a_secret_with_something_around_it_is_named_and_not_called_wrong(
+def test_a_secret_with_surrounding_characters_is_reported_as_such(
     deployment: Deployment, output: Any, stored: str
 ) -> None:
     secret, token = deployment.signing_secret, deployment.token
@@ -397,7 +399,7 @@ def test_a_secret_with_something_around_it_is_named_and_not_called_wrong(
         assert token not in written.text
 
 
-def test_successor_headers_are_named_in_the_log_alone(deployment: Deployment, output: Any) -> None:
+def test_successor_headers_are_named_only_in_the_log(deployment: Deployment, output: Any) -> None:
     event = signed_request(webhook(label_hash=LABEL), "wrong", headers={"X-Encord-Signature-V2": "abc"})
     answer = deployment.call(event)
     assert "v2" not in json.dumps(answer).lower()
@@ -405,7 +407,7 @@ def test_successor_headers_are_named_in_the_log_alone(deployment: Deployment, ou
 
 
 def test_every_secret_and_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each comparison is hmac.compare_digest's, and the first that is equal does not end them."""
+    """Each comparison uses hmac.compare_digest, and the first match does not end them."""
     compared: list[bytes] = []
     real = hmac.compare_digest
 
@@ -460,7 +462,9 @@ def test_any_right_signature_is_accepted(secrets: list[str], body: bytes, skew: 
     timestamp=st.text(max_size=20) | st.integers(1_699_999_700, 1_700_000_300).map(str),
     token=st.none() | st.text(max_size=10),
 )
-def test_nothing_else_is(secrets: list[str], body: bytes, given: str, timestamp: str, token: str | None) -> None:
+def test_any_other_signature_is_refused(
+    secrets: list[str], body: bytes, given: str, timestamp: str, token: str | None
+) -> None:
     headers = {"x-encord-timestamp": timestamp, "x-encord-signature": given}
     with pytest.raises(RefusedRequestError) as caught:
         authenticate(headers, token, body, WebhookSecrets(tuple(secrets), ("x" * 20,)), 1_700_000_000)
@@ -519,7 +523,7 @@ def test_get_and_other_paths_are_not_found(deployment: Deployment) -> None:
         assert deployment.post(webhook(), rawPath=path)["statusCode"] == 404
 
 
-def test_webhooks_come_to_the_path_that_is_set(deployment: Deployment) -> None:
+def test_webhooks_are_accepted_at_the_configured_path(deployment: Deployment) -> None:
     deployment.set(LABEL_EXPORT_WEBHOOK_PATH="/encord/labels")
     assert deployment.post(webhook(label_hash=LABEL), rawPath="/encord/labels")["statusCode"] == 202
     assert deployment.post(webhook(), rawPath="/webhook")["statusCode"] == 404
@@ -536,7 +540,7 @@ def test_webhooks_come_to_the_path_that_is_set(deployment: Deployment) -> None:
         ({"body": "\ud800"}, 400, "body"),
     ],
 )
-def test_malformed_requests_name_the_field(
+def test_the_refusal_of_a_malformed_request_names_the_field(
     deployment: Deployment, changes: dict[str, Any], status: int, field: str
 ) -> None:
     event = deployment.post(webhook(), **changes)
@@ -582,7 +586,7 @@ def test_missing_parts_of_an_event(deployment: Deployment) -> None:
         (webhook(data_hash=1.5), "payload.data_hash"),
     ],
 )
-def test_malformed_webhooks_name_the_field(deployment: Deployment, body: Any, field: str) -> None:
+def test_the_refusal_of_a_malformed_webhook_names_the_field(deployment: Deployment, body: Any, field: str) -> None:
     status, answer = status_of(deployment.post(body))
     assert (status, answer["field"]) == (400, field)
     assert deployment.aws.messages == []
@@ -667,16 +671,16 @@ def test_many_labels_go_in_batches_of_ten(deployment: Deployment, output: Any) -
     assert output().metric("Enqueued") == 35
 
 
-def test_what_the_queue_did_not_take_is_sent_again(deployment: Deployment) -> None:
+def test_messages_that_the_queue_refused_are_sent_again(deployment: Deployment) -> None:
     deployment.aws.refuse_entries.extend([{"0", "2"}, {"2"}])
     assert deployment.post(webhook(label_hashes=[LABEL, OTHER, DATA]))["statusCode"] == 202
     assert [message["label_hash"] for message in deployment.aws.messages] == [OTHER, LABEL, DATA]
 
 
-def test_not_acknowledged_unless_the_queue_has_everything(deployment: Deployment, output: Any) -> None:
+def test_a_webhook_is_acknowledged_only_if_the_queue_has_everything(deployment: Deployment, output: Any) -> None:
     deployment.aws.refuse_entries.extend([{"1"}] * 1000)
     event = signed_request(webhook(label_hashes=[LABEL, OTHER]), deployment.signing_secret)
-    # The time that is left shrinks with each look at it, so that a slow machine has as many tries as any other.
+    # The remaining time shrinks with each call, so that a slow machine has as many tries as any other.
     answer = deployment.call(event, CountedContext())
     assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "30")
     assert output().metric("WebhookFailed", "queue_partial") == 1
@@ -712,15 +716,13 @@ def test_a_queue_that_fails(deployment: Deployment, fault: Fault, tries: int, st
         Answer(400, b'{"__type":"ThrottledException"}'),
     ],
 )
-def test_a_queue_that_fails_for_a_while_is_tried_as_long_as_there_is_time(
-    deployment: Deployment, answer: Answer
-) -> None:
+def test_a_failing_queue_is_retried_while_there_is_time(deployment: Deployment, answer: Answer) -> None:
     deployment.aws.fail("SendMessageBatch", *[Fault(answer)] * 6)
     assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
     assert deployment.aws.count("SendMessageBatch") == 7
 
 
-def test_messages_that_sqs_calls_the_senders_fault_are_not_tried_again(deployment: Deployment) -> None:
+def test_messages_that_sqs_calls_the_senders_fault_are_not_retried(deployment: Deployment) -> None:
     failed = {"Id": "0", "SenderFault": True, "Code": "InvalidMessageContents"}
     answer = json.dumps({"Successful": [], "Failed": [failed]}).encode()
     deployment.aws.fail("SendMessageBatch", Fault(Answer(200, answer)))
@@ -729,7 +731,7 @@ def test_messages_that_sqs_calls_the_senders_fault_are_not_tried_again(deploymen
 
 
 @pytest.mark.parametrize("operation", ["SendMessageBatch", "GetSecretValue"])
-def test_a_connection_that_stays_mute_costs_a_few_seconds_of_the_webhooks_time(
+def test_a_connection_without_a_response_costs_a_few_seconds_of_the_webhooks_time(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     assert {READ_TIMEOUTS["sqs"], READ_TIMEOUTS["secretsmanager"]} == {5.0}
@@ -759,7 +761,7 @@ def test_a_webhook_ends_before_the_front_door_gives_up(deployment: Deployment, m
 
 
 @pytest.mark.parametrize("problem", ["down", "malformed"])
-def test_webhooks_are_taken_while_the_secret_cannot_be_read_or_is_none(
+def test_webhooks_are_accepted_while_the_secret_cannot_be_read_or_is_invalid(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch, problem: str
 ) -> None:
     assert deployment.post(webhook(label_hash=LABEL))["statusCode"] == 202
