@@ -1,4 +1,4 @@
-"""The Glue catalog's tables: each reads a folder whose one file names the Parquet file of the generation in use.
+"""The Glue tables: each reads a folder whose only file names the Parquet file of the generation in use.
 
 The definition of the tables never changes, so the function needs no permission on Glue: docs/decisions.
 """
@@ -15,14 +15,14 @@ from label_catalog.entrypoints.generations import load_pointer
 from label_catalog.toolbox import Toolbox
 
 TABLES = {"labels": LABELS, "annotations": ANNOTATIONS}
-_DEAD_AFTER = timedelta(minutes=15)  # Lambda ends a worker by then: it no longer writes the files
+_DEAD_AFTER = timedelta(minutes=15)  # by then Lambda has ended every worker that could still write the files
 
 
 def point_tables(tools: Toolbox, project_hash: str) -> None:
-    """Make the tables read the generation in use. Does nothing where there are no tables.
+    """Point the tables to the generation in use. Does nothing if there are no tables.
 
-    Of several workers none writes an older generation over a newer one: the file is read first, the pointer after it,
-    and the file is written only if nobody has written it since.
+    No worker replaces a newer generation by an older one: the file is read first and the pointer after it,
+    and the file is written only if it has not changed since.
     """
     if not tools.settings.table:
         return
@@ -46,7 +46,7 @@ def _is_pointed(tools: Toolbox, project_hash: str, table: str) -> bool:
 
 
 def tables_behind(tools: Toolbox, project_hash: str) -> list[str]:
-    """Return the tables that read an older generation although the worker that moved the pointer has ended."""
+    """Return the tables that read an older generation although the worker that updated the pointer has ended."""
     if not tools.settings.table:
         return []
     found = dict(_files(tools, project_hash))
@@ -66,5 +66,5 @@ def _files(tools: Toolbox, project_hash: str) -> Iterator[tuple[str, str | None]
 
 
 def _text(tools: Toolbox, project_hash: str, table: str, pointer: Pointer) -> str:
-    """Return the content of a table's file, in the format of Hive's SymlinkTextInputFormat: an address a line."""
+    """Return the content of a table's file, in the format of Hive's SymlinkTextInputFormat: one address a line."""
     return f"s3://{tools.settings.bucket}/{Places(project_hash).generation(pointer.generation, TABLES[table])}\n"
