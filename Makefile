@@ -72,12 +72,8 @@ containerd-store: install ## Test the image's build with an engine that keeps im
 molecule: install ## Test whole deployments on a local AWS
 	@$(PYTEST) tests/molecule
 
-bench: install ## Compare the exporter with a handler in the style of Encord's guide
-	@PYTHONPATH=tests/support python tests/benchmarks/run.py --write docs/benchmarks.md
-	@PYTHONPATH=tests/support python tests/benchmarks/catalog.py --write docs/benchmarks.md
-	@PYTHONPATH=tests/support python tests/benchmarks/deployments.py --write docs/benchmarks.md
-	@PYTHONPATH=tests/support python tests/benchmarks/snapshots.py --write docs/benchmarks.md
-	@PYTHONPATH=tests/support python tests/benchmarks/index.py --write docs/benchmarks.md
+bench: install ## Measure everything of docs/benchmarks.md, and write its tables (BENCH="--quick", "--full", or names)
+	@PYTHONPATH=tests/support python tests/benchmarks/all.py $(BENCH)
 
 test: install ## Run all test steps, and list at the end what failed
 	@python scripts/run_tests.py

@@ -71,13 +71,13 @@ def _verdict(memory: float) -> str:
     return "met" if memory <= MOST_MEMORY else "**not met**"
 
 
-def in_a_process(program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, float]:
+def in_a_process(program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, Any]:
     command = [sys.executable, str(HERE / program), *arguments]
     variables = {**os.environ, **environment, "PYTHONPATH": _path()}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MeasurementError(done.stderr[-2000:])
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 

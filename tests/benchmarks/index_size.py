@@ -1,170 +1,151 @@
 """Builds, updates and queries the index of a project of one size, in a process of its own: its memory is then its own.
 
-    python tests/benchmarks/index_size.py ROWS
+    python tests/benchmarks/index_size.py LABELS PARTS
 
-The bucket is in the process. Prints seconds by step, the peak of memory in bytes, and the files' bytes.
+The bucket is in the process. A rebuild reads labels in parts that have nothing to do with each other, so PARTS of them
+are read, and DuckDB makes the others. Prints what each step took, the peaks of memory and of the
+temporary folder in bytes, and the index's bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 import tempfile
-import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from label_catalog.adapters.index_tables import IndexTables
+from catalog_tools import settings_with, toolbox
+from folder_bucket import FolderBucket, timed
 from label_catalog.adapters.tables_duckdb import open_tables, parquet
-from label_catalog.core.model import StoredLabel
+from label_catalog.core.annotations import ontology_names
+from label_catalog.core.index_schema import ANNOTATIONS, LABELS, ONTOLOGY
+from label_catalog.core.label_events import LabelEvent
+from label_catalog.core.model import ListedObject, ListedRow, StoredLabel
+from label_catalog.core.places import Places
+from label_catalog.entrypoints.generations import load_pointer, publish
 from label_catalog.entrypoints.index_rows import LabelReader
+from label_catalog.entrypoints.index_update import open_index, update, update_from_events
 from label_catalog.toolbox import Toolbox
+from spilled import Spilled
+from synthetic_rows import MOMENT, PROJECT, STAGE, body, etag, key, label, write_rows
+from synthetic_rows import ONTOLOGY as CLASSES
 from worker import peak_bytes
 
-PART = 20_000
+PART = 20_000  # as many labels as a rebuild reads between two saves
 CHANGED = 100
-MEMORY_LIMIT = "307MB"  # of a function with 1,024 MB
-PROJECT = str(uuid.UUID(int=7))
-CLASSES = ("Vehicle", "Person", "Lane", "Sign", "Tree")
-MOMENT = datetime(2026, 5, 1, tzinfo=UTC)
+NO_WORKS: Any = None  # a project that has an index begins no work
 
 
-def label(number: int) -> str:
-    """Return a label's hash."""
-    return str(uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC834 % (1 << 128)))
+class Project(FolderBucket):
+    """Labels of numbers, made when they are read, and what Encord lists of them."""
 
-
-def key(number: int) -> str:
-    """Return a label's key."""
-    return f"encord/{PROJECT}/labels/{label(number)}.json"
-
-
-def body(number: int, note: str) -> bytes:
-    """Return a label row with five boxes and a classification."""
-    item = {"createdAt": "Tue, 04 Mar 2025 07:30:00 UTC", "lastEditedAt": "Tue, 04 Mar 2025 07:30:00 UTC"}
-    boxes = [
-        {
-            **item, "objectHash": f"{number:08x}{place}", "featureHash": name[:4], "name": name,
-            "shape": "bounding_box", "boundingBox": {"x": (number % 97) / 100, "y": place / 10, "w": 0.1, "h": 0.2},
-        }
-        for place, name in enumerate(CLASSES)
-    ]  # fmt: skip
-    weather = {**item, "classificationHash": f"{number:08x}w", "featureHash": "weat", "name": "Weather"}
-    unit = {
-        "data_hash": label(number + 1), "width": 1280, "height": 720, "data_sequence": 0,
-        "labels": {"objects": boxes, "classifications": [weather]},
-    }  # fmt: skip
-    row = {
-        "label_hash": label(number), "data_hash": label(number + 1), "dataset_title": f"set {number % 10}",
-        "note": note, "data_title": f"street {number:07d}.jpg", "data_type": "image",
-        "last_edited_at": "2026-05-01 10:00:00",
-        "data_units": {label(number + 1): unit}, "object_answers": {}, "classification_answers": {},
-    }  # fmt: skip
-    return json.dumps(row).encode()
-
-
-class Bucket:
-    """Objects that are made when they are read."""
-
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.numbers: dict[str, int] = {}
         self.note = ""
 
-    def read(self, name: str, _most: int, *, measure: bool = True) -> StoredLabel:
+    def give(self, numbers: Iterator[int] | range | list[int]) -> list[str]:
+        """Have the objects of these numbers; return their keys."""
+        self.numbers = {key(number): number for number in numbers}
+        return sorted(self.numbers)
+
+    def read(self, name: str, most: int, *, measure: bool = True) -> StoredLabel:
         """Return an object as LabelBucket does."""
-        del measure
-        text = body(self.numbers[name], self.note)
+        del most, measure
+        number = self.numbers[name]
+        text = body(number, self.note)
         digest = hashlib.sha256(text).hexdigest()
-        return StoredLabel(
-            name, f'"{digest[:32]}"', MOMENT, "v1", PROJECT, label(self.numbers[name]), digest, len(text), text
-        )
+        now = etag(number) if not self.note else f'"{digest[:32]}"'
+        return StoredLabel(name, now, MOMENT, f"v{number}", PROJECT, label(number), digest, len(text), text)
+
+    def rows(self, project_hash: str, asked: Mapping[str, Any]) -> Iterator[ListedRow]:
+        """Yield what Encord lists of labels: of those that were read last."""
+        del project_hash, asked
+        return listed_rows(self.numbers.values())
 
 
-def one_size(count: int, folder: Path) -> dict[str, float]:
-    """Build, update and query an index of `count` labels."""
-    bucket = Bucket()
-    settings = SimpleNamespace(
-        key_template="encord/{project_hash}/labels/{label_hash}.json", index_label_bytes=64 << 20, personal_data=False
-    )
-    tools: Any = SimpleNamespace(
-        settings=settings, bucket=bucket, threads=ThreadPoolExecutor(1), check_time=lambda: None,
-        telemetry=SimpleNamespace(log=lambda *_, **__: None),
-    )  # fmt: skip
-
-    def read(numbers: Sequence[int], tables: IndexTables) -> None:
-        bucket.numbers = {key(number): number for number in numbers}
-        LabelReader(cast(Toolbox, tools), PROJECT, tables, {}).read_keys(sorted(bucket.numbers))
-
-    def files(name: str) -> tuple[Path, Path]:
-        return folder / f"{name}-labels.parquet", folder / f"{name}-annotations.parquet"
-
-    taken: dict[str, float] = {}
-
-    def timed(name: str, act: Callable[[], object]) -> None:
-        began = time.perf_counter()
-        act()
-        taken[name] = time.perf_counter() - began
-
-    parts: list[tuple[Path, Path]] = []
-
-    def reading() -> None:
-        for begin in range(0, count, PART):
-            with IndexTables(MEMORY_LIMIT, personal=False) as tables:
-                read(range(begin, min(begin + PART, count)), tables)
-                parts.append(files(f"part-{begin}"))
-                tables.write_part(*parts[-1])
-
-    def merging() -> None:
-        with IndexTables(MEMORY_LIMIT, personal=False) as tables:
-            tables.set_base([labels for labels, _ in parts], [annotations for _, annotations in parts])
-            assert tables.keys_that_differ()  # the bucket's listing is empty here: every key is compared
-            tables.write(*files("first"))
-
-    def update() -> None:
-        bucket.note = "changed"
-        labels, annotations = files("first")
-        with IndexTables(MEMORY_LIMIT, personal=False) as tables:
-            tables.set_base([labels], [annotations])
-            read([number * (count // CHANGED) for number in range(CHANGED)], tables)
-            assert tables.changes() == CHANGED
-            assert tables.write(*files("second")).rows == count
-
-    def query(text: str, expected: int) -> Callable[[], None]:
-        def ask() -> None:
-            with open_tables(MEMORY_LIMIT, folder) as tables:
-                found = tables.execute(text).fetchone()
-                assert found is not None
-                assert found[0] == expected, found
-
-        return ask
-
-    labels, annotations = files("second")
-    timed("reading", reading)
-    timed("merging", merging)
-    timed("update", update)
-    title = f"SELECT count(*) FROM {parquet(labels)} WHERE data_title = 'street {count // 2:07d}.jpg'"  # noqa: S608 - our own
-    timed("by_title", query(title, 1))
-    boxes = f"SELECT count(*) FROM {parquet(annotations)} WHERE name = 'Person' AND geometry LIKE '%\"w\":0.1%'"  # noqa: S608 - our own
-    timed("by_class", query(boxes, count))
-    return {**taken, "memory": peak_bytes(), "bytes": labels.stat().st_size + annotations.stat().st_size}
+def listed_rows(numbers: Any) -> Iterator[ListedRow]:
+    """Yield what Encord lists of labels."""
+    for number in numbers:
+        name = label(number)
+        yield ListedRow(name, name, None, f"street {number:07d}.jpg", "main", "image", MOMENT, STAGE, "set")
 
 
-def main() -> Iterator[str]:
-    """Yield the result as one line."""
-    folder = Path(tempfile.mkdtemp(prefix="index-size-"))
-    try:
-        yield json.dumps(one_size(int(sys.argv[1]), folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def listed_objects(count: int) -> Iterator[ListedObject]:
+    """Yield the bucket's listing."""
+    return (ListedObject(key(number), etag(number), MOMENT) for number in range(count))
+
+
+def one_size(count: int, most: int, folder: Path) -> dict[str, Any]:
+    """Build, update and query an index of `count` labels, of which `most` parts are read from their objects."""
+    project = Project(folder)
+    found: dict[str, Any] = {}
+    with toolbox(settings_with("none"), project) as tools, Spilled() as spilled:
+        parts = [
+            (numbers, (folder / f"{numbers.start}-{LABELS}", folder / f"{numbers.start}-{ANNOTATIONS}"))
+            for numbers in (range(begin, min(begin + PART, count)) for begin in range(0, count, PART))
+        ]
+        read = parts[:most]
+        found["reading"] = timed(lambda: [read_part(tools, project, *part) for part in read])
+        found["read"] = sum(len(numbers) for numbers, _ in read)
+        for numbers, paths in parts[len(read) :]:
+            write_rows(numbers, *paths)
+        found["merging"] = timed(lambda: merge(tools, folder, [paths for _, paths in parts], count))
+        project.note = "changed"
+        keys = project.give([number * (count // CHANGED) for number in range(CHANGED)])
+        changed: list[int] = []
+        found["update"] = timed(lambda: changed.append(update(tools, NO_WORKS, PROJECT, keys).changed))
+        assert changed == [CHANGED]
+        project.note = "saved again"
+        event = LabelEvent(project.give([count // 3])[0], datetime.now(UTC))
+        found["freshness"] = timed(lambda: changed.extend(update_from_events(tools, NO_WORKS, [("id", event)]) or [1]))
+        assert changed == [CHANGED, 1]
+        pointer, _ = load_pointer(tools, PROJECT)
+        assert pointer is not None
+        assert (pointer.rows, pointer.sequence) == (count, 3)
+        files = [folder / Places(PROJECT).generation(pointer.generation, file) for file in (LABELS, ANNOTATIONS)]
+    title, boxes = f"data_title = 'street {count // 2:07d}.jpg'", """name = 'Person' AND geometry LIKE '%"w":0.1%'"""
+    found["by_title"] = timed(lambda: ask(files[0], title, 1))
+    found["by_class"] = timed(lambda: ask(files[1], boxes, count))
+    found["bytes"] = sum(path.stat().st_size for path in files)
+    return {**found, "memory": peak_bytes(), "spilled": spilled.most}
+
+
+def read_part(tools: Toolbox, project: Project, numbers: range, paths: tuple[Path, Path]) -> None:
+    """Read labels from the bucket into a part, as a rebuild does."""
+    with open_index(tools) as tables:
+        LabelReader(tools, PROJECT, tables, ontology_names(CLASSES)).read_keys(project.give(numbers))
+        tables.write_part(*paths)
+
+
+def merge(tools: Toolbox, folder: Path, parts: list[tuple[Path, Path]], count: int) -> None:
+    """Make a generation of the parts and both listings, as a rebuild does."""
+    ontology = folder / ONTOLOGY
+    ontology.write_text(json.dumps(CLASSES))
+    with open_index(tools) as tables:
+        tables.set_base([labels for labels, _ in parts], [annotations for _, annotations in parts])
+        tables.add_listed(listed_rows(range(count)), whole=True)
+        tables.add_names(ontology_names(CLASSES))
+        tables.add_bucket(listed_objects(count))
+        assert not tables.keys_that_differ()
+        paths = {"labels": tables.folder / LABELS, "annotations": tables.folder / ANNOTATIONS, "ontology": ontology}
+        totals = tables.write(paths["labels"], paths["annotations"])
+        assert totals.rows == count
+        assert publish(tools, PROJECT, paths, totals, before=None, etag=None) is not None
+
+
+def ask(path: Path, condition: str, expected: int) -> None:
+    """Count the rows of a generation's file that match."""
+    with open_tables(folder=path.parent) as tables:
+        query = f"SELECT count(*) FROM {parquet(path)} WHERE {condition}"  # noqa: S608 - our own
+        found = tables.execute(query).fetchone()
+        assert found == (expected,), found
 
 
 if __name__ == "__main__":
-    for line in main():
-        print(line)
+    with tempfile.TemporaryDirectory() as place:
+        print(json.dumps(one_size(int(sys.argv[1]), int(sys.argv[2]), Path(place))))

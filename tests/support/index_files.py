@@ -1,7 +1,4 @@
-"""An index generation of what is in the tests' bucket, written only with DuckDB.
-
-The index's own code reads only what is in a label row.
-"""
+"""An index generation of what is in the tests' bucket. Nothing of the index's update or rebuild has a part in it."""
 
 from __future__ import annotations
 
@@ -13,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from catalog_system import BUCKET, CatalogSystem
 from handler_servers import StoredObject
 from label_catalog.core.annotations import Counts, data_units, ontology_names, read_annotations
-from label_catalog.core.index_schema import ANNOTATION_COLUMNS, LABEL_COLUMNS
+from label_catalog.core.index_schema import LABEL_COLUMNS
+from label_catalog.core.places import Places
+from synthetic_index import index_objects
 
 GENERATION = "20261127T140500Z-0a1b2c3d"
 
@@ -51,7 +49,7 @@ def write_generation(
             "version_id": system.aws.version(path),
             "sha256": hashlib.sha256(body).hexdigest(),
             "size": len(body),
-            "stored_at": datetime(2026, 11, 27, tzinfo=UTC).isoformat(),
+            "stored_at": datetime(2026, 11, 27, tzinfo=UTC),
             "etag": stored.etag,
             "objects": len(counts.objects),
             "classifications": len(counts.classifications),
@@ -59,31 +57,18 @@ def write_generation(
             "units": data_units(row),
         }
         labels.append({**about, **values})
-    files = {
-        "labels": parquet(labels, LABEL_COLUMNS, "key", folder),
-        "annotations": parquet(annotations, ANNOTATION_COLUMNS, "label_hash, frame, hash", folder),
-        "ontology": json.dumps(ontology).encode(),
-    }
-    for file, (part, body) in zip(
-        ("labels.parquet", "annotations.parquet", "ontology.json"), files.items(), strict=True
-    ):
-        assert part in file
-        system.aws.objects[f"/{BUCKET}/{base}/index/{name}/{file}"] = StoredObject(body, {})
-    pointer = {
-        "version": 1,
-        "generation": name,
-        "sequence": 1,
-        "written_at": datetime.now(UTC).isoformat(),
-        "rows": len(labels),
-        "annotations": len(annotations),
-        "sha256": {part: hashlib.sha256(body).hexdigest() for part, body in files.items()},
-        "watermark": None,
-        "parsed": len(labels),
-        "not_parsed": 0,
-        "previous": [],
-    }
-    system.aws.objects[f"/{BUCKET}/{base}/index/latest.json"] = StoredObject(json.dumps(pointer).encode(), {})
-    return pointer
+    objects = index_objects(
+        folder,
+        project["project_hash"],
+        labels,
+        annotations,
+        generation=name,
+        ontology=ontology,
+        written_at=datetime.now(UTC).isoformat(),
+    )
+    for key, body in objects.items():
+        system.aws.objects[f"/{BUCKET}/{key}"] = StoredObject(body, {})
+    return system.document(Places(project["project_hash"]).index_pointer)
 
 
 def ontology_of(system: CatalogSystem) -> dict[str, Any]:
@@ -96,17 +81,3 @@ def ontology_of(system: CatalogSystem) -> dict[str, Any]:
 def vars_of(value: Any) -> dict[str, Any]:
     """Return a slotted value's fields."""
     return {name: getattr(value, name) for name in value.__slots__}
-
-
-def parquet(rows: list[dict[str, Any]], columns: Mapping[str, str], order: str, folder: Path) -> bytes:
-    """Return rows as a Parquet file with exactly these columns."""
-    source, target = folder / "rows.jsonl", folder / "rows.parquet"
-    source.write_text("".join(json.dumps({column: row.get(column) for column in columns}) + "\n" for row in rows))
-    with duckdb.connect() as tables:
-        tables.execute("SET TimeZone = 'UTC'")
-        kinds = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
-        tables.execute(
-            f"COPY (SELECT * FROM read_json('{source}', format = 'newline_delimited', columns = {{{kinds}}}) "  # noqa: S608 - own paths
-            f"ORDER BY {order}) TO '{target}' (FORMAT parquet)"
-        )
-    return target.read_bytes()

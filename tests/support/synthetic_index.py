@@ -12,9 +12,11 @@ from typing import Any
 
 from label_catalog.adapters.tables_duckdb import Appender, create, open_tables, parquet, write_parquet
 from label_catalog.core.index_schema import ANNOTATION_COLUMNS, ANNOTATIONS, LABEL_COLUMNS, LABELS, ONTOLOGY, Pointer
+from label_catalog.core.places import Places
 
 Row = Mapping[str, Any]
 
+NO_CLASSES = {"version": 1, "objects": [], "classifications": []}
 GENERATION = "20261127T140500Z-1f2e3d4c"
 CLASSES = (
     ("Car", "bounding_box", 9),
@@ -26,34 +28,43 @@ DATA_SETS = ("Street scenes, Zurich", "Night drives", "Motorway A1")
 STAGES = ("Complete", "Complete", "Complete", "Review", "Annotate")
 
 
+def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Row], order: str) -> None:
+    """Write rows as a Parquet file with exactly these columns; those that a row lacks are null."""
+    with open_tables(folder=path.parent) as tables:
+        create(tables, "written", columns)
+        with Appender(tables, "written", columns) as appender:
+            for row in rows:
+                assert row.keys() <= columns.keys(), row.keys() - columns.keys()
+                appender.add([row.get(column) for column in columns])
+        write_parquet(tables, f"FROM written ORDER BY {order}", path)
+
+
 def write_parquets(folder: Path, labels: Sequence[Row], annotations: Sequence[Row]) -> None:
-    """Write both tables; missing columns of a row are null."""
-    with open_tables(folder=folder) as tables:
-        for file, columns, rows, order in (
-            (LABELS, LABEL_COLUMNS, labels, "key"),
-            (ANNOTATIONS, ANNOTATION_COLUMNS, annotations, "label_hash, frame"),
-        ):
-            create(tables, "written", columns)
-            with Appender(tables, "written", columns) as appender:
-                for row in rows:
-                    assert row.keys() <= columns.keys(), row.keys() - columns.keys()
-                    appender.add([row.get(column) for column in columns])
-            write_parquet(tables, f"FROM written ORDER BY {order}", folder / file)
+    """Write both tables of an index."""
+    write_table(folder / LABELS, LABEL_COLUMNS, labels, "key")
+    write_table(folder / ANNOTATIONS, ANNOTATION_COLUMNS, annotations, "label_hash, frame, kind, hash")
 
 
-def index_objects(
-    folder: Path, project_hash: str, labels: Sequence[Row], annotations: Sequence[Row], *, generation: str = GENERATION
+def index_objects(  # noqa: PLR0913 - the pointer's own facts
+    folder: Path,
+    project_hash: str,
+    labels: Sequence[Row],
+    annotations: Sequence[Row],
+    *,
+    generation: str = GENERATION,
+    ontology: Mapping[str, Any] = NO_CLASSES,
+    written_at: str = "2026-11-27T14:05:00+00:00",
 ) -> dict[str, bytes]:
     """Return the objects of a project's index by key: the generation's files and the pointer."""
     write_parquets(folder, labels, annotations)
     files = {"labels": LABELS, "annotations": ANNOTATIONS, "ontology": ONTOLOGY}
-    (folder / ONTOLOGY).write_text(json.dumps({"version": 1, "objects": [], "classifications": []}))
+    (folder / ONTOLOGY).write_text(json.dumps(ontology))
     contents = {name: (folder / file).read_bytes() for name, file in files.items()}
     stored = [row["stored_at"] for row in labels if row.get("stored_at") is not None]
     parsed = sum(1 for row in labels if row.get("parsed"))
     pointer = Pointer(
         generation=generation,
-        written_at="2026-11-27T14:05:00+00:00",
+        written_at=written_at,
         rows=len(labels),
         annotations=len(annotations),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
@@ -61,9 +72,9 @@ def index_objects(
         parsed=parsed,
         not_parsed=len(labels) - parsed,
     )
-    base = f"encord/{project_hash}/index"
-    found = {f"{base}/{generation}/{files[name]}": content for name, content in contents.items()}
-    return {**found, f"{base}/latest.json": json.dumps(pointer.as_document()).encode()}
+    places = Places(project_hash)
+    found = {places.generation(generation, files[name]): content for name, content in contents.items()}
+    return {**found, places.index_pointer: json.dumps(pointer.as_document()).encode()}
 
 
 def street_scenes(project_hash: str, count: int = 400, days: int = 60) -> tuple[list[Row], list[Row]]:

@@ -14,18 +14,41 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from label_catalog.adapters.tables_duckdb import Appender, create, microseconds, open_tables, parquet, write_parquet
+from label_catalog.adapters.tables_duckdb import (
+    Appender,
+    create,
+    hash_ranges,
+    microseconds,
+    open_tables,
+    parquet,
+    ranges,
+    row_groups,
+    write_parquet,
+    write_ranges,
+)
 from label_catalog.core.annotations import Annotation
 from label_catalog.core.index_schema import ANNOTATION_COLUMNS, FOREIGN_COLUMNS, LABEL_COLUMNS
 from label_catalog.core.model import ListedObject, ListedRow
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_RANGE_LABELS = 100_000  # rows that are sorted at a time
+_RANGE_ANNOTATIONS = 400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LISTED = {
     "label_hash": "VARCHAR", "data_hash": "VARCHAR", "dataset_hash": "VARCHAR", "data_title": "VARCHAR",
     "data_type": "VARCHAR", "dataset_title": "VARCHAR", "branch_name": "VARCHAR", "status": "VARCHAR",
     "edited_at": "TIMESTAMPTZ", "stage": "VARCHAR", "assignee": "VARCHAR", "last_actor": "VARCHAR",
 }  # fmt: skip
+# What is read from the bucket. Rows wait for a full batch, however small the steps of the reader are.
+_READ = {
+    "touched": {"key": "VARCHAR"},
+    "fresh_labels": LABEL_COLUMNS,
+    "fresh_annotations": {**ANNOTATION_COLUMNS, "key": "VARCHAR"},
+}
 _BUCKET = {"key": "VARCHAR", "identity": "VARCHAR"}
 _GRAVES = {"key": "VARCHAR", "gone_at": "TIMESTAMPTZ", "gone_reason": "VARCHAR"}
 # Columns that come from a row's body, or from Encord's listing if the body was not read.
@@ -59,21 +82,23 @@ class Totals:
 class IndexTables:
     """The tables of one run; use as a context manager, which removes its files."""
 
-    def __init__(self, memory_limit: str, *, personal: bool) -> None:
+    def __init__(self, memory_limit: str, *, personal: bool, threads: int = 1) -> None:
         """`personal`: whether assignee and last actor are stored."""
         self.folder = Path(tempfile.mkdtemp(prefix="label-catalog-index-"))
         self._personal = personal
         self._all_listed = False
-        self._tables = open_tables(memory_limit, self.folder)
-        create(self._tables, "touched", {"key": "VARCHAR"})
-        create(self._tables, "fresh_labels", LABEL_COLUMNS)
-        create(self._tables, "fresh_annotations", {**ANNOTATION_COLUMNS, "key": "VARCHAR"})
-        create(self._tables, "listed", _LISTED)
-        create(self._tables, "graves", _GRAVES)
-        create(self._tables, "names", {"feature_hash": "VARCHAR", "name": "VARCHAR"})
-        create(self._tables, "bucket", _BUCKET)
-        create(self._tables, "base_labels", LABEL_COLUMNS)
-        create(self._tables, "base_annotations", ANNOTATION_COLUMNS)
+        self._base: dict[str, list[Path]] = {"labels": [], "annotations": []}
+        self._connection = open_tables(memory_limit, self.folder, threads=threads)
+        self._read: dict[str, Appender] = {}
+        for name, columns in _READ.items():
+            create(self._connection, name, columns)
+            self._read[name] = Appender(self._connection, name, columns)
+        create(self._connection, "listed", _LISTED)
+        create(self._connection, "graves", _GRAVES)
+        create(self._connection, "names", {"feature_hash": "VARCHAR", "name": "VARCHAR"})
+        create(self._connection, "bucket", _BUCKET)
+        create(self._connection, "base_labels", LABEL_COLUMNS)
+        create(self._connection, "base_annotations", ANNOTATION_COLUMNS)
 
     def __enter__(self) -> IndexTables:
         """Return the tables."""
@@ -83,11 +108,19 @@ class IndexTables:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the files."""
-        self._tables.close()
+        self._connection.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _tables(self) -> DuckDBPyConnection:
+        """The connection, with everything in it that was read."""
+        for appender in self._read.values():
+            appender.flush()
+        return self._connection
 
     def set_base(self, labels: Sequence[Path], annotations: Sequence[Path]) -> None:
         """Use the content of these Parquet files as the state before."""
+        self._base = {"labels": list(labels), "annotations": list(annotations)}
         for name, paths in (("base_labels", labels), ("base_annotations", annotations)):
             if paths:
                 self._tables.execute(f"DROP TABLE IF EXISTS {name}")
@@ -102,17 +135,16 @@ class IndexTables:
 
     def touch(self, keys: Iterable[str]) -> None:
         """Record keys whose objects are read again."""
-        with Appender(self._tables, "touched", {"key": "VARCHAR"}) as appender:
-            for key in keys:
-                appender.add((key,))
+        for key in keys:
+            self._read["touched"].add((key,))
 
-    def labels(self) -> Appender:
-        """Return an appender for rows of labels; a row without a label hash is an object that is not a label."""
-        return Appender(self._tables, "fresh_labels", LABEL_COLUMNS)
+    def add_label(self, row: Sequence[Any]) -> None:
+        """Add a label's row; one without a label hash is an object that is no label."""
+        self._read["fresh_labels"].add(row)
 
-    def annotations(self) -> AnnotationAppender:
-        """Return an appender for annotations."""
-        return AnnotationAppender(Appender(self._tables, "fresh_annotations", {**ANNOTATION_COLUMNS, "key": "VARCHAR"}))
+    def add_annotation(self, key: str, found: Annotation) -> None:
+        """Add an annotation of the object under a key."""
+        self._read["fresh_annotations"].add((*_values(found), key))
 
     def add_listed(self, rows: Iterable[ListedRow], *, whole: bool) -> None:
         """Record rows of Encord's listing; `whole`: it is the listing of the whole project."""
@@ -164,13 +196,22 @@ class IndexTables:
 
     def keys_that_differ(self) -> list[str]:
         """Return the keys under which the bucket's listing and the base differ, and those of labels with several."""
-        found = self._tables.execute(
-            "SELECT coalesce(b.key, l.key) FROM bucket b FULL JOIN base_labels l ON b.key = l.key "
-            f"WHERE b.identity IS DISTINCT FROM {_identity('l')} UNION "
-            "SELECT key FROM base_labels WHERE label_hash IN ("
-            "SELECT label_hash FROM base_labels WHERE label_hash IS NOT NULL GROUP BY label_hash HAVING count(*) > 1)"
-        ).fetchall()
-        return [key for (key,) in found]
+        found: set[str] = set()
+        for condition in self._key_ranges():
+            rows = self._tables.execute(
+                f"SELECT coalesce(b.key, l.key) FROM (FROM bucket WHERE {condition}) b "
+                f"FULL JOIN (FROM base_labels WHERE {condition}) l ON b.key = l.key "
+                f"WHERE b.identity IS DISTINCT FROM {_identity('l')}"
+            ).fetchall()
+            found |= {key for (key,) in rows}
+        labels = sum(count for _, count in row_groups(self._tables, self._base["labels"], "key"))
+        for condition in hash_ranges("label_hash", labels, _RANGE_LABELS):
+            rows = self._tables.execute(
+                f"SELECT key FROM base_labels WHERE {condition} AND label_hash IN (SELECT label_hash FROM base_labels "
+                f"WHERE {condition} AND label_hash IS NOT NULL GROUP BY label_hash HAVING count(*) > 1)"
+            ).fetchall()
+            found |= {key for (key,) in rows}
+        return sorted(found)
 
     def touched_labels(self) -> list[str]:
         """Return the hashes of the labels that were read."""
@@ -191,15 +232,41 @@ class IndexTables:
 
     def write(self, labels: Path, annotations: Path) -> Totals:
         """Write base and fresh rows as a generation's files."""
-        rows = write_parquet(self._tables, f"SELECT * FROM ({self._merged_labels()}) ORDER BY key", labels)
-        query = f"SELECT * FROM ({self._merged_annotations()}) ORDER BY label_hash, frame, kind, hash"
-        lines = write_parquet(self._tables, query, annotations)
-        found = self._tables.execute(
+        tables = self._tables
+        tables.execute(
+            "CREATE OR REPLACE TABLE stale AS "
+            "SELECT label_hash FROM base_labels WHERE key IN (SELECT key FROM touched) AND label_hash IS NOT NULL "
+            "UNION SELECT label_hash FROM fresh_labels WHERE label_hash IS NOT NULL"
+        )
+        tables.execute(
+            "CREATE OR REPLACE TABLE newest AS SELECT key FROM fresh_labels WHERE parsed "
+            "QUALIFY row_number() OVER (PARTITION BY label_hash ORDER BY stored_at DESC, key DESC) = 1"
+        )
+        rows = write_ranges(tables, self._merged_labels, self._key_ranges(), "key", labels, self.folder)
+        order = "label_hash, frame, kind, hash"
+        lines = write_ranges(tables, self._merged_annotations, self._hash_ranges(), order, annotations, self.folder)
+        found = tables.execute(
             f"SELECT count(*) FILTER (parsed), epoch_us(max(stored_at)) FROM {parquet(labels)}"
         ).fetchone()
         parsed, newest = found or (0, None)
         watermark = None if newest is None else _EPOCH + timedelta(microseconds=newest)
         return Totals(rows, lines, int(parsed), watermark)
+
+    def _key_ranges(self) -> list[str]:
+        """Return ranges of keys with about as many labels each: the base's files are sorted by key."""
+        bounds: list[str] = []
+        rows = 0
+        for least, count in row_groups(self._tables, self._base["labels"], "key"):
+            if rows >= _RANGE_LABELS and least is not None:
+                bounds.append(least)
+                rows = 0
+            rows += count
+        return ranges("key", bounds)
+
+    def _hash_ranges(self) -> list[str]:
+        """Return ranges of label hashes with about as many annotations each."""
+        groups = row_groups(self._tables, self._base["annotations"], "label_hash")
+        return hash_ranges("label_hash", sum(count for _, count in groups), _RANGE_ANNOTATIONS)
 
     def write_part(self, labels: Path, annotations: Path) -> None:
         """Write the fresh rows as a part, including objects that are not labels, and forget them."""
@@ -208,21 +275,28 @@ class IndexTables:
         write_parquet(self._tables, f"SELECT {columns} FROM fresh_annotations", annotations)
         self.forget()
 
-    def _merged_labels(self) -> str:
-        base = "SELECT * FROM base_labels WHERE label_hash IS NOT NULL AND key NOT IN (SELECT key FROM touched)"
-        kept_graves = "SELECT key, gone_at, gone_reason FROM base_labels WHERE gone_at IS NOT NULL"
+    def _merged_labels(self, limit: str) -> str:
+        base = (
+            "SELECT * FROM base_labels WHERE label_hash IS NOT NULL AND key NOT IN (SELECT key FROM touched) "
+            f"AND {limit}"
+        )
+        kept_graves = f"SELECT key, gone_at, gone_reason FROM base_labels WHERE gone_at IS NOT NULL AND {limit}"
         known = ", ".join(f"coalesce(r.{name}, l.{name}) AS {name}" for name in _OF_BODY)
         foreign = ", ".join(f"l.{name} AS {name}" for name in ("stage", *_PERSONAL))
-        listed = "SELECT * FROM listed QUALIFY row_number() OVER (PARTITION BY label_hash) = 1"
-        fresh = "SELECT * FROM fresh_labels WHERE label_hash IS NOT NULL"
+        fresh = f"SELECT * FROM fresh_labels WHERE label_hash IS NOT NULL AND {limit}"
         if self._all_listed:  # everything that is not from the bucket is replaced
             rows, kept, graves = f"{base} UNION ALL {fresh}", "", "SELECT * FROM graves"
         else:
             rows, kept, graves = fresh, f"UNION ALL {base}", kept_graves
         columns = self._columns(LABEL_COLUMNS, _PERSONAL)
+        self._tables.execute(f"CREATE OR REPLACE TABLE ranged AS {rows}")
+        listed = (
+            "SELECT * FROM listed WHERE label_hash IN (SELECT label_hash FROM ranged) "
+            "QUALIFY row_number() OVER (PARTITION BY label_hash) = 1"
+        )
         return (
             f"SELECT {columns} FROM (SELECT r.* REPLACE ({known}, {foreign}, g.gone_at AS gone_at, "
-            f"g.gone_reason AS gone_reason) FROM ({rows}) r "
+            "g.gone_reason AS gone_reason) FROM ranged r "
             f"LEFT JOIN ({listed}) l ON r.label_hash = l.label_hash LEFT JOIN ({graves}) g ON r.key = g.key {kept})"
         )
 
@@ -232,24 +306,16 @@ class IndexTables:
             f"NULL::VARCHAR AS {name}" if name in personal and not self._personal else name for name in columns
         )
 
-    def _merged_annotations(self) -> str:
+    def _merged_annotations(self, limit: str) -> str:
         columns = self._columns(ANNOTATION_COLUMNS, ("created_by", "last_edited_by"))
-        stale = (
-            "SELECT label_hash FROM base_labels WHERE key IN (SELECT key FROM touched) AND label_hash IS NOT NULL "
-            "UNION SELECT label_hash FROM fresh_labels WHERE label_hash IS NOT NULL"
-        )
-        newest = (
-            "SELECT key FROM fresh_labels WHERE parsed "
-            "QUALIFY row_number() OVER (PARTITION BY label_hash ORDER BY stored_at DESC, key DESC) = 1"
-        )
         named = ", ".join(
             "coalesce(n.name, a.name) AS name" if name == "name" else f"a.{name} AS {name}"
             for name in ANNOTATION_COLUMNS
         )
         return (
             f"SELECT {named} FROM ("
-            f"SELECT {columns} FROM base_annotations WHERE label_hash NOT IN ({stale}) UNION ALL "
-            f"SELECT {columns} FROM fresh_annotations WHERE key IN ({newest})"
+            f"SELECT {columns} FROM base_annotations WHERE label_hash NOT IN (FROM stale) AND {limit} UNION ALL "
+            f"SELECT {columns} FROM fresh_annotations WHERE key IN (FROM newest) AND {limit}"
             ") a LEFT JOIN names n ON a.feature_hash = n.feature_hash"
         )
 
@@ -267,18 +333,22 @@ class IndexTables:
             + [f"(NOT a.parsed OR a.{name} IS NOT DISTINCT FROM b.{name})" for name in _OF_BODY]
             + ["a.lines IS NOT DISTINCT FROM b.lines", "a.digest IS NOT DISTINCT FROM b.digest"]
         )
-        sides = ", ".join(
-            f"{side} AS (SELECT l.*, d.lines, d.digest FROM {parquet(labels)} l LEFT JOIN ("
-            f"SELECT label_hash, count(*) AS lines, bit_xor(hash({', '.join(_DIGESTED)})) AS digest "
-            f"FROM {parquet(annotations)} GROUP BY label_hash) d ON l.label_hash = d.label_hash)"
-            for side, (labels, annotations) in (("a", ours), ("b", theirs))
-        )
-        self._tables.execute(
-            f"CREATE OR REPLACE TABLE differing AS WITH {sides} "
-            f"SELECT coalesce(a.key, b.key) AS key, {_identity('a')} AS ours, {_identity('b')} AS theirs "
-            "FROM a FULL JOIN b ON a.key = b.key "
-            f"WHERE a.key IS NULL OR b.key IS NULL OR NOT ({same})"
-        )
+        self._tables.execute("CREATE OR REPLACE TABLE differing (key VARCHAR, ours VARCHAR, theirs VARCHAR)")
+        for condition in self._key_ranges():
+            sides = ", ".join(
+                f"{side}_labels AS (FROM {parquet(labels)} WHERE {condition}), "
+                f"{side} AS (SELECT l.*, d.lines, d.digest FROM {side}_labels l LEFT JOIN ("
+                f"SELECT label_hash, count(*) AS lines, bit_xor(hash({', '.join(_DIGESTED)})) AS digest "
+                f"FROM {parquet(annotations)} WHERE label_hash IN (SELECT label_hash FROM {side}_labels) "
+                "GROUP BY label_hash) d ON l.label_hash = d.label_hash)"
+                for side, (labels, annotations) in (("a", ours), ("b", theirs))
+            )
+            self._tables.execute(
+                f"INSERT INTO differing WITH {sides} "
+                f"SELECT coalesce(a.key, b.key) AS key, {_identity('a')} AS ours, {_identity('b')} AS theirs "
+                "FROM a FULL JOIN b ON a.key = b.key "
+                f"WHERE a.key IS NULL OR b.key IS NULL OR NOT ({same})"
+            )
         found = self._tables.execute("SELECT count(*) FROM differing").fetchone()
         rows = self._tables.execute(
             f"SELECT key, ours, theirs FROM differing ORDER BY key LIMIT {int(most)}"
@@ -307,23 +377,3 @@ def identity(etag: str, modified_at: datetime) -> str:
 
 def _identity(table: str) -> str:
     return f"({table}.etag || '@' || (epoch_us({table}.stored_at) // 1000000)::VARCHAR)"
-
-
-class AnnotationAppender:
-    """Adds annotations, each with the key of its object; use as a context manager."""
-
-    def __init__(self, appender: Appender) -> None:
-        self._appender = appender
-
-    def __enter__(self) -> AnnotationAppender:
-        """Return the appender."""
-        self._appender.__enter__()
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Add the remaining rows, unless an error ended the block."""
-        self._appender.__exit__(kind, error, trace)
-
-    def add(self, key: str, found: Annotation) -> None:
-        """Add an annotation."""
-        self._appender.add((*_values(found), key))

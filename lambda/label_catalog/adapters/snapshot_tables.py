@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from label_catalog.adapters.tables_duckdb import open_tables, parquet, write_parquet
+from label_catalog.adapters.tables_duckdb import hash_ranges, open_tables, parquet, write_parquet, write_ranges
 from label_catalog.core.filters import TABLE, Filter, checked, refused, statement
 from label_catalog.core.index_schema import ANNOTATION_COLUMNS, LABEL_COLUMNS
 from label_catalog.core.labelled_data import Annotation, Labelled, units_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _STEP = 2000
 _MOST = 1000
+_RANGE_LABELS = 100_000  # rows that are sorted, joined or counted at a time
+_RANGE_ANNOTATIONS = 400_000
 _TIMES = tuple(column for column, kind in LABEL_COLUMNS.items() if kind == "TIMESTAMPTZ")
 _COUNTED = ("objects", "classifications", "size")
 # Times in JSON Lines and responses are text, since DuckDB needs another package for times with a zone.
@@ -46,7 +48,7 @@ def read_filter(text: str, folder: Path) -> Filter:
     """Return a person's filter; raises PermanentError unless it is one boolean expression on columns."""
     if not text:
         return Filter("", frozenset())
-    with open_tables(folder=folder, only=folder, threads=1) as tables:
+    with open_tables(folder=folder, only=folder) as tables:
         row = tables.execute("SELECT json_serialize_sql(?::VARCHAR)", [statement(text)]).fetchone()
     return checked(text, row[0] if row else "{}", LABEL_COLUMNS)
 
@@ -106,17 +108,17 @@ def freeze(labels: Path, chosen: Filter, noted: Mapping[str, str], path: Path, f
 
     `noted` is written into the file itself, so that every reader of the manifest can see its origin.
     """
-    with open_tables(folder=folder, only=folder) as tables:
+    with open_tables(folder=folder, only=folder, ordered=True) as tables:  # the index's order: by key
         _labels(tables, labels, chosen)
         columns = ", ".join(LABEL_COLUMNS)
-        query = f"SELECT {columns}, 'objects/' || sha256 || '.json' AS object FROM chosen ORDER BY key"
+        query = f"SELECT {columns}, 'objects/' || sha256 || '.json' AS object FROM chosen"
         with _explained():
             return write_parquet(tables, query, path, noted=noted)
 
 
 def notes(manifest: Path, folder: Path) -> dict[str, str]:
     """Return what `freeze` wrote into a manifest's metadata."""
-    with open_tables(folder=folder, only=folder, threads=1) as tables:
+    with open_tables(folder=folder, only=folder) as tables:
         name = str(manifest).replace("'", "''")
         found = tables.execute(f"SELECT key, value FROM parquet_kv_metadata('{name}')").fetchall()
     return {bytes(key).decode(): bytes(value).decode() for key, value in found}
@@ -125,22 +127,22 @@ def notes(manifest: Path, folder: Path) -> dict[str, str]:
 def freeze_annotations(annotations: Path, manifest: Path, path: Path, folder: Path) -> int:
     """Write the annotations of a manifest's labels, in the order of labels and frames; return their number."""
     with open_tables(folder=folder, only=folder) as tables:
-        return write_parquet(
-            tables,
-            f"SELECT {', '.join(ANNOTATION_COLUMNS)} FROM {parquet(annotations)} "
-            f"SEMI JOIN (SELECT label_hash FROM {parquet(manifest)}) USING (label_hash) "
-            "ORDER BY label_hash, frame, hash",
-            path,
-        )
+
+        def rows(condition: str) -> str:
+            frozen = f"(SELECT label_hash FROM {parquet(manifest)} WHERE {condition})"
+            columns = ", ".join(ANNOTATION_COLUMNS)
+            return f"SELECT {columns} FROM {parquet(annotations)} WHERE {condition} AND label_hash IN {frozen}"
+
+        conditions = hash_ranges("label_hash", _count(tables, parquet(annotations)), _RANGE_ANNOTATIONS)
+        return write_ranges(tables, rows, conditions, "label_hash, frame, hash", path, folder)
 
 
 def write_lines(manifest: Path, path: Path, folder: Path) -> None:
     """Write a manifest as JSON Lines, compressed: for readers without Parquet."""
     name = str(path).replace("'", "''")
-    with open_tables(folder=folder, only=folder) as tables:
+    with open_tables(folder=folder, only=folder, ordered=True) as tables:
         tables.execute(
-            f"COPY (SELECT {_LINES}, object FROM {parquet(manifest)} ORDER BY key) "
-            f"TO '{name}' (FORMAT json, COMPRESSION gzip)"
+            f"COPY (SELECT {_LINES}, object FROM {parquet(manifest)}) TO '{name}' (FORMAT json, COMPRESSION gzip)"
         )
 
 
@@ -149,24 +151,54 @@ def facts(manifest: Path, annotations: Path, folder: Path) -> tuple[dict[str, in
     with open_tables(folder=folder, only=folder) as tables:
         sums = ", ".join(f"coalesce(sum({column}), 0)::BIGINT" for column in _COUNTED)
         row = tables.execute(
-            f"SELECT count(*), count(DISTINCT sha256), {sums}, count(*) FILTER (NOT parsed) FROM {parquet(manifest)}"
+            f"SELECT count(*), {sums}, count(*) FILTER (NOT parsed) FROM {parquet(manifest)}"
         ).fetchone()
-        names = ("labels", "distinct_objects", *_COUNTED, "not_parsed")
+        names = ("labels", *_COUNTED, "not_parsed")
         counts = {name: int(value) for name, value in zip(names, row or (0,) * len(names), strict=True)}
         counts["bytes"] = counts.pop("size")
-        classes = tables.execute(_classes(annotations)).fetchall()
-    counts["annotations"] = sum(line[-1] for line in classes)
-    return counts, [dict(zip(_CLASS, line, strict=True)) for line in classes]
+        counts["distinct_objects"] = sum(
+            _count(tables, f"(SELECT DISTINCT sha256 FROM {parquet(manifest)} WHERE {condition})")
+            for condition in hash_ranges("sha256", counts["labels"], _RANGE_LABELS)
+        )
+        classes = _classes(tables, annotations)
+    counts["annotations"] = sum(found["annotations"] for found in classes)
+    return counts, classes
 
 
-_CLASS = ("kind", "name", "feature_hash", "shape", "labels", "annotations")
+_CLASS = ("kind", "name", "shape", "feature_hash")
 
 
-def _classes(annotations: Path) -> str:
-    return (
-        "SELECT kind, name, feature_hash, shape, count(DISTINCT label_hash), count(*) "
-        f"FROM {parquet(annotations)} GROUP BY ALL ORDER BY kind DESC, name, shape, feature_hash"
-    )
+def _classes(tables: DuckDBPyConnection, annotations: Path) -> list[dict[str, Any]]:
+    """Return each class with its labels and annotations, objects first."""
+    counted = _counted(tables, annotations, _CLASS)
+    names = (*_CLASS, "labels", "annotations")
+    return [dict(zip(names, (*values, *counted[values]), strict=True)) for values in sorted(counted, key=_class_order)]
+
+
+def _class_order(values: Sequence[str | None]) -> tuple[tuple[bool, str], ...]:
+    """Return what classes are sorted by: objects first, then names and what comes behind them; null last."""
+    kind, *others = values
+    return (kind != "object", ""), *((value is None, value or "") for value in others)
+
+
+def _counted(
+    tables: DuckDBPyConnection, annotations: Path, columns: Sequence[str]
+) -> dict[tuple[str | None, ...], tuple[int, int]]:
+    """Return the numbers of labels and annotations by the values of columns.
+
+    One range of labels after the other: to count different labels needs memory in proportion to them.
+    """
+    found: dict[tuple[str | None, ...], tuple[int, int]] = {}
+    named = ", ".join(columns)
+    for condition in hash_ranges("label_hash", _count(tables, parquet(annotations)), _RANGE_ANNOTATIONS):
+        query = (
+            f"SELECT {named}, count(DISTINCT label_hash), count(*) FROM {parquet(annotations)} "
+            f"WHERE {condition} GROUP BY {named}"
+        )
+        for *values, labels, lines in tables.execute(query).fetchall():
+            before = found.get(tuple(values), (0, 0))
+            found[tuple(values)] = before[0] + labels, before[1] + lines
+    return found
 
 
 class Objects:
@@ -174,13 +206,10 @@ class Objects:
 
     def __init__(self, manifest: Path, folder: Path) -> None:
         self._folder = folder
+        self._manifest = manifest
         self._tables = open_tables(folder=folder, only=folder)
-        self._tables.execute(
-            "CREATE TABLE wanted AS SELECT sha256, min_by(label_hash, key) AS label_hash, min(key) AS key, "
-            "min_by(version_id, key) AS version_id, min_by(etag, key) AS etag, coalesce(min(size), 0) AS size "
-            f"FROM {parquet(manifest)} GROUP BY sha256"
-        )
         self._tables.execute("CREATE TABLE there (sha256 VARCHAR)")
+        self._ranges = hash_ranges("sha256", _count(self._tables, parquet(manifest)), _RANGE_LABELS)
 
     def __enter__(self) -> Objects:
         """Return the objects."""
@@ -201,42 +230,59 @@ class Objects:
 
     def counts(self) -> tuple[int, int]:
         """Return the number of contents, and how many of them are missing."""
-        row = self._tables.execute(
-            "SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM wanted ANTI JOIN there USING (sha256))"
-        ).fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
+        whole = missing = 0
+        for condition in self._ranges:
+            wanted = f"(SELECT DISTINCT sha256 FROM {parquet(self._manifest)} WHERE {condition})"
+            whole += _count(self._tables, wanted)
+            missing += _count(self._tables, f"{wanted} ANTI JOIN {_there(condition)} USING (sha256)")
+        return whole, missing
 
     def missing(self, after: str) -> Iterator[Frozen]:
         """Yield missing contents after a digest, in the order of digests."""
-        return self._read("ANTI JOIN there USING (sha256)", after)
+        return self._read(after, among_all=False)
 
     def all(self, after: str) -> Iterator[Frozen]:
         """Yield all contents after a digest, in the order of digests."""
-        return self._read("", after)
+        return self._read(after, among_all=True)
 
-    def _read(self, join: str, after: str) -> Iterator[Frozen]:
-        cursor = self._tables.cursor()
-        cursor.execute(
-            f"SELECT sha256, label_hash, key, version_id, etag, size FROM wanted {join} "
-            "WHERE sha256 > ? ORDER BY sha256",
-            [after],
-        )
-        while rows := cursor.fetchmany(_STEP):
+    def _read(self, after: str, *, among_all: bool) -> Iterator[Frozen]:
+        for condition in self._ranges:
+            missing = "" if among_all else f"ANTI JOIN {_there(condition)} USING (sha256)"
+            rows = self._tables.execute(
+                "SELECT sha256, min_by(label_hash, key), min(key), min_by(version_id, key), min_by(etag, key), "
+                f"coalesce(min(size), 0) FROM (FROM {parquet(self._manifest)} WHERE {condition} AND sha256 > ?) "
+                f"{missing} GROUP BY sha256 ORDER BY sha256",
+                [after],
+            ).fetchall()
             yield from (Frozen(*row) for row in rows)
 
 
-def labelled(manifest: Path, annotations: Path, folder: Path) -> Iterator[Labelled]:
-    """Yield a snapshot's labels with their annotations, in the order of hashes, one label in memory at a time."""
+def _there(condition: str) -> str:
+    return f"(SELECT sha256 FROM there WHERE {condition}) found"
+
+
+def labelled(manifest: Path, annotations: Path, folder: Path, after: str = "") -> Iterator[Labelled]:
+    """Yield a snapshot's labels behind a hash with their annotations, in the order of hashes.
+
+    One label is in memory at a time.
+    """
     with open_tables(folder=folder, only=folder, ordered=True) as tables:
         label_rows, annotation_rows = tables.cursor(), tables.cursor()
-        label_rows.execute(f"SELECT {_READ} FROM {parquet(manifest)} ORDER BY label_hash, key")
-        # The file has this order. It is read as it is, since a sort would need as much memory as the annotations.
-        annotation_rows.execute(f"SELECT label_hash, {', '.join(_SHOWN)} FROM {parquet(annotations)}")
+        # The file has this order: it is read as it is.
+        annotation_rows.execute(
+            f"SELECT label_hash, {', '.join(_SHOWN)} FROM {parquet(annotations)} WHERE label_hash > ?", [after]
+        )
         waiting = _Grouped(annotation_rows)
-        while rows := label_rows.fetchmany(_STEP):
-            for values in rows:
-                row = dict(zip(LABEL_COLUMNS, values, strict=True))
-                yield Labelled(row, units_of(row["units"]), tuple(waiting.of(row["label_hash"])))
+        for condition in hash_ranges("label_hash", _count(tables, parquet(manifest)), _RANGE_LABELS):
+            label_rows.execute(
+                f"SELECT {_READ} FROM {parquet(manifest)} WHERE label_hash > ? AND {condition} "
+                "ORDER BY label_hash, key",
+                [after],
+            )
+            while rows := label_rows.fetchmany(_STEP):
+                for values in rows:
+                    row = dict(zip(LABEL_COLUMNS, values, strict=True))
+                    yield Labelled(row, units_of(row["units"]), tuple(waiting.of(row["label_hash"])))
 
 
 class _Grouped:
@@ -274,42 +320,40 @@ def difference(before: tuple[Path, Path], after: tuple[Path, Path], folder: Path
     A label is changed if its bytes differ. The first thousand labels of each kind are named.
     """
     with open_tables(folder=folder, only=folder) as tables:
-        for name, (manifest, _) in (("one", before), ("two", after)):
-            tables.execute(
-                f"CREATE VIEW {name} AS SELECT label_hash, data_title, dataset_title, sha256 FROM {parquet(manifest)}"
-            )
-        found: dict[str, Any] = {
-            "added": _named(tables, "two ANTI JOIN one USING (label_hash)", "two"),
-            "removed": _named(tables, "one ANTI JOIN two USING (label_hash)", "one"),
-            "changed": _named(tables, "two JOIN one USING (label_hash) WHERE two.sha256 <> one.sha256", "two"),
-            "same": _count(tables, "two JOIN one USING (label_hash) WHERE two.sha256 = one.sha256"),
-        }
+        most = max(_count(tables, parquet(manifest)) for manifest, _ in (before, after))
+        found: dict[str, Any] = {name: {"total": 0, "labels": []} for name in ("added", "removed", "changed")}
+        found["same"] = 0
+        for condition in hash_ranges("label_hash", most, _RANGE_LABELS):
+            for name, (manifest, _) in (("one", before), ("two", after)):
+                tables.execute(
+                    f"CREATE OR REPLACE VIEW {name} AS SELECT label_hash, data_title, dataset_title, sha256 "
+                    f"FROM {parquet(manifest)} WHERE {condition}"
+                )
+            _add_named(tables, found["added"], "two ANTI JOIN one USING (label_hash)", "two")
+            _add_named(tables, found["removed"], "one ANTI JOIN two USING (label_hash)", "one")
+            both = "two JOIN one USING (label_hash) WHERE two.sha256"
+            _add_named(tables, found["changed"], f"{both} <> one.sha256", "two")
+            found["same"] += _count(tables, f"{both} = one.sha256")
         # Classes are compared by name and shape, as people do: a copied ontology has other feature hashes.
-        lines = tables.execute(
-            "SELECT coalesce(one.kind, two.kind), coalesce(one.name, two.name), coalesce(one.shape, two.shape), "
-            "coalesce(one.labels, 0), coalesce(two.labels, 0), "
-            "coalesce(one.annotations, 0), coalesce(two.annotations, 0) "
-            f"FROM ({_class_counts(before[1])}) one FULL JOIN ({_class_counts(after[1])}) two "
-            "ON one.kind = two.kind AND one.name IS NOT DISTINCT FROM two.name "
-            "AND one.shape IS NOT DISTINCT FROM two.shape ORDER BY 1 DESC, 2, 3"
-        ).fetchall()
-    columns = ("kind", "name", "shape", "labels_before", "labels_after", "annotations_before", "annotations_after")
-    found["classes"] = [dict(zip(columns, line, strict=True)) for line in lines]
+        columns = ("kind", "name", "shape")
+        one, two = (_counted(tables, annotations, columns) for _, annotations in (before, after))
+    found["classes"] = []
+    for values in sorted(one | two, key=_class_order):
+        (labels_before, lines_before), (labels_after, lines_after) = (side.get(values, (0, 0)) for side in (one, two))
+        counts = {"labels_before": labels_before, "labels_after": labels_after}
+        counts |= {"annotations_before": lines_before, "annotations_after": lines_after}
+        found["classes"].append({**dict(zip(columns, values, strict=True)), **counts})
     return found
 
 
-def _class_counts(annotations: Path) -> str:
-    return (
-        "SELECT kind, name, shape, count(DISTINCT label_hash) AS labels, count(*) AS annotations "
-        f"FROM {parquet(annotations)} GROUP BY kind, name, shape"
-    )
-
-
-def _named(tables: DuckDBPyConnection, source: str, side: str) -> dict[str, Any]:
+def _add_named(tables: DuckDBPyConnection, named: dict[str, Any], source: str, side: str) -> None:
+    """Add a range's labels: their number, and the first thousand of all ranges."""
     columns = ("label_hash", "data_title", "dataset_title")
     asked = ", ".join(f"{side}.{column}" if column != "label_hash" else column for column in columns)
-    rows = tables.execute(f"SELECT {asked} FROM {source} ORDER BY label_hash LIMIT {_MOST}").fetchall()
-    return {"total": _count(tables, source), "labels": [dict(zip(columns, row, strict=True)) for row in rows]}
+    limit = _MOST - len(named["labels"])
+    rows = tables.execute(f"SELECT {asked} FROM {source} ORDER BY label_hash LIMIT {limit}").fetchall()
+    named["total"] += _count(tables, source)
+    named["labels"] += [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _count(tables: DuckDBPyConnection, source: str) -> int:

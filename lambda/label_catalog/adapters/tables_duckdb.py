@@ -4,8 +4,9 @@ invocation needs it."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY_LIMIT = "300MB"  # leaves room for Python, its libraries and one label row in 1,024 MB
+_JOIN_MEMORY = "150MB"  # of one connection beside another
 _BATCH = 2000
 _ROW_GROUP = 50_000
+_COMPRESSION = "COMPRESSION zstd, COMPRESSION_LEVEL 1"  # level 3, the default, takes a third more CPU for larger files
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,18 +25,18 @@ def open_tables(
     memory_limit: str = MEMORY_LIMIT,
     folder: Path | None = None,
     *,
-    threads: int = 2,
+    threads: int = 1,
     ordered: bool = False,
     only: Path | None = None,
 ) -> DuckDBPyConnection:
     """Return a connection to an empty database in memory, in UTC, that can access only local files.
 
     Args:
-        memory_limit: DuckDB's limit; it spills to `folder` before it fails.
-        folder: for temporary files; the system's temporary folder if it is None.
-        threads: of DuckDB; each needs memory.
-        ordered: whether rows have the order of their file. It saves a sort, and costs memory in other sorts.
-        only: the only folder whose files may be read and written; None for all files.
+        memory_limit: what DuckDB may use; it spills into `folder` before it fails.
+        folder: where temporary files go; the system's temporary folder where it is None.
+        threads: of DuckDB; each needs memory of its own, and a function with 1,024 MB has 0.6 of a processor.
+        ordered: whether rows come in the order of their file, which saves a sort and costs memory in others' sorts.
+        only: the one folder whose files may be read and written; None for all files.
     """
     import duckdb  # noqa: PLC0415  (see the module's docstring)
 
@@ -131,10 +134,72 @@ def write_parquet(
     """
     pairs = ", ".join(f"'{name}': '{_doubled(text)}'" for name, text in (noted or {}).items())
     options = (
-        f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}{f', KV_METADATA {{{pairs}}}' if pairs else ''}"
+        f"FORMAT parquet, {_COMPRESSION}, ROW_GROUP_SIZE {_ROW_GROUP}{f', KV_METADATA {{{pairs}}}' if pairs else ''}"
     )
     found = tables.execute(f"COPY ({query}) TO '{_quoted(path)}' ({options})", parameters).fetchone()
     return int(found[0]) if found else 0
+
+
+def write_ranges(  # noqa: PLR0913, PLR0917 - what is written, how and where
+    tables: DuckDBPyConnection,
+    query: Callable[[str], str],
+    conditions: Sequence[str],
+    order: str,
+    path: Path,
+    folder: Path,
+) -> int:
+    """Write rows in their order into a Parquet file, one range after the other; return how many there were.
+
+    A sort of all rows would need memory, and room for what it spills, in proportion to them.
+
+    Args:
+        tables: where the query runs.
+        query: returns the query of the rows for a condition.
+        conditions: those of the ranges, in the order of `order` (`ranges`, `hash_ranges`).
+        order: columns; the first one is that of the conditions.
+        path: the file.
+        folder: for temporary files.
+    """
+    pieces = [path.with_name(f"{path.name}.{number}") for number in range(len(conditions))]
+    rows = 0
+    for condition, piece in zip(conditions, pieces, strict=True):
+        rows += write_parquet(tables, f"FROM ({query(condition)}) ORDER BY {order}", piece)
+    if len(pieces) == 1:
+        pieces[0].replace(path)
+        return rows
+    with open_tables(_JOIN_MEMORY, folder, ordered=True) as joined:
+        write_parquet(joined, f"FROM {parquet(*pieces)}", path)
+    for piece in pieces:
+        piece.unlink()
+    return rows
+
+
+def ranges(column: str, bounds: Sequence[str]) -> list[str]:
+    """Return the conditions of the ranges between these values of a column."""
+    found = []
+    for low, high in pairwise([None, *bounds, None]):
+        limits = [f"{column} >= '{_doubled(low)}'"] if low is not None else []
+        limits += [f"{column} < '{_doubled(high)}'"] if high is not None else []
+        found.append(" AND ".join(limits) or "true")
+    return found
+
+
+def hash_ranges(column: str, rows: int, most: int) -> list[str]:
+    """Return the conditions of ranges of hashes with about `most` rows each: hashes are random, so these are equal."""
+    count = rows // most + 1
+    return ranges(column, [f"{(1 << 32) * number // count:08x}" for number in range(1, count)])
+
+
+def row_groups(tables: DuckDBPyConnection, paths: Sequence[Path], column: str) -> list[tuple[str | None, int]]:
+    """Return the least value of a column and the number of rows of each row group, in the order of values."""
+    if not paths:
+        return []
+    names = ", ".join(f"'{_quoted(path)}'" for path in paths)
+    return tables.execute(
+        f"SELECT stats_min_value, row_group_num_rows FROM parquet_metadata([{names}]) "  # noqa: S608 - own paths
+        "WHERE path_in_schema = ? ORDER BY ALL",
+        [column],
+    ).fetchall()
 
 
 def parquet(*paths: Path) -> str:

@@ -7,7 +7,7 @@ Source of the format: https://cocodataset.org/#format-data. File names are those
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from label_catalog.core.classes import ObjectClass
@@ -20,35 +20,86 @@ SHAPES = frozenset(
     {"bounding_box", "rotatable_bounding_box", "polygon", "bitmask", "circle", "ellipse", "skeleton", "point"}
 )
 _DIGITS = 3  # decimal places of a pixel
+_SEPARATOR = ",\n"
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one for each item
+
+
+class Writer:
+    """Makes the texts of images and annotations. Ids count from 1 in the order of labels.
+
+    So the same snapshot gives the same document. Categories keep their number as long as no class is put before them in
+    the ontology.
+    """
+
+    def __init__(self, classes: Sequence[ObjectClass], losses: Losses, images: int = 0, annotations: int = 0) -> None:
+        """`images`, `annotations`: how many of them the parts before have."""
+        self._classes = {item.feature_hash: item for item in classes}
+        self._losses = losses
+        self.images = images
+        self.annotations = annotations
+
+    def texts(self, label: Labelled) -> tuple[list[str], list[str]]:
+        """Return a label's images and annotations as items of `document`, and count what cannot be shown."""
+        found = shown(label)
+        self._losses.label(len(found.images), found.reason)
+        for annotation, reason in found.hidden:
+            self._losses.left_out(annotation, reason)
+        images: list[str] = []
+        annotations: list[str] = []
+        for image in found.images:
+            self.images += 1
+            images.append(_SEPARATOR + _json(_image(label, image, self.images)))
+            for annotation in image.annotations:
+                if annotation.kind == "classification":
+                    self._losses.written(annotation, "image_classification")
+                elif (made := self._object(image, annotation)) is not None:
+                    annotations.append(_SEPARATOR + _json(made))
+        return images, annotations
+
+    def _object(self, image: Image, annotation: Annotation) -> dict[str, Any] | None:
+        category = self._classes.get(annotation.feature_hash)
+        size = image.unit.width, image.unit.height
+        problem = None
+        made: Figure | None = None
+        if annotation.shape not in SHAPES:
+            problem = "shape"
+        elif category is None or category.shape not in SHAPES:
+            problem = "class_unknown"
+        elif size[0] is None or size[1] is None:
+            problem = "size_unknown"
+        else:
+            try:
+                made = figure(annotation.shape, annotation.geometry, size[0], size[1])
+            except GeometryError:
+                problem = "geometry"
+            else:
+                problem = "shape" if made is None else None
+        if problem is not None or made is None or category is None:
+            self._losses.left_out(annotation, problem or "shape")
+            return None
+        self.annotations += 1
+        self._losses.written(annotation, *_reduced(annotation, made, category))
+        return _annotation(annotation, made, category, self.annotations, self.images)
 
 
 def document(
-    labels: Callable[[], Iterable[Labelled]],
-    classes: Sequence[ObjectClass],
-    info: Mapping[str, Any],
-    losses: Losses,
+    classes: Sequence[ObjectClass], info: Mapping[str, Any], images: Iterable[str], annotations: Iterable[str]
 ) -> Iterator[str]:
-    """Yield the text of the COCO document. `labels` is read twice: for the images, and for the annotations.
-
-    Ids count from 1 in the order of `labels`, so the same snapshot gives the same document. Categories keep their
-    number unless a class is inserted before them in the ontology.
-    """
+    """Yield the text of the COCO document around the texts that a `Writer` has made, in pieces of any size."""
     yield f'{{"info":{_json(info)},"categories":{_json([_category(item) for item in classes if item.shape in SHAPES])}'
     yield ',"images":['
-    number, separator = 0, "\n"
-    for label in labels():
-        for image in shown(label).images:
-            number += 1
-            yield separator + _json(_image(label, image, number))
-            separator = ",\n"
+    yield from _listed(images)
     yield '\n],"annotations":['
-    writer = _Annotations(classes, losses)
-    separator = "\n"
-    for label in labels():
-        for annotation in writer.of(label):
-            yield separator + _json(annotation)
-            separator = ",\n"
+    yield from _listed(annotations)
     yield "\n]}\n"
+
+
+def _listed(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield pieces without the comma before the first item."""
+    first = True
+    for piece in pieces:
+        yield piece[1:] if first else piece
+        first = first and not piece
 
 
 def _category(item: ObjectClass) -> dict[str, Any]:
@@ -84,55 +135,6 @@ def _image(label: Labelled, image: Image, number: int) -> dict[str, Any]:
     if classifications:
         found["classifications"] = {item.name or item.feature_hash: item.attributes for item in classifications}
     return found
-
-
-class _Annotations:
-    """Creates annotations, and numbers images as `document` does."""
-
-    def __init__(self, classes: Sequence[ObjectClass], losses: Losses) -> None:
-        self._classes = {item.feature_hash: item for item in classes}
-        self._losses = losses
-        self._images = 0
-        self._count = 0
-
-    def of(self, label: Labelled) -> Iterator[dict[str, Any]]:
-        """Yield a label's annotations, and count them and what is left out."""
-        found = shown(label)
-        self._losses.label(len(found.images), found.reason)
-        for annotation, reason in found.hidden:
-            self._losses.left_out(annotation, reason)
-        for image in found.images:
-            self._images += 1
-            for annotation in image.annotations:
-                if annotation.kind == "classification":
-                    self._losses.written(annotation, "image_classification")
-                elif (made := self._object(image, annotation)) is not None:
-                    yield made
-
-    def _object(self, image: Image, annotation: Annotation) -> dict[str, Any] | None:
-        category = self._classes.get(annotation.feature_hash)
-        size = image.unit.width, image.unit.height
-        problem = None
-        made: Figure | None = None
-        if annotation.shape not in SHAPES:
-            problem = "shape"
-        elif category is None or category.shape not in SHAPES:
-            problem = "class_unknown"
-        elif size[0] is None or size[1] is None:
-            problem = "size_unknown"
-        else:
-            try:
-                made = figure(annotation.shape, annotation.geometry, size[0], size[1])
-            except GeometryError:
-                problem = "geometry"
-            else:
-                problem = "shape" if made is None else None
-        if problem is not None or made is None or category is None:
-            self._losses.left_out(annotation, problem or "shape")
-            return None
-        self._count += 1
-        self._losses.written(annotation, *_reduced(annotation, made, category))
-        return _annotation(annotation, made, category, self._count, self._images)
 
 
 def _annotation(annotation: Annotation, made: Figure, category: ObjectClass, number: int, image: int) -> dict[str, Any]:
@@ -185,4 +187,4 @@ def is_nested(answer: Any) -> bool:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _encoder.encode(value)

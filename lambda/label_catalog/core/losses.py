@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,17 @@ class Losses:
         self._labels: Counter[str] = Counter()
         self.labels = 0
         self.images = 0
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Losses:
+        """Return what `as_document` gave, to count on."""
+        losses = cls()
+        losses.labels, losses.images = document["labels"], document["images"]
+        losses._labels.update(document["labels_without_image"])
+        for item in document["classes"]:
+            counted = _Counted(item["written"], Counter(item["left_out"]), Counter(item["reduced"]))
+            losses._classes[item["kind"], item["name"], item["feature_hash"], item["shape"] or ""] = counted
+        return losses
 
     def label(self, images: int, reason: str | None) -> None:
         """Count a label with its images, or the reason why it has none."""

@@ -45,12 +45,12 @@ class Places:
         """Return the key of the one file that a table of the Glue catalog reads; `table` is labels or annotations."""
         return f"{self.index}{table}-table/symlink.txt"
 
-    def index_part(self, work: str, part: str, file: str) -> str:
-        """Return the key of a file in a part of a rebuild."""
-        return f"{self.index_parts(work)}{part}-{file}"
+    def part(self, work: str, part: str, file: str) -> str:
+        """Return the key of a file of a part of work: what a rebuild has read, or a format's text."""
+        return f"{self.parts(work)}{part}-{file}"
 
-    def index_parts(self, work: str) -> str:
-        """Return the prefix of a rebuild's parts."""
+    def parts(self, work: str) -> str:
+        """Return the prefix of a work's parts, which are removed at its end."""
         return f"{self._base}/state/index/{work}/"
 
     def snapshot(self, name: str, file: str) -> str:

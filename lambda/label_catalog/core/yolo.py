@@ -7,7 +7,7 @@ with an area can be reduced to a box.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from label_catalog.core.classes import ObjectClass
@@ -18,6 +18,7 @@ from label_catalog.core.losses import Losses
 # Shapes with a box around them. A detector could not learn the box of a point or a line.
 SHAPES = frozenset({"bounding_box", "rotatable_bounding_box", "polygon", "bitmask", "circle", "ellipse", "skeleton"})
 _HINT = "# Put the images where images.jsonl says. Divide them into train and val as you need.\n"
+_encoder = json.JSONEncoder(ensure_ascii=False)
 _REDUCED = {
     "rotatable_bounding_box": "rotated_box",
     "polygon": "outline",
@@ -36,43 +37,45 @@ class File:
     text: str
 
 
-def files(labels: Iterable[Labelled], classes: Sequence[ObjectClass], losses: Losses) -> Iterator[File]:
-    """Yield `data.yaml` and a label file for each image; an empty file says that it has no objects."""
-    numbers = {item.feature_hash: number for number, item in enumerate(_boxed(classes))}
-    yield File("data.yaml", _data(classes))
-    for label in labels:
-        found = shown(label)
+class Writer:
+    """Makes a label file for each image, an empty one too: its absence of objects is a fact."""
+
+    def __init__(self, classes: Sequence[ObjectClass], losses: Losses) -> None:
+        self._numbers = {item.feature_hash: number for number, item in enumerate(_boxed(classes))}
+        self._losses = losses
+
+    def files(self, label: Labelled) -> Iterator[tuple[File, str]]:
+        """Yield an image's label file, and its line of `images.jsonl`, for each image of a label."""
+        found, losses = shown(label), self._losses
         losses.label(len(found.images), found.reason)
         for annotation, reason in found.hidden:
             losses.left_out(annotation, reason)
         for image in found.images:
-            lines = [line for item in image.annotations if (line := _line(image, item, numbers, losses)) is not None]
-            yield File(f"labels/{image.file_name}.txt", "".join(f"{line}\n" for line in lines))
+            lines = [_line(image, item, self._numbers, losses) for item in image.annotations]
+            text = "".join(f"{line}\n" for line in lines if line is not None)
+            yield File(f"labels/{image.file_name}.txt", text), _image_line(label, image)
 
 
-def image_lines(labels: Iterable[Labelled]) -> Iterator[str]:
-    """Yield a JSON line for each image: the name that its file must have, and its source."""
-    for label in labels:
-        for image in shown(label).images:
-            name = f"images/{image.file_name}.{extension(image.unit, image.frame)}"
-            about = {
-                "file_name": name,
-                "label_hash": label.row["label_hash"],
-                "data_hash": image.unit.data_hash,
-                "frame": image.frame,
-                "title": image.unit.title,
-                "width": image.unit.width,
-                "height": image.unit.height,
-                "link": image.unit.link,
-            }
-            yield json.dumps(about, ensure_ascii=False) + "\n"
+def _image_line(label: Labelled, image: Image) -> str:
+    """Return a JSON line for an image: the name that its file must get, and where it comes from."""
+    about = {
+        "file_name": f"images/{image.file_name}.{extension(image.unit, image.frame)}",
+        "label_hash": label.row["label_hash"],
+        "data_hash": image.unit.data_hash,
+        "frame": image.frame,
+        "title": image.unit.title,
+        "width": image.unit.width,
+        "height": image.unit.height,
+        "link": image.unit.link,
+    }
+    return _encoder.encode(about) + "\n"
 
 
 def _boxed(classes: Sequence[ObjectClass]) -> list[ObjectClass]:
     return [item for item in classes if item.shape in SHAPES]
 
 
-def _data(classes: Sequence[ObjectClass]) -> str:
+def data(classes: Sequence[ObjectClass]) -> str:
     """Return `data.yaml`. Its strings are JSON, which YAML reads."""
     names = "".join(f"  {number}: {json.dumps(item.name)}\n" for number, item in enumerate(_boxed(classes)))
     return f"{_HINT}path: .\ntrain: images\nval: images\nnames:\n{names}"

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from label_export.core.messages import is_hash
 
-from label_catalog.adapters.index_tables import AnnotationAppender, IndexTables
+from label_catalog.adapters.index_tables import IndexTables
 from label_catalog.adapters.label_json import parse_label
-from label_catalog.adapters.tables_duckdb import Appender
 from label_catalog.core.annotations import Counts, LabelFacts, data_units, label_facts, read_annotations
 from label_catalog.core.label_events import ProjectOfKey
 from label_catalog.core.model import StoredLabel
@@ -49,14 +48,13 @@ class LabelReader:
         """Read like `read_keys`, in steps; yield the last key of each, after which reading can stop."""
         most = min(_SMALL, self.tools.settings.index_label_bytes)
         for batch in batched(keys, _STEP):
-            with self.tables.labels() as labels, self.tables.annotations() as annotations:
-                small = self.tools.threads.map(lambda key: self.tools.bucket.read(key, most, measure=False), batch)
-                for key, found in zip(batch, small, strict=True):
-                    self._add(key, found, labels, annotations)
-                self.tables.touch(batch)
+            small = self.tools.threads.map(lambda key: self.tools.bucket.read(key, most, measure=False), batch)
+            for key, found in zip(batch, small, strict=True):
+                self._add(key, found)
+            self.tables.touch(batch)
             yield batch[-1]
 
-    def _add(self, key: str, found: StoredLabel | None, labels: Appender, annotations: AnnotationAppender) -> None:
+    def _add(self, key: str, found: StoredLabel | None) -> None:
         if found is not None and found.sha256 is None:  # large, so it is read alone
             found = self.tools.bucket.read(key, self.tools.settings.index_label_bytes)
         if found is None:
@@ -76,7 +74,7 @@ class LabelReader:
                         counts,
                         personal=self.tools.settings.personal_data,
                     ):
-                        annotations.add(key, annotation)
+                        self.tables.add_annotation(key, annotation)
                         self.annotations += 1
             except (ValueError, RecursionError):
                 facts, counts, units = _NO_FACTS, None, None
@@ -90,7 +88,7 @@ class LabelReader:
                 bytes=found.size,
                 detail="larger than catalog_function_index_label_limit_bytes" if found.body is None else "no JSON",
             )
-        labels.add(
+        self.tables.add_label(
             (
                 label_hash, facts.data_hash, facts.dataset_hash, self.project_hash, facts.data_title, facts.data_type,
                 facts.dataset_title, facts.branch_name, None, facts.status, None, None, facts.edited_at, key,

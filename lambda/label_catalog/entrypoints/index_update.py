@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _TRIES = 5  # updates of the pointer that another worker may win
 _LISTED = 500  # labels that Encord is asked about at a time
 _MEMORY_SHARE = 0.3  # of the function's memory for DuckDB
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+_MEGABYTES_PER_PROCESSOR = 1769
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,9 @@ class Outcome:
 
 def open_index(tools: Toolbox) -> IndexTables:
     """Return empty tables within the function's memory."""
-    limit = f"{max(int(tools.settings.memory_megabytes * _MEMORY_SHARE), 100)}MB"
-    return IndexTables(limit, personal=tools.settings.personal_data)
+    memory = tools.settings.memory_megabytes
+    limit = f"{max(int(memory * _MEMORY_SHARE), 100)}MB"
+    return IndexTables(limit, personal=tools.settings.personal_data, threads=max(1, memory // _MEGABYTES_PER_PROCESSOR))
 
 
 def update(tools: Toolbox, works: Works, project_hash: str, keys: Iterable[str], *, repair: bool = False) -> Outcome:

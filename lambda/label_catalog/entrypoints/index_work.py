@@ -89,7 +89,9 @@ class IndexWork:
         merges = self.work.counts["merges"] = self.work.counts.get("merges", 0) + 1
         if merges > _MOST_MERGES:
             problem = f"the parts of the index cannot be put together within one run ({merges - 1} have tried)"
-            raise ExportError("index_time", f"{problem}: raise catalog_function_timeout or catalog_function_memory")
+            raise ExportError(
+                "index_time", f"{problem}: raise catalog_function_timeout or catalog_function_memory_size"
+            )
         self.save()
 
     # Reading the bucket, in parts
@@ -129,7 +131,7 @@ class IndexWork:
         files = {file: tables.folder / file for file in (LABELS, ANNOTATIONS)}
         tables.write_part(files[LABELS], files[ANNOTATIONS])
         for file, path in files.items():
-            self.tools.bucket.upload(self.places.index_part(self.work.work, part, file), path)
+            self.tools.bucket.upload(self.places.part(self.work.work, part, file), path)
         self.work.data.setdefault("parts", []).append(part)
 
     def _load_parts(self, tables: IndexTables) -> None:
@@ -138,14 +140,14 @@ class IndexWork:
             self.tools.check_time()
             for file, found in paths.items():
                 path = tables.folder / f"{part}-{file}"
-                if not self.tools.bucket.download(self.places.index_part(self.work.work, part, file), path):
+                if not self.tools.bucket.download(self.places.part(self.work.work, part, file), path):
                     problem = f"part {part} of the rebuild {self.work.work} is gone"
                     raise ExportError("index_part_gone", f"{problem}: start another (playbooks/index.yml)")
                 found.append(path)
         tables.set_base(paths[LABELS], paths[ANNOTATIONS])
 
     def _remove_parts(self) -> None:
-        for found in list(self.tools.bucket.list(self.places.index_parts(self.work.work))):
+        for found in list(self.tools.bucket.list(self.places.parts(self.work.work))):
             self.tools.bucket.erase(found.key)
 
     def _catch_up(self, tables: IndexTables, ontology: dict[str, Any]) -> None:
@@ -253,7 +255,7 @@ class IndexWork:
 
     @property
     def _candidates(self) -> str:
-        return f"{self.places.index_parts(self.work.work)}candidates.json"
+        return f"{self.places.parts(self.work.work)}candidates.json"
 
     def _look_again(self) -> None:
         """Count keys that still differ although the object has not changed: their events were lost. Repair them."""

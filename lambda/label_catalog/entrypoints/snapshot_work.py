@@ -7,15 +7,13 @@ come after that, each with its loss report as its last file.
 
 from __future__ import annotations
 
-import gzip
 import json
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from label_export.core.errors import ExportError, PermanentError
+from label_export.core.errors import PermanentError
 
 from label_catalog import __version__
 from label_catalog.adapters.aws.snapshots import Lock
@@ -25,27 +23,21 @@ from label_catalog.adapters.snapshot_tables import (
     facts,
     freeze,
     freeze_annotations,
-    labelled,
     matched,
     notes,
     read_filter,
     write_lines,
 )
-from label_catalog.core import coco, jsonl, yolo
-from label_catalog.core.classes import object_classes
 from label_catalog.core.index_schema import ANNOTATIONS, LABELS, ONTOLOGY
-from label_catalog.core.labelled_data import Labelled
-from label_catalog.core.losses import Losses
 from label_catalog.core.places import Places
-from label_catalog.core.snapshots import DOCUMENT, LOSSES, MANIFEST, MANIFEST_LINES, census_facts, document
+from label_catalog.core.snapshots import DOCUMENT, MANIFEST, MANIFEST_LINES, census_facts, document
 from label_catalog.core.work import Work
 from label_catalog.entrypoints.generations import file_digest
-from label_catalog.toolbox import OutOfTimeError, Toolbox, batched
+from label_catalog.entrypoints.snapshot_formats import SnapshotFormats
+from label_catalog.toolbox import Toolbox, batched
 
 _STEP = 500  # copies between two saves
 _CHECK = 200  # objects between two saves of a verification
-_FILES = 50_000  # of YOLO, in one archive
-_MOST_FORMAT_RUNS = 3
 _MOST_WRONG = 20
 
 
@@ -67,7 +59,7 @@ class SnapshotWork:
             else:
                 if not self._tools.snapshots.exists(self._key(DOCUMENT)):
                     self._create(Path(folder))
-                self._write_formats(Path(folder))
+                SnapshotFormats(self._tools, self._work, self._save, Path(folder)).write()
 
     def _key(self, file: str) -> str:
         return self._places.snapshot(self._name, file)
@@ -202,68 +194,6 @@ class SnapshotWork:
             about = {"snapshot": self._name, "id": made["id"], "labels": counts["labels"], "copied": work.queued}
             tools.telemetry.log("INFO", "snapshot_completed", project_hash=work.project_hash, **about)
 
-    def _write_formats(self, folder: Path) -> None:
-        tools, work = self._tools, self._work
-        asked = [
-            name
-            for name in work.options["formats"]
-            if not tools.snapshots.exists(self._key(f"formats/{name}/{LOSSES}"))
-        ]
-        if not asked:
-            return
-        paths = {name: folder / name for name in (MANIFEST, ANNOTATIONS, ONTOLOGY)}
-        for name, path in paths.items():
-            if not path.exists() and not tools.bucket.download(self._key(name), path):
-                raise PermanentError("snapshot_broken", f"snapshot {self._name} has no {name}")
-        work.counts["format_runs"] = work.counts.get("format_runs", 0) + 1
-        for name in asked:
-            try:
-                losses = self._write_format(name, paths, folder)
-            except OutOfTimeError:
-                if work.counts["format_runs"] < _MOST_FORMAT_RUNS:
-                    raise
-                problem = f"{name} cannot be written within the time of one run: raise catalog_function_timeout"
-                raise ExportError("format_time", problem) from None
-            report = losses.as_document(name)
-            tools.snapshots.put_json_once(self._key(f"formats/{name}/{LOSSES}"), report, Lock())
-            work.counts |= {f"{name}_{what}": report[what] for what in ("images", "written", "left_out")}
-            work.counts["format_runs"] = 0
-            self._save()
-
-    def _write_format(self, name: str, paths: dict[str, Path], folder: Path) -> Losses:
-        losses = Losses()
-        ontology = json.loads(paths[ONTOLOGY].read_bytes()) or {}
-        classes = object_classes(ontology)
-        place = f"formats/{name}"
-
-        def labels() -> Iterator[Labelled]:
-            return self._tools.timed(labelled(paths[MANIFEST], paths[ANNOTATIONS], folder))
-
-        snapshots = self._tools.snapshots
-        if name == "coco":
-            info = {"description": f"snapshot {self._name} of Encord project {self._work.project_hash}"}
-            info |= {"version": file_digest(paths[MANIFEST]), "contributor": f"label-export {__version__}"}
-            texts = coco.document(labels, classes, info, losses)
-            snapshots.upload_text(self._key(f"{place}/annotations.json"), texts, "application/json")
-        elif name == "yolo":
-            files = yolo.files(labels(), classes, losses)
-            snapshots.upload_text(self._key(f"{place}/data.yaml"), [next(files).text], "application/yaml")
-            for number, archive in enumerate(batched_archives(files, folder)):
-                self._tools.bucket.upload(self._key(f"{place}/labels-{number:03d}.zip"), archive)
-                archive.unlink()
-            self._upload_lines(f"{place}/images.jsonl.gz", yolo.image_lines(labels()), folder)
-        else:
-            self._upload_lines(f"{place}/annotations.jsonl.gz", jsonl.lines(labels(), losses), folder)
-        return losses
-
-    def _upload_lines(self, file: str, lines: Iterable[str], folder: Path) -> None:
-        path = folder / "lines.jsonl.gz"
-        with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as compressed:
-            for line in lines:
-                compressed.write(line.encode())
-        self._tools.bucket.upload(self._key(file), path)
-        path.unlink()
-
     def _verify(self, folder: Path) -> None:
         """Read the manifest's objects again and compare their digests, for all or about `sample` of them."""
         tools, work = self._tools, self._work
@@ -314,16 +244,3 @@ class SnapshotWork:
 
 def _every(items: Iterable[Frozen], step: int) -> Iterator[Frozen]:
     return (item for place, item in enumerate(items) if place % step == 0)
-
-
-def batched_archives(files: Iterable[yolo.File], folder: Path) -> Iterator[Path]:
-    """Yield archives of files, one after the other; each must be removed before the next is requested.
-
-    The times in an archive are fixed, so that the same snapshot gives the same bytes.
-    """
-    for number, batch in enumerate(batched(files, _FILES)):
-        path = folder / f"labels-{number}.zip"
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in batch:
-                archive.writestr(zipfile.ZipInfo(file.name, (1980, 1, 1, 0, 0, 0)), file.text, zipfile.ZIP_DEFLATED)
-        yield path

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from index_files import parquet
 from label_catalog.adapters.snapshot_tables import matched, read_filter
 from label_catalog.core.filters import Filter
 from label_catalog.core.index_schema import LABEL_COLUMNS
 from label_export.core.errors import PermanentError
+from synthetic_index import write_table
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "key": f"encord/p/labels/{hash_}.json",
         "sha256": "0" * 64,
         "size": 2048,
-        "stored_at": "2026-11-27T00:00:00Z",
+        "stored_at": datetime(2026, 11, 27, tzinfo=UTC),
         "objects": 4,
         "classifications": 1,
     }
     path = folder / "labels.parquet"
-    path.write_bytes(parquet([row], LABEL_COLUMNS, "key", folder))
+    write_table(path, LABEL_COLUMNS, [row], "key")
     return path
 
 

@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import zipfile
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ import yaml
 from catalog_system import BUCKET, CatalogSystem
 from handler_servers import Answer, Fault, StoredObject
 from index_files import GENERATION, write_generation
+from label_catalog.adapters.snapshot_tables import labelled
 from label_catalog.core import coco
+from label_catalog.core.labelled_data import Labelled
 from label_catalog.core.snapshots import MANIFEST
+from label_catalog.entrypoints import snapshot_formats
 from label_export.core.errors import PermanentError, UnknownEventError
 from pycocotools.coco import COCO
 
@@ -324,7 +328,7 @@ def test_labels_that_encord_no_longer_has_are_left_out_unless_the_filter_names_t
     indexed: CatalogSystem, tmp_path: Path
 ) -> None:
     whole = ask(indexed, "plan", name="fine")["labels"]
-    write_generation(indexed, tmp_path, gone_at="2026-11-01T00:00:00Z", gone_reason="deleted")
+    write_generation(indexed, tmp_path, gone_at=datetime(2026, 11, 1, tzinfo=UTC), gone_reason="deleted")
     assert ask(indexed, "plan", name="fine")["outcome"] == "refused"
     assert ask(indexed, "plan", name="fine", where="gone_reason = 'deleted'")["labels"] == whole
 
@@ -511,6 +515,56 @@ def wrong_objects(capsys: pytest.CaptureFixture[str]) -> list[int]:
     """Return the values of the alarm's metric since the last look."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     return [line["SnapshotObjectsWrong"] for line in lines if "SnapshotObjectsWrong" in line]
+
+
+def test_formats_go_on_in_the_next_run_where_time_ends(indexed: CatalogSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second run has time for a few parts only. The files are those of one long run, byte for byte."""
+    formats = ["coco", "yolo", "jsonl"]
+    part = "label_catalog.entrypoints.snapshot_formats._PART_LABELS"
+    monkeypatch.setattr(part, 3, raising=False)
+    snapshot(indexed, "set", formats=formats)
+    wanted = {key: body for key, body in bytes_of(indexed).items() if "/formats/" in key}
+    for path in [path for path in indexed.aws.objects if "/formats/" in path]:
+        del indexed.aws.objects[path]
+    assert start(indexed, "set", formats=formats)["outcome"] == "started"
+    left, cursors = [0], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handler_deployment.Context.get_remaining_time_in_millis", lambda _: 1000 * spend(left))
+        while (event := indexed.take("catalog")) is not None:
+            left[0] = 25 if len(cursors) % 2 else 6  # parts are put together within one run
+            indexed.catalog(event)
+            work = indexed.document(f"{base(indexed)}/state/work/snapshot.json")
+            cursors.append(json.dumps(work["data"].get("formats")))
+    assert state(indexed)["state"] == "completed", state(indexed)
+    assert len(set(cursors)) >= 4
+    assert {key: body for key, body in bytes_of(indexed).items() if "/formats/" in key} == wanted
+    assert not [key for key in bytes_of(indexed) if key.startswith("state/index/")]
+
+
+def test_a_format_reads_the_rows_once(indexed: CatalogSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+
+    def read(*paths: Path, **others: Any) -> Iterator[Labelled]:
+        reads.append(paths[0].name)
+        return labelled(*paths, **others)
+
+    monkeypatch.setattr(snapshot_formats, "labelled", read)
+    snapshot(indexed, "set", formats=["coco", "yolo", "jsonl"])
+    assert len(reads) == 3
+
+
+def test_a_format_whose_part_needs_more_than_a_run_fails_with_what_to_do(indexed: CatalogSystem) -> None:
+    snapshot(indexed, "set")
+    assert start(indexed, "set", formats=["coco"])["outcome"] == "started"
+    left, runs = [0], 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handler_deployment.Context.get_remaining_time_in_millis", lambda _: 1000 * spend(left))
+        while (event := indexed.take("catalog")) is not None:
+            left[0], runs = 1, runs + 1
+            indexed.catalog(event)
+    assert runs == 3
+    assert state(indexed)["state"] == "failed"
+    assert "catalog_function_timeout" in state(indexed)["detail"]
 
 
 def test_verify_finds_what_is_missing_or_changed(indexed: CatalogSystem, capsys: pytest.CaptureFixture[str]) -> None:
