@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,10 @@ class FolderBucket:
 
     # EncordFeeds
 
-    def projects(self, hashes: Iterable[str]) -> list[ProjectInfo]:
+    def projects(self, hashes: Iterable[str]) -> Sequence[ProjectInfo]:
         """Return the project."""
         del hashes
-        return [ProjectInfo(PROJECT, "Street scenes", datetime.now(UTC), ())]
+        return (ProjectInfo(PROJECT, "Street scenes", datetime.now(UTC), ()),)
 
 
 def timed(act: Callable[[], object]) -> dict[str, float]:
