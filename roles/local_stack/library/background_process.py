@@ -304,8 +304,8 @@ class BackgroundProcess:
         port, setting = self.params["listen_port"], self.params["listen_port_setting"]
         for address in self.params["listen_on"]:
             if not is_free(address, port):
-                mend = f"End it, or set {setting} to another port." if setting else "End it."
-                self.module.fail_json(msg=f"Port {port} on {address} is taken by {owner_of(port)}. {mend}")
+                advice = f"End it, or set {setting} to another port." if setting else "End it."
+                self.module.fail_json(msg=f"Port {port} on {address} is taken by {owner_of(port)}. {advice}")
 
     def _stop(self, record: dict[str, Any]) -> None:
         pid = record["pid"]
