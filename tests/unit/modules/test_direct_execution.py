@@ -23,7 +23,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
 from ansible_collections.label_export.aws.plugins.plugin_utils import direct_execution
 from botocore import xform_name
-from fake_aws import RefusedError
+from fake_aws import RefusedError, plugin
 from serving import serving
 from test_documentation import COLLECTION, MODULES, ROOT
 from test_log_group import NAME, FakeLogs
@@ -104,10 +104,10 @@ def logs() -> Iterator[Logs]:
         yield Logs(fake, regions, url)
 
 
-def run(folder: Path, url: str, interpreter: str) -> tuple[str, list[Any]]:
-    """Run the play on this machine with this Python; return its output and the tasks' results."""
+def run(folder: Path, url: str, interpreter: str, plays: list[Any] = PLAYBOOK) -> tuple[str, list[Any]]:
+    """Run the plays on this machine with this Python; return their output and the tasks' results."""
     playbook, results = folder / "play.yml", folder / "results.json"
-    playbook.write_text(yaml.safe_dump(PLAYBOOK))
+    playbook.write_text(yaml.safe_dump(plays))
     given = {"url": url, "results": str(results), "ansible_python_interpreter": interpreter}
     finished = subprocess.run(
         [
@@ -126,7 +126,9 @@ def run(folder: Path, url: str, interpreter: str) -> tuple[str, list[Any]]:
 
 def test_every_module_has_the_action() -> None:
     links = {path.name: path.readlink() for path in (COLLECTION / "plugins/action").glob("*.py")}
-    assert links == {f"{module}.py": Path("../plugin_utils/direct_execution.py") for module in MODULES}
+    assert links == {
+        f"{module}.py": Path("../plugin_utils/direct_execution.py") for module in [*MODULES, "amazon_module"]
+    }
 
 
 def test_a_module_has_the_same_result_as_in_a_separate_process(tmp_path: Path, logs: Logs) -> None:
@@ -152,6 +154,60 @@ def test_a_module_has_the_same_result_as_in_a_separate_process(tmp_path: Path, l
     assert there == here
 
 
+class Iam(BaseHTTPRequestHandler):
+    """IAM of an account that has no role, for the modules of Amazon's collection."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response_only(404)
+        self.end_headers()
+        self.wfile.write(
+            b"<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>"
+        )
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_module_of_amazons_collection_comes_to_the_same_in_the_tasks_process(tmp_path: Path) -> None:
+    role = {"name": "exporter", "path": "/", "managed_policies": ["one"], "create_instance_profile": False}
+    absent = {**role, "state": "absent", "delete_instance_profile": False}
+    tasks: list[dict[str, Any]] = [
+        {"amazon.aws.iam_role_info": {"name": "exporter"}, "register": "read"},
+        {"amazon.aws.iam_role": absent, "register": "removed"},
+        {"amazon.aws.iam_role": role, "ignore_errors": True, "register": "mistaken"},
+        {"amazon.aws.iam_managed_policy": {"state": "absent"}, "ignore_errors": True, "register": "unnamed"},
+    ]
+    results = tmp_path / "results.json"
+    content = "{{ [read, removed, mistaken, unnamed] | to_json }}"
+    saved = {"ansible.builtin.copy": {"content": content, "dest": str(results), "mode": "0600"}}
+    found = {}
+    python = Path(sys.executable)
+    with serving(Iam) as url:
+        environment = {**PLAYBOOK[0]["environment"], "AWS_REGION": "eu-west-1"}
+        playbook = [{**PLAYBOOK[0], "environment": environment, "module_defaults": {}, "tasks": [*tasks, saved]}]
+        for interpreter in (str(python), f"{python.parent}/./{python.name}"):
+            said = run(tmp_path, url, interpreter, playbook)[0]
+            found[interpreter] = json.loads(results.read_text())
+            own = "modules/iam_role.py" in said
+            assert own != ("Running amazon.aws.iam_role in the task's process" in said)
+            assert own == (interpreter != sys.executable)
+    here, there = found.values()
+    assert here == there
+    read, removed, mistaken, unnamed = here
+    assert read["iam_roles"] == []
+    assert not removed["changed"]
+    assert "assume_role_policy_document" in mistaken["msg"]
+    assert "name" in unnamed["msg"]
+
+
+def test_without_the_callback_ansible_runs_amazons_modules_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The callback only changes where Ansible looks an action up; where that place is not there, nothing changes."""
+    shared_work = plugin("callback.shared_work")
+    monkeypatch.setattr(shared_work._collection_finder, "_get_collection_metadata", lambda _: None)
+    shared_work.CallbackModule().v2_playbook_on_start(None)
+
+
 def example_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """Add a module `example`, which returns its option and a key that ansible-core reserves."""
 
@@ -161,7 +217,10 @@ def example_module(monkeypatch: pytest.MonkeyPatch) -> None:
             word=module.params["word"], checked=module.check_mode, pair=("a", "b"), _ansible_new_secrets=[HIDDEN]
         )
 
-    monkeypatch.setitem(sys.modules, f"{direct_execution.MODULES}.example", SimpleNamespace(main=main))
+    name = "ansible_collections.label_export.aws.plugins.modules.example"
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(main=main))
+    found = SimpleNamespace(resolved=True, resolved_fqcn="label_export.aws.example")
+    monkeypatch.setattr(direct_execution.module_loader, "find_plugin_with_context", lambda _: found)
 
 
 def execute_example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

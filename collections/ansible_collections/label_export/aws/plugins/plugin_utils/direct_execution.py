@@ -1,9 +1,10 @@
-"""Runs a module of this collection in the process that Ansible started for its task.
+"""Runs a module of this collection, or of Amazon's, in the process that Ansible started for its task.
 
-Ansible normally packs a module and its imports into an archive and starts Python for it. Each module has a link to this
-file in ``plugins/action``, so that boto3 and Amazon's collection are imported once, in the controller, instead of once
-per task. Where this is not possible, the module runs in its own process as usual: on another host, with another Python,
-or with a version of ansible-core that lacks a name used here.
+Ansible normally packs a module and its imports into an archive and starts Python for it. Each module of this collection
+has a link to this file in ``plugins/action``, so that boto3 and Amazon's collection are imported once, in the
+controller, instead of once per task. The callback ``shared_work`` routes modules of Amazon's collection to the link
+``amazon_module``. Where this is not possible, the module runs in its own process as usual: on another host, with
+another Python, or with a version of ansible-core that lacks a name used here.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from typing import Any
 from ansible import constants
 from ansible.module_utils import basic
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
-from ansible.plugins.loader import filter_loader, test_loader
+from ansible.plugins.loader import module_loader
 from ansible.utils.display import Display
 
-MODULES = "ansible_collections.label_export.aws.plugins.modules"
 # The encoding of arguments and results for every module that does not declare another one.
 SERIALIZATION_PROFILE = "legacy"
 # Private names in ansible-core from 2.19.4 to at least 2.22.0rc1. A further one, `AnsibleModule._record_module_result`,
@@ -31,9 +31,6 @@ REQUIRED_OF_BASIC = ["_ANSIBLE_ARGS", "_ANSIBLE_PROFILE", "_load_params"]
 
 # Ansible loads an action plugin in the controller, and forks a process for each task, which inherits these imports.
 import_module("ansible_collections.amazon.aws.plugins.module_utils.modules")
-# So are filters and tests, which each task's process would otherwise load for itself.
-for jinja_loader in (filter_loader, test_loader):
-    list(jinja_loader.all())
 
 display = Display()
 
@@ -49,6 +46,7 @@ class ActionModule(NormalActionModule):
         try:
             direct = self._runs_like_this_process(task_vars or {})
             if direct:
+                module = self._module()
                 encoded, environment = self._encoded_arguments(task_vars), self._environment()
         except (AttributeError, ImportError, NotSupportedError, TypeError) as missing:
             # Nothing has run yet: an upgrade of Ansible may cost seconds here, but never the deploy.
@@ -58,7 +56,19 @@ class ActionModule(NormalActionModule):
             return dict(super()._execute_module(*args, task_vars=task_vars, **options))
         display.vvv(f"Running {self._task.action} in the task's process")
         with environment_of(environment):
-            return run_module(self._task.resolved_action.rpartition(".")[2], encoded)
+            return run_module(module, encoded)
+
+    def _module(self) -> str:
+        """Return the name with which Python imports the task's module.
+
+        Raises:
+            NotSupportedError: ansible-core does not say which module it is.
+        """
+        found = module_loader.find_plugin_with_context(self._task.action)
+        if not found.resolved:
+            raise NotSupportedError(f"ansible-core does not find {self._task.action}")
+        collection, _, name = found.resolved_fqcn.rpartition(".")
+        return f"ansible_collections.{collection}.plugins.modules.{name}"
 
     def _runs_like_this_process(self, task_vars: dict[str, Any]) -> bool:
         interpreter = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
@@ -121,10 +131,10 @@ def codec(kind: str, direction: str) -> Any:
 
 
 def run_module(name: str, arguments: bytes) -> dict[str, Any]:
-    """Run a module of this collection in this process; return its result as if it had come from another process.
+    """Run a module in this process; return its result as if it had come from another process.
 
     Args:
-        name: of the module, without its collection.
+        name: with which Python imports the module.
         arguments: encoded as Ansible sends them; the module reads them with ansible-core's own ``_load_params``.
 
     An exception that the module does not handle passes through.
@@ -140,7 +150,7 @@ def run_module(name: str, arguments: bytes) -> dict[str, Any]:
     try:
         # `exit_json` and `fail_json` both end with SystemExit; the result shows which it was.
         with suppress(SystemExit):
-            import_module(f"{MODULES}.{name}").main()
+            import_module(name).main()
     finally:
         basic.AnsibleModule._record_module_result = original
     if not recorded:
