@@ -493,6 +493,8 @@ CASES = {
         "monitoring_existing_topic_arn is",
         monitoring_existing_topic_arn="arn:aws:sns:us-east-1:123456789012:alarms",
     ),
+    "a period that is no multiple of a minute": of("monitoring", "monitoring_period is 90", monitoring_period=90),
+    "a threshold of nothing": of("monitoring", "monitoring_errors_threshold is 0", monitoring_errors_threshold=0),
     "an address without a host": of("monitoring", "monitoring_emails is", monitoring_emails=["someone"]),
     "an action by its name": of("monitoring", "monitoring_alarm_actions is", monitoring_alarm_actions=["page-someone"]),
     # retired_versions
