@@ -171,9 +171,9 @@ DEPLOY = ("right", "other", "unnamed")
 # `right` has confirmed nothing.
 DESTROY = ("right", "other")
 # "No" to every task of the role that checks, then continue with all others.
-NO_THEN_ON = "n\n" * 13 + "c\n"
+NO_THEN_ON = "n\n" * 14 + "c\n"
 # "No" to the tasks up to the account check, then continue with the requests before anything is created.
-NO_THEN_BEFOREHAND = "n\n" * 12 + "c\n"
+NO_THEN_BEFOREHAND = "n\n" * 13 + "c\n"
 WAYS_ROUND: dict[str, tuple[tuple[str, ...], list[str], str]] = {
     "nothing left out": (DEPLOY, ["playbooks/status.yml"], ""),
     "skip-tags": (DEPLOY, ["deploy.yml", "--skip-tags", "always"], ""),
