@@ -25,6 +25,19 @@ OWNER = (
     *("-e", '{"label_export_aws_credentials_file": "{{ label_export_local_stack.aws_credentials_file }}"}'),
 )
 
+# Jinja that gives modules their environment without asking AWS for the account in each task.
+WITHOUT_CHECK_OF_THE_ACCOUNT = {"label_export_module_environment": "{{ __label_export_module_environment }}"}
+
+
+def only(*roles: str) -> tuple[str, ...]:
+    """Return arguments that run these roles alone, without what role label_export checks before any role.
+
+    It checks the inputs of all roles, which takes longer than most roles. Whole deploys do it in every scenario, and
+    tests/contract has each refusal.
+    """
+    return ("--tags", ",".join(roles), "--skip-tags", "always", "-e", json.dumps(WITHOUT_CHECK_OF_THE_ACCOUNT))
+
+
 # A task's name with its role, and the loop's item if there is one.
 Change = tuple[str, str | None]
 

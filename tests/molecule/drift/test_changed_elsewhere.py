@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from deployed_environment import NAME, Deployment, as_the_deploy_left_it
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import Playbook, only, run_playbook
 from surplus_versions import digest_of, publish_more_versions, push_more_images, surplus_images
 
 SECRET = f"{NAME}/webhook-signing-secrets"
@@ -35,7 +35,7 @@ def run(stack: LocalStack, deployment: Deployment, live: str) -> Iterator[Playbo
     try:
         yield run_playbook(
             "deploy",
-            *("--tags", "encord_secrets,retired_versions"),
+            *only("encord_secrets", "retired_versions"),
             *("-e", f"retired_versions_kept={KEPT}"),
             *("-e", f"image_repository_kept_images={KEPT}"),
         )

@@ -13,7 +13,7 @@ import pytest
 from account_resources import BUCKET_ASPECTS, difference, everything
 from deployed_environment import ENVIRONMENT, NAME, Deployment
 from local_stack import LocalStack
-from playbook_runs import OWNER, Playbook, run_playbook
+from playbook_runs import OWNER, Playbook, only, run_playbook
 
 THEIRS, THEIR_LOG = f"{NAME}-theirs", f"{NAME}-their-log"
 LOGGING = {"LoggingEnabled": {"TargetBucket": THEIR_LOG, "TargetPrefix": "theirs/"}}
@@ -58,7 +58,7 @@ def everything_of(stack: LocalStack, bucket: str) -> Any:
 
 def deploy(bucket: str, *arguments: str, **settings: str) -> Playbook:
     given = json.dumps({"label_bucket_name": bucket, **settings})
-    return run_playbook("deploy", "--tags", "label_bucket", "-e", given, *OWNER, *arguments)
+    return run_playbook("deploy", *only("label_bucket"), "-e", given, *OWNER, *arguments)
 
 
 def test_the_owners_losses_are_named_and_nothing_is_changed(stack: LocalStack, key: str) -> None:

@@ -7,12 +7,13 @@ alarms if an HTTP API is added or removed, since it has its own alarms.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from deployed_environment import NAME, Deployment, eventually, webhook_to
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import Playbook, only, run_playbook
 
 ACCESS_LOG = f"/aws/vendedlogs/apigateway/{NAME}"
 # The parts of a front door by its kind. The identifiers are those of statements in the alias's policy.
@@ -27,7 +28,7 @@ EVERYTHING_OF: dict[str, dict[str, Any]] = {
     "none": {"apis": [], "urls": [], "log_groups": [], "statements": set()},
 }
 
-WITH_ALARMS = "front_door,monitoring"
+WITH_ALARMS = ("front_door", "monitoring")
 
 
 def what_there_is(stack: LocalStack) -> dict[str, Any]:
@@ -51,8 +52,8 @@ def apis_watched(stack: LocalStack) -> list[str]:
     return [dimension["Value"] for alarm in alarms for dimension in alarm["Dimensions"]]
 
 
-def front_door(kind: str, *arguments: str, roles: str = "front_door") -> Playbook:
-    run = run_playbook("deploy", "--tags", roles, "-e", f"front_door_kind={kind}", *arguments)
+def front_door(kind: str, *arguments: str, roles: Sequence[str] = ("front_door",)) -> Playbook:
+    run = run_playbook("deploy", *only(*roles), "-e", f"front_door_kind={kind}", *arguments)
     assert run.returncode == 0, run.output
     return run
 

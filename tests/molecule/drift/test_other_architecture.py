@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from deployed_environment import NAME, Deployment, another_handler
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import Playbook, only, run_playbook
 from pushed_images import PushedImage, docker, tags
 
 BASE = "label-export-test-base:of-another-architecture"
@@ -92,7 +92,7 @@ def token(stack: LocalStack) -> str:
 def run(stack: LocalStack, base: str) -> Iterator[Playbook]:
     """The build and the push, with all output of Ansible."""
     before = tags(stack)
-    yield build(other_than(stack), base, "--tags", "handler_image", "-vvv")
+    yield build(other_than(stack), base, *only("handler_image"), "-vvv")
     for tag in tags(stack) - before:
         stack.aws("ecr").batch_delete_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])
         docker(stack, "image", "rm", f"{stack.facts['registry']}/{NAME}:{tag}")
@@ -137,7 +137,7 @@ def test_no_output_contains_token_or_password(run: Playbook, token: str) -> None
 
 def test_the_function_would_become_one_of_that_architecture(stack: LocalStack, run: Playbook, base: str) -> None:
     assert run.returncode == 0, run.output
-    check = build(other_than(stack), base, "--tags", "handler_image,export_function", "--check", "--diff")
+    check = build(other_than(stack), base, *only("handler_image", "export_function"), "--check", "--diff")
     assert check.returncode == 0, check.output
     assert not [task for task in check.changed if task.startswith("handler_image")], "the image is there"
     lines = {"".join(line.split()) for line in check.output.splitlines()}
@@ -184,7 +184,7 @@ def test_an_image_index_with_the_wanted_tag_is_refused_and_the_function_does_not
 ) -> None:
     """Somebody has built and pushed it by hand: the deploy finds the tag, and must check what it names."""
     ecr, before = stack.aws("ecr"), what_runs(deployment)
-    roles = ("-e", f"handler_image_source={another_handler(tmp_path)}", "--tags", "handler_image,export_function")
+    roles = ("-e", f"handler_image_source={another_handler(tmp_path)}", *only("handler_image", "export_function"))
     check = run_playbook("deploy", "--check", *roles)
     (tag,) = re.findall(rf'Would build and push \S+/{NAME}:([^"\s]+)', check.output)
     digest = {"imageDigest": before["image"].partition("@")[2]}

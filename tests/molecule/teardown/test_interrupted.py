@@ -18,7 +18,7 @@ import yaml
 from account_resources import everything
 from deployed_environment import NAME, given_secrets
 from local_stack import ROOT, LocalStack
-from playbook_runs import CALLBACK, PLAIN, events, playbook_command
+from playbook_runs import CALLBACK, PLAIN, events, only, playbook_command
 
 PATIENCE_SECONDS = 300
 PUSH = "handler_image : Build | Push the image"
@@ -43,13 +43,16 @@ def deploy_until(boundary: str, directory: Path) -> int:
     """
     last = ROLES.index(boundary.partition(" ")[0])
     first = last - (2 if ROLES[last - 1] == "export_function" else 1)
+    roles = only(*ROLES[first : last + 1])
+    if boundary == boundaries()[0]:
+        roles = ("--tags", ",".join(ROLES[first : last + 1]))  # and what is checked before any role, once
     directory.mkdir()
     environment = {
         **os.environ, **PLAIN, **CALLBACK, "LABEL_EXPORT_RUNS": str(directory), "TMPDIR": str(directory),
     }  # fmt: skip
     log = (directory / "output").open("w")
     deploy = subprocess.Popen(
-        playbook_command("deploy", "-vvv", "--tags", ",".join(ROLES[first : last + 1])),
+        playbook_command("deploy", "-vvv", *roles),
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ import pytest
 from deployed_environment import NAME, Deployment, proxy_before
 from fault_proxy import Answer, Exchange, FaultProxy, Rule, answers
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import Playbook, only, run_playbook
 
 # Lambda's own words (API reference: UpdateFunctionConfiguration, InvalidParameterValueException).
 NOT_KNOWN_YET = "The role defined for the function cannot be assumed by Lambda."
@@ -39,7 +39,7 @@ def changes(proxy: FaultProxy) -> list[Exchange]:
 
 
 def deploy(proxy: FaultProxy) -> Playbook:
-    roles = ("--tags", "handler_image,export_function")
+    roles = only("handler_image", "export_function")
     return run_playbook("deploy", *roles, "-e", f"label_export_aws_endpoint_url={proxy.url}")
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from deployed_environment import ENVIRONMENT, NAME, Deployment, eventually, given_secrets
 from local_stack import LocalStack
-from playbook_runs import OWNER, Playbook, run_playbook
+from playbook_runs import OWNER, Playbook, only, run_playbook
 from signed_webhooks import signed
 
 DEAD_LETTERS = f"{NAME}-dead-letters"
 # The roles that change a setting of the function; other tests cover the rest of a deploy.
-FUNCTION = ("--tags", "handler_image,export_function")
+FUNCTION = only("handler_image", "export_function")
 
 
 def words(run: Playbook) -> str:

@@ -15,7 +15,7 @@ import pytest
 from deployed_environment import NAME, Deployment, given_secrets
 from disturbances import ALIAS, FUNCTION, POLICY
 from local_stack import LocalStack
-from playbook_runs import Playbook, run_playbook
+from playbook_runs import Playbook, only, run_playbook
 from pushed_images import PushedImage, docker, tags
 from role_documents import role, statements
 
@@ -25,9 +25,11 @@ BY_HAND = f"{NAME}-by-hand"
 SOURCE = "LABEL_EXPORT_PRIVATE_KEY_SOURCE"
 
 
+ROLES = ("encord_secrets", "execution_role", "handler_image", "export_function")
+
+
 def deploy(*arguments: str, **settings: str) -> Playbook:
-    roles = "encord_secrets,execution_role,handler_image,export_function"
-    run = run_playbook("deploy", "--tags", roles, "-e", json.dumps(settings), *arguments)
+    run = run_playbook("deploy", *(arguments or only(*ROLES)), "-e", json.dumps(settings))
     assert run.returncode == 0, run.output
     return run
 
@@ -96,7 +98,7 @@ def test_a_key_in_the_image_is_nowhere_else_and_the_deploy_says_that_it_is_weake
     stack: LocalStack, deployment: Deployment, prefix: str, key: str, complete: Callable[[], None]
 ) -> None:
     version, images = live(deployment)["Configuration"]["Version"], tags(stack)
-    run = deploy("-vvv", encord_secrets_private_key_source="file")
+    run = deploy("--tags", ",".join(ROLES), "-vvv", encord_secrets_private_key_source="file")
     assert set(run.changed) == {POLICY, IMAGE, FUNCTION, ALIAS}
     said = " ".join(run.output.split())
     assert "The private key is a file in the image, where everyone who may pull the image sees it" in said
@@ -141,11 +143,11 @@ def test_the_version_with_the_key_is_removed_with_its_image_and_a_new_key_is_req
     (tag,) = ecr.describe_images(repositoryName=NAME, imageIds=[{"imageDigest": digest}])["imageDetails"][0][
         "imageTags"
     ]
-    run = run_playbook("deploy", "--tags", "retired_versions")
+    run = run_playbook("deploy", *only("retired_versions"))
     assert run.returncode == 0, run.output
     assert (holding(), tag in tags(stack)) == ([], False)
     said = " ".join(run.output.split())
     assert f"{NAME}: removed {version}, left none" in said
     assert "create a new key for the service account in Encord" in said
-    assert run_playbook("deploy", "--tags", "retired_versions").changed == []
+    assert run_playbook("deploy", *only("retired_versions")).changed == []
     docker(stack, "image", "rm", "--force", f"{stack.facts['registry']}/{NAME}:{tag}")
