@@ -16,6 +16,7 @@ import urllib.request
 
 import boto3
 import botocore.session
+import duckdb
 import requests
 
 
@@ -116,3 +117,12 @@ def encord(row, label):
     # ok: write-to-encord
     query = {"query_type": "labelrow", "query_method": "GET", "values": {"uid": label}}
     return query
+
+
+def tables(open_tables, folder):
+    # ruleid: duckdb-without-bounds
+    duckdb.connect(":memory:")
+    # ruleid: duckdb-without-bounds
+    duckdb.sql("SELECT 1")
+    # ok: duckdb-without-bounds
+    return open_tables(only=folder)
