@@ -152,7 +152,8 @@ def test_a_check_announces_the_changes_of_the_deploy(runs: Runs) -> None:
 
 
 def test_the_function_is_kept_active_without_the_catalog_too(runs: Runs) -> None:
-    runs.run("--tags", "catalog_execution_role,keep_active", "-e", "catalog_function_enabled=false")
+    off = ("-e", "catalog_function_enabled=false", "-e", "label_catalog_table_enabled=false")
+    runs.run("--tags", "catalog_execution_role,keep_active", *off)
     iam, name = runs.client("iam"), "label-export-dev-schedules-eu-west-1"
     found = {role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith("label-export")}
     assert found == {"label-export-dev-eu-west-1", name}, "the catalog's own role is gone"
@@ -163,7 +164,7 @@ def test_the_function_is_kept_active_without_the_catalog_too(runs: Runs) -> None
     schedule = runs.client("scheduler").get_schedule(Name="label-export-dev-keep-active")
     assert schedule["Target"]["RoleArn"].endswith(f":role/{name}")
     assert schedule["Target"]["Arn"] == statement["Resource"][0]
-    again = runs.run("--tags", "catalog_execution_role,keep_active", "-e", "catalog_function_enabled=false")
+    again = runs.run("--tags", "catalog_execution_role,keep_active", *off)
     assert changed(again) == []
 
 
