@@ -38,7 +38,16 @@ ROLES = [entry["role"] for entry in yaml.safe_load(PLAYBOOK.read_text())[0]["rol
 NOT_KEPT = {
     "label_bucket : Present | Ensure the bucket is private, versioned, encrypted and TLS-only": "EventBridge",
     "export_queue : Present | Ensure the dead-letter queue": "RedriveAllowPolicy",
+    "export_queue : Present | Ensure the queue moves failed messages to the dead-letter queue": "RedriveAllowPolicy",
     "catalog_queue : Present | Ensure the dead-letter queue keeps the catalog's failed work": "RedriveAllowPolicy",
+    **{
+        f"catalog_queue : Present | Ensure the {queue} moves failed messages to {target}": "RedriveAllowPolicy"
+        for queue, target in (
+            ("catalog's queue", "its dead-letter queue"),
+            ("backfill queue", "the exporter's dead-letter queue"),
+            ("events queue", "the catalog's dead-letter queue"),
+        )
+    },
 }
 
 
