@@ -21,6 +21,7 @@ from ansible.module_utils import basic
 from ansible.module_utils.common import json as encodings
 from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
+from ansible.plugins.loader import module_loader
 from ansible_collections.label_export.aws.plugins.plugin_utils import direct_execution
 from botocore import xform_name
 from fake_aws import RefusedError, plugin
@@ -32,7 +33,7 @@ IN_THE_TASK = "Running label_export.aws.log_group in the task's process"
 IN_ITS_OWN = f"Using module file {COLLECTION}/plugins/modules/log_group.py"
 GROUP = {"name": NAME, "retention": 30, "tags": {"owner": "us"}}
 HIDDEN = "nobody-reads-this"
-PLAYBOOK = [
+PLAYBOOK: list[dict[str, Any]] = [
     {
         "hosts": "all",
         "gather_facts": False,
@@ -220,7 +221,7 @@ def example_module(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "ansible_collections.label_export.aws.plugins.modules.example"
     monkeypatch.setitem(sys.modules, name, SimpleNamespace(main=main))
     found = SimpleNamespace(resolved=True, resolved_fqcn="label_export.aws.example")
-    monkeypatch.setattr(direct_execution.module_loader, "find_plugin_with_context", lambda _: found)
+    monkeypatch.setattr(module_loader, "find_plugin_with_context", lambda _: found)
 
 
 def execute_example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
