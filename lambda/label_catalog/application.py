@@ -25,7 +25,7 @@ from label_catalog.core.model import ProjectInfo
 from label_catalog.core.selection import Selection
 from label_catalog.core.work import Kind
 from label_catalog.entrypoints.probe import probe
-from label_catalog.entrypoints.reconcile import Reconcile
+from label_catalog.entrypoints.reconcile import Reconcile, lost_projects
 from label_catalog.entrypoints.report import report
 from label_catalog.entrypoints.self_check import self_check
 from label_catalog.entrypoints.snapshot import Snapshots, latest_work
@@ -102,6 +102,8 @@ class Application:
             tools.telemetry.log("ERROR", "project_not_reconciled", reason=error.reason, detail=str(error))
             tools.telemetry.metrics({"ReconcileFailed": 1})
             raise
+        if event.get("project_hash", "all") == "all" and not self._settings.projects:
+            failed += lost_projects(tools, projects)
         answer = Reconcile(tools, works).run(projects)
         return {"ok": answer["ok"] and not failed, "projects": answer["projects"] + failed}
 

@@ -19,6 +19,7 @@ from encord_harness import make_files
 from ministack_process import MiniStackProcess
 from rendered_policies import ACCOUNT, REGION, Document, render
 
+PATTERN = json.dumps({"source": ["aws.s3"]})
 REFUSALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 TRUST_IN_LAMBDA = json.dumps(
@@ -110,6 +111,9 @@ class Environment:
         caller.client("ecr").create_repository(repositoryName=self.name)
         caller.client("logs").create_log_group(logGroupName=f"/aws/lambda/{self.name}")
         caller.client("sns").create_topic(Name=f"{self.name}-alarms")
+        events = caller.client("events")
+        events.put_rule(Name=f"{self.name}-labels", EventPattern=PATTERN)
+        events.put_targets(Rule=f"{self.name}-labels", Targets=[self.target()])
         self.create_role(caller)
         self.create_function(caller, self.name, self.role_arn)
         gateway = caller.client("apigatewayv2")
@@ -125,6 +129,10 @@ class Environment:
         events = caller.client("events")
         events.put_rule(Name=self.rule, EventPattern=json.dumps({"source": ["aws.s3"], "account": [ACCOUNT]}))
         events.put_targets(Rule=self.rule, Targets=[{"Id": "queue", "Arn": f"{self.queue_arn}-catalog-events"}])
+
+    def target(self, queue: str = "catalog-events") -> dict[str, str]:
+        """Return a target of the rule of the labels' events: by default the queue that has them."""
+        return {"Id": "queue", "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}-{queue}"}
 
     def create_function(self, caller: Caller, name: str, role_arn: str) -> None:
         image = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{self.name}@sha256:{'0' * 64}"
@@ -595,6 +603,14 @@ def test_only_named_readers_can_read_a_secret_and_nobody_is_locked_out(account: 
         ("logs", "filter_log_events", {"logGroupName": f"/aws/lambda/{PROD.name}"}),
         ("logs", "delete_log_group", {"logGroupName": f"/aws/lambda/{PROD.name}"}),
         ("sns", "delete_topic", {"TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{PROD.name}-alarms"}),
+        ("events", "put_rule", {"Name": f"{PROD.name}-labels", "EventPattern": PATTERN}),
+        ("events", "put_targets", {"Rule": f"{PROD.name}-labels", "Targets": [DEV.target()]}),
+        ("events", "remove_targets", {"Rule": f"{PROD.name}-labels", "Ids": ["queue"]}),
+        ("events", "delete_rule", {"Name": f"{PROD.name}-labels"}),
+        ("events", "put_rule", {"Name": "label-export-dev-labels-2", "EventPattern": PATTERN}),
+        # Events of its own bucket to somebody else's queue, and beside its own.
+        ("events", "put_targets", {"Rule": f"{DEV.name}-labels", "Targets": [PROD.target()]}),
+        ("events", "put_targets", {"Rule": f"{DEV.name}-labels", "Targets": [DEV.target(), PROD.target()]}),
         ("cloudwatch", "delete_alarms", {"AlarmNames": [f"{PROD.name}/errors"]}),
         ("iam", "get_role", {"RoleName": PROD.role}),
         ("iam", "delete_role", {"RoleName": PROD.role}),

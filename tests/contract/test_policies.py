@@ -20,7 +20,7 @@ MANAGED_POLICY_CHARACTERS = 6144
 ATTACHED_POLICIES = 10
 # Every form of an ARN of the environment `dev`: its name at the end, or followed by a part that it owns.
 OURS = re.compile(
-    r"arn:aws:s3:::label-export-dev-000000000000-eu-west-1(/\*|/encord/\*/(state/)?index/\*)?"
+    r"arn:aws:s3:::label-export-dev-000000000000-eu-west-1(/\*|/encord/\?{8}(-\?{4}){3}-\?{12}/(state/)?index/\*)?"
     r"|arn:aws:(sqs|sns):eu-west-1:000000000000:label-export-dev"
     r"(-dead-letters|-alarms|-catalog|-catalog-dead-letters|-catalog-events|-backfill)?"
     r"|arn:aws:events:eu-west-1:000000000000:rule/label-export-dev-labels"
@@ -256,6 +256,40 @@ def test_every_action_is_called_by_a_module_or_has_another_reason(rendered: dict
 def test_the_reasons_are_for_existing_actions(rendered: dict[str, dict[str, Document]]) -> None:
     named = {*OPERATION_OF, *(known for known in BESIDES if not known.endswith(":"))}
     assert named - set(actions(rendered)) == set()
+
+
+def matches(pattern: str, resource: str) -> bool:
+    """Say whether a resource of a policy stands for this ARN, by IAM's rules for wildcards."""
+    parts = {"*": ".*", "?": "."}
+    return (
+        re.fullmatch("".join(parts.get(character, re.escape(character)) for character in pattern), resource) is not None
+    )
+
+
+@pytest.mark.parametrize("name", ["boundary", "catalog-execution-role"])
+@pytest.mark.parametrize("folder", ["index", "state/index", "state", "reports", "snapshots", "objects"])
+def test_the_catalog_has_no_rights_on_a_label_whose_key_has_one_of_its_folders(
+    rendered: dict[str, dict[str, Document]], name: str, folder: str
+) -> None:
+    """A key template can have a data unit's title, and a title can be `index`."""
+    project = "00000000-1111-2222-3333-444444444444"
+    bucket = "arn:aws:s3:::label-export-dev-000000000000-eu-west-1/encord"
+    rights = {
+        action
+        for statement in statements(rendered["dev"], name)
+        for action in as_list(statement["Action"])
+        if any(matches(one, f"{bucket}/{project}/labels/{folder}/label.json") for one in as_list(statement["Resource"]))
+    }
+    assert "s3:DeleteObjectVersion" not in rights
+    if name == "catalog-execution-role":
+        assert not rights & {"s3:PutObject", "s3:DeleteObject"}
+        own = [
+            statement["Sid"]
+            for statement in statements(rendered["dev"], name)
+            if any(matches(one, f"{bucket}/{project}/{folder}/file") for one in as_list(statement["Resource"]))
+            and "s3:PutObject" in as_list(statement["Action"])
+        ]
+        assert len(own) == 1
 
 
 def test_the_permissions_on_network_interfaces_stay_while_a_version_is_in_a_vpc(

@@ -177,6 +177,14 @@ def test_the_function_is_kept_active_without_the_catalog_too(runs: Runs) -> None
     assert changed(again) == []
 
 
+def test_the_roles_of_both_functions_are_removed_after_the_wait_for_network_interfaces() -> None:
+    """Role export_function waits for the interfaces of both functions, and Lambda needs both roles until then."""
+    (destroy,) = yaml.safe_load((ROOT / "playbooks/destroy.yml").read_text())
+    order = [entry["role"] for entry in destroy["roles"]]
+    assert order.index("catalog_function") < order.index("export_function")
+    assert order.index("export_function") < min(order.index("catalog_execution_role"), order.index("execution_role"))
+
+
 def test_a_removal_waits_visibly_for_network_interfaces_and_says_what_to_do_about_remaining_ones(
     runs: Runs,
 ) -> None:

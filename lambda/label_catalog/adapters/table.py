@@ -102,6 +102,14 @@ class Table:
         )
         yield from (data for (data,) in self._db.execute(query).fetchall())
 
+    def units_without_row(self) -> Iterator[str]:
+        """Yield noted units of which no row was listed at all."""
+        query = (
+            "SELECT data FROM units WHERE data NOT IN (SELECT data FROM labels) "
+            "AND data NOT IN (SELECT data FROM blank) ORDER BY data"
+        )
+        yield from (data for (data,) in self._db.execute(query).fetchall())
+
     def add_objects(self, objects: Iterable[ListedObject]) -> None:
         """Record the bucket's objects: with their label, or among the others."""
         batch: list[tuple[str, int, str]] = []

@@ -7,6 +7,9 @@ from string import Formatter
 
 from label_catalog.core.work import Kind
 
+PROJECTS = "encord/"
+"""Below it each project has a folder, and the settings have one."""
+
 
 class Places:
     """The keys of one project's state and reports."""

@@ -103,6 +103,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class ExporterLog:
+    """What the exporter did not store, by reason, as read from its log of the last `hours` and its dead letters.
+
+    `dead_letters` are those of all projects.
+    """
+
+    hours: float
+    dead_letters: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotLine:
     """A snapshot, and its differences from the previous one; None if there is none, or it cannot be read."""
 
@@ -127,7 +139,34 @@ class ReportNumbers:
     index: IndexNumbers | None
     census: tuple[CensusPoint, ...] = ()
     failures: tuple[Failure, ...] = ()
+    exporter: ExporterLog | None = None  # not known where the event that asked for the report does not have it
     snapshots: tuple[SnapshotLine, ...] = ()
+
+
+def exporter_log(found: object, project_hash: str) -> ExporterLog | None:
+    """Return a project's part of what an event says of the exporter, as module export_failures_info returns it.
+
+    Messages and lines that name no project are in every project's part. Raises ValueError for another form.
+    """
+    if found is None:
+        return None
+    try:
+        mine = [one for one in found["failures"] if one["project_hash"] in (project_hash, "")]  # type: ignore[index]
+        return ExporterLog(
+            hours=float(found["hours"]),  # type: ignore[index]
+            dead_letters=int(found["dead_letters"]),  # type: ignore[index]
+            failures=tuple(
+                Failure(
+                    str(one["what"]),
+                    int(one["labels"]),
+                    str(one["reason"]),
+                    tuple(str(name) for name in one["examples"]),
+                )
+                for one in mine
+            ),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("the event's exporter has not the form that module export_failures_info returns") from error
 
 
 def folded(groups: Iterable[Group], most: int = MOST_GROUPS) -> tuple[Group, ...]:

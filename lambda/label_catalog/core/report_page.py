@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from label_catalog.core.report_numbers import NOT_KNOWN, Group, IndexNumbers, ReportNumbers
+from label_catalog.core.report_numbers import NOT_KNOWN, Failure, Group, IndexNumbers, ReportNumbers
 
 # Nothing may be loaded or run, even if a text were not escaped.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -192,15 +192,31 @@ def _completeness(numbers: ReportNumbers, charts: Mapping[str, str]) -> list[Htm
 
 
 def _failures(numbers: ReportNumbers) -> list[Html]:
-    if not numbers.failures:
-        return [element("p", "Nothing: no label is missing, stale or odd, and no work of the catalog failed.")]
-    rows = [[failure.what, failure.count, failure.why, ", ".join(failure.examples)] for failure in numbers.failures]
-    return [
-        element(
-            "p", "Labels that could not be stored are in the dead-letter queue; docs/operations.md has the reasons."
-        ),
-        _table("Failures by reason", ["what", "labels", "why", "for example"], rows),
-    ]
+    columns = ["what", "labels", "why", "for example"]
+    found: list[Html] = []
+    if numbers.failures:
+        found.append(_table("Found by census, index and catalog", columns, _reasons(numbers.failures)))
+    else:
+        found.append(element("p", "No label is missing, stale or odd, and no work of the catalog failed."))
+    log = numbers.exporter
+    if log is None:
+        text = (
+            "What the exporter could not store is not known here: playbooks/report.yml reads its log and dead letters."
+        )
+        return [*found, element("p", text)]
+    period = f"the last {number(round(log.hours / 24, 1))} days"
+    letters = f"The dead-letter queue holds {number(log.dead_letters)} messages of all projects."
+    if not log.failures:
+        return [*found, element("p", f"The exporter's log of {period} names no label that was not stored. {letters}")]
+    text = (
+        f"From the exporter's log of {period}: a label that failed is tried again, and most are stored then. {letters} "
+        "docs/operations.md has the reasons, and playbooks/redrive.yml queues dead letters again."
+    )
+    return [*found, element("p", text), _table("Not stored by the exporter", columns, _reasons(log.failures))]
+
+
+def _reasons(failures: Iterable[Failure]) -> list[list[object]]:
+    return [[failure.what, failure.count, failure.why, ", ".join(failure.examples)] for failure in failures]
 
 
 def _saved(index: IndexNumbers, charts: Mapping[str, str]) -> list[Html]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,16 +28,16 @@ class Found:
         return {"total": self.total, "labels": self.labels}
 
 
-def unhealed(previous: Mapping[str, Any] | None, missing: Found, stale: Found) -> int:
-    """Return the number of labels that are missing or stale now and in the previous report.
+def unhealed(previous: Mapping[str, Any] | None, missing: Found, stale: Found, odd: Found) -> int:
+    """Return how many labels are missing, stale or of a form that is not known now, and were so in the previous report.
 
     If a list was cut, labels that are not named count as the same.
     """
     if previous is None:
         return 0
-    earlier, cut = _labels(previous, ("missing", "stale"))
-    now = {label.get("key") for found in (missing, stale) for label in found.labels}
-    not_named = sum(found.total - len(found.labels) for found in (missing, stale))
+    earlier, cut = _labels(previous, ("missing", "stale", "odd"))
+    now = {_name(label) for found in (missing, stale, odd) for label in found.labels}
+    not_named = sum(found.total - len(found.labels) for found in (missing, stale, odd))
     return len(earlier & now) + min(cut, not_named)
 
 
@@ -47,13 +47,21 @@ def _labels(report: Mapping[str, Any], kinds: Iterable[str]) -> tuple[set[Any], 
     for kind in kinds:
         found = report.get(kind)
         if isinstance(found, dict) and isinstance(found.get("labels"), list):
-            keys |= {label.get("key") for label in found["labels"] if isinstance(label, dict)}
+            keys |= {_name(label) for label in found["labels"] if isinstance(label, dict)}
             cut += max(0, int(found.get("total", 0)) - len(found["labels"]))
     return keys, cut
 
 
-def line(title: str, selected: int, current: int, as_of: datetime, others: Mapping[str, int]) -> str:
-    """Return a readable line: "project X: Encord 120,431 complete, bucket 120,431, as of 14:05 UTC"."""
+def _name(label: Mapping[str, Any]) -> Any:
+    """Return what a label is known by in two reports: its key; an odd row has none."""
+    return label.get("key") or label.get("label_hash") or label.get("data_hash") or label.get("title")
+
+
+def line(  # noqa: PLR0913 - a line for people has these parts
+    title: str, selected: int, current: int, as_of: datetime, others: Mapping[str, int], *, doubts: Sequence[str] = ()
+) -> str:
+    """Return one line for people: "project X: Encord 120,431 complete, bucket 120,431, as of 14:05 UTC"."""
     problems = ", ".join(f"{count:,} {name}" for name, count in others.items() if count)
     begin = f"project {title}: Encord {selected:,} complete, bucket {current:,}"
-    return f"{begin}{', ' + problems if problems else ''}, as of {as_of:%Y-%m-%d %H:%M} UTC"
+    unproved = f", not proved ({'; '.join(doubts)})" if doubts else ""
+    return f"{begin}{', ' + problems if problems else ''}{unproved}, as of {as_of:%Y-%m-%d %H:%M} UTC"

@@ -85,6 +85,10 @@ def obstacles(report: Mapping[str, Any] | None, pointer: Pointer | None, now: da
         found.append(
             f"the last census found {missing} labels missing and {stale} stale: run playbooks/census.yml again"
         )
+    odd = int((report.get("odd") or {}).get("total", 0))
+    if odd:
+        found.append(f"the last census could not read {odd} rows of Encord's listing: the census's report names them")
+    found += [f"the last census proves nothing: {doubt}" for doubt in report.get("doubts") or ()]
     try:
         age = now - datetime.fromisoformat(str(report.get("as_of")))
     except (ValueError, TypeError):

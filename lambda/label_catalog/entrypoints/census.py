@@ -47,11 +47,11 @@ class Census:
         places, project = survey.places, survey.project
         graves = [*self._judge(), *self._others()]
         tombstones, written = self._bury(graves)
-        previous, _ = tools.documents.load(places.latest_report)
+        previous, etag = tools.documents.load(places.latest_report)
         if previous is not None and previous.get("work") == self.work.work:
             again = int(previous.get("unhealed", 0))  # the report of this census, from before its worker died
         else:
-            again = unhealed(previous, self.missing, self.stale)
+            again = unhealed(previous, self.missing, self.stale, survey.odd)
         now = tools.now()
         counts = {
             "missing": self.missing.total,
@@ -69,7 +69,8 @@ class Census:
             "started_at": self.work.started_at,
             "as_of": now.isoformat(),
             "seconds": round((now - datetime.fromisoformat(self.work.started_at)).total_seconds(), 1),
-            "complete": not self.missing.total and not self.stale.total and not survey.odd.total,
+            "complete": not (self.missing.total or self.stale.total or survey.odd.total or survey.doubts),
+            "doubts": survey.doubts,
             "selection": tools.selection.describe(),
             "encord": {
                 "rows": table.count("rows"),
@@ -86,10 +87,11 @@ class Census:
             "tombstones": tombstones,
             "to_queue": self.missing.total + self.stale.total,
             "feeds": survey.feeds,
-            "line": line(project.title, selected, self.current, now, counts),
+            "line": line(project.title, selected, self.current, now, counts, doubts=survey.doubts),
         }
         tools.documents.put(places.report(f"{now:%Y%m%dT%H%M%SZ}"), report)
-        tools.documents.put(places.latest_report, report)
+        # Only over the report that was read: a worker that was replaced must not write an older one over a newer one.
+        tools.documents.save(places.latest_report, report, etag)
         tools.telemetry.metrics(
             {
                 "Missing": self.missing.total,

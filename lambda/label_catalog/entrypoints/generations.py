@@ -103,8 +103,7 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
     places, now = Places(project_hash), tools.now()
     generation = new_generation(now)
     for name, file in FILES.items():
-        # False: a try whose response was lost has written it. Nobody else has this name.
-        tools.bucket.upload_new(places.generation(generation, file), paths[name])
+        _upload(tools, places.generation(generation, file), paths[name])
     kept, outdated = _sorted_out(tools, project_hash, before)
     pointer = Pointer(
         generation=generation,
@@ -121,14 +120,26 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
     try:
         tools.documents.save(places.index_pointer, pointer.as_document(), etag)
     except SupersededError:
-        # The pointer may be ours: a try whose response was lost has updated it.
+        # A try whose answer was lost may have moved the pointer, and another worker has moved it on: then readers of
+        # the last hour may hold the generation.
         current, _ = load_pointer(tools, project_hash)
-        if current is None or current.generation != generation:
+        if current is None or generation not in {old.generation for old in current.previous}:
             remove_generation(tools, project_hash, generation)
             return None
     for old in outdated:
         remove_generation(tools, project_hash, old)
     return pointer
+
+
+def _upload(tools: Toolbox, key: str, path: Path) -> None:
+    """Write a file of a generation once. What is there already must be the same: a try whose answer was lost."""
+    if tools.bucket.upload_new(key, path):
+        return
+    there = path.with_name(f"there-{path.name}")
+    same = tools.bucket.download(key, there) and file_digest(there) == file_digest(path)
+    there.unlink(missing_ok=True)
+    if not same:
+        raise RetryableError("index_name_taken", f"{key} has other content: another worker chose the same name")
 
 
 def remove_generation(tools: Toolbox, project_hash: str, generation: str) -> None:

@@ -70,19 +70,27 @@ class IndexWork:
         """Continue the work. Raises OutOfTimeError or LaterError if another run must continue it."""
         if self.work.kind == "refresh":
             self._refresh()
-        elif self.work.data.get("candidates"):
-            self._look_again()
         else:
-            self._read()
-            self._count_merge()
-            if self.work.kind == "compare":
-                self._compare()
-            else:
-                self._rebuild()
+            if not self.work.data.get("done"):
+                self._build_or_compare()
+                # Before the parts go: a worker that is killed between the two must not look for them again.
+                self.work.data["done"] = True
+                self.save()
             self._remove_parts()
         swept = sweep(self.tools, self.project_hash)
         if swept:
             self.tools.telemetry.log("WARNING", "index_generations_swept", project_hash=self.project_hash, count=swept)
+
+    def _build_or_compare(self) -> None:
+        if self.work.data.get("candidates"):
+            self._look_again()
+            return
+        self._read()
+        self._count_merge()
+        if self.work.kind == "compare":
+            self._compare()
+        else:
+            self._rebuild()
 
     def _count_merge(self) -> None:
         """Give up after several runs whose time was not enough: the merge of the parts cannot be divided."""
@@ -146,9 +154,10 @@ class IndexWork:
                 found.append(path)
         tables.set_base(paths[LABELS], paths[ANNOTATIONS])
 
-    def _remove_parts(self) -> None:
+    def _remove_parts(self, *, but: str = "") -> None:
         for found in list(self.tools.bucket.list(self.places.parts(self.work.work))):
-            self.tools.bucket.erase(found.key)
+            if found.key != but:
+                self.tools.bucket.erase(found.key)
 
     def _catch_up(self, tables: IndexTables, ontology: dict[str, Any]) -> None:
         """Bring the tables to the bucket's current state: read what differs from the parts again."""
@@ -239,9 +248,10 @@ class IndexWork:
         if not count:
             self._report(0)
             return
-        self._remove_parts()
         tools.documents.put(self._candidates, {"version": 1, "count": count, "rows": rows})
         self.work.data |= {"candidates": count}
+        self.save()
+        self._remove_parts(but=self._candidates)
         raise LaterError(min(tools.settings.index_window + _LOOK_AGAIN_MARGIN, _LONGEST_DELAY))
 
     def _compare_tables(self) -> None:
@@ -279,12 +289,15 @@ class IndexWork:
                         confirmed.append(key)
         more = int((document or {}).get("count", 0)) - len(rows)
         differences = len(confirmed) + (more if confirmed else 0)
+        # Before the repair: a worker that is killed between the two would find no difference afterwards.
+        if "differences" not in self.work.data:
+            self._report(differences)
+            self.work.data["differences"] = differences
+            self.save()
         if differences > _MOST_REPAIRED:
             self.works.start(self.project_hash, "index", {})
         elif confirmed:
             self._repair(confirmed)
-        self._report(differences)
-        self._remove_parts()
 
     def _repair(self, keys: list[str]) -> None:
         update(self.tools, self.works, self.project_hash, keys, repair=True)

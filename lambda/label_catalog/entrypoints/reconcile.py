@@ -14,10 +14,11 @@ from typing import Any
 
 from label_export.core.edit_times import parse_edit_time
 from label_export.core.errors import ExportError, KeyRefusedError, where
+from label_export.core.messages import is_hash
 
 from label_catalog.core.comparison import Verdict, judge
 from label_catalog.core.model import Action, ListedRow, OddRow, ProjectInfo, SupersededError
-from label_catalog.core.places import Places
+from label_catalog.core.places import PROJECTS, Places
 from label_catalog.entrypoints.work import Works
 from label_catalog.toolbox import OutOfTimeError, Toolbox, batched, change
 
@@ -25,6 +26,7 @@ _UNITS = 200  # data units in one request for label rows
 _MOST_ACTIONS = 200_000  # data units with actions in one run; a census handles more
 _MOST_EDITED = 20_000  # rows by edit time in one run; the same
 _MOST_REMEMBERED = 10_000
+_LATE = timedelta(hours=1)
 _AHEAD = timedelta(days=1)  # our clock may be behind Encord's
 
 
@@ -63,7 +65,7 @@ class Reconcile:
             try:
                 self._tools.check_time()
             except OutOfTimeError:
-                results.append({"project_hash": project.project_hash, "outcome": "no_time", "queued": 0})
+                results.append(self._no_time(project, state or {}))
                 continue
             results.append(self._guarded(project, state or {}, etag))
         return {"ok": all(result["outcome"] == "reconciled" for result in results), "projects": results}
@@ -77,7 +79,7 @@ class Reconcile:
         except SupersededError:
             return {**about, "outcome": "superseded", "queued": 0}
         except OutOfTimeError:
-            return {**about, "outcome": "no_time", "queued": 0}
+            return self._no_time(project, state)
         except ExportError as error:
             reason, detail = error.reason, str(error)
         except Exception as error:  # noqa: BLE001 - the other projects go on; the text could hold anything
@@ -88,6 +90,17 @@ class Reconcile:
         tools.telemetry.metrics({"ReconcileFailed": 1}, project=project.project_hash)
         self._age(project, parse_edit_time(state.get("completed_at")))
         return {**about, "outcome": "failed", "reason": reason, "detail": detail, "queued": 0}
+
+    def _no_time(self, project: ProjectInfo, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Say that a run's time was not enough for a project: a failure where that is so for an hour."""
+        completed = parse_edit_time(state.get("completed_at"))
+        self._age(project, completed)
+        if completed is None or abs(self._tools.now() - completed) > _LATE:
+            detail = "the time of one run is not enough: raise catalog_function_timeout, or name fewer projects"
+            about = {"project_hash": project.project_hash, "reason": "no_time", "detail": detail}
+            self._tools.telemetry.log("ERROR", "project_not_reconciled", **about)
+            self._tools.telemetry.metrics({"ReconcileFailed": 1}, project=project.project_hash)
+        return {"project_hash": project.project_hash, "outcome": "no_time", "queued": 0}
 
     def _project(self, project: ProjectInfo, state: Mapping[str, Any], etag: str | None) -> dict[str, Any]:
         tools = self._tools
@@ -261,6 +274,27 @@ class Reconcile:
             data_hash=row.data_hash,
             problem=row.problem,
         )
+
+
+def lost_projects(tools: Toolbox, projects: Iterable[ProjectInfo]) -> list[dict[str, Any]]:
+    """Return the projects that were reconciled before, and that Encord does not list any more.
+
+    Without a list of projects in the settings nothing else would show that the key has lost its access to one.
+    """
+    listed = {project.project_hash for project in projects}
+    lost = []
+    for name in tools.snapshots.folders(PROJECTS):
+        if name in listed or not is_hash(name) or tools.documents.load(Places(name).reconcile)[0] is None:
+            continue
+        detail = (
+            "Encord no longer lists the project for the key: give the key access again, or, if that is meant, delete "
+            f"{Places(name).reconcile} from the label bucket"
+        )
+        about = {"project_hash": name, "reason": "not_listed", "detail": detail}
+        tools.telemetry.log("ERROR", "project_not_reconciled", **about)
+        tools.telemetry.metrics({"ReconcileFailed": 1}, project=name)
+        lost.append({**about, "outcome": "failed", "queued": 0})
+    return lost
 
 
 def _document(state: Mapping[str, Any], found: _Run, now: datetime, overlap: timedelta) -> dict[str, Any]:

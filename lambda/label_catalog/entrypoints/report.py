@@ -22,6 +22,7 @@ from label_catalog.core.report_numbers import (
     ReportNumbers,
     SnapshotLine,
     census_point,
+    exporter_log,
     failures,
     newest_of_each_day,
 )
@@ -44,16 +45,17 @@ def report(tools: Toolbox, works: Works, projects: Iterable[ProjectInfo], event:
     """
     step = event.get("step", "write")
     if step == "write":
-        return {"reports": [_write(tools, works, project) for project in projects]}
+        exporter = event.get("exporter")
+        return {"reports": [_write(tools, works, project, exporter) for project in projects]}
     if step == "read":
         found = [_read(tools, project) for project in projects]
         return {"reports": [about for about in found if about is not None]}
     raise UnknownEventError("the event's step is not one of write, read")
 
 
-def _write(tools: Toolbox, works: Works, project: ProjectInfo) -> dict[str, Any]:
+def _write(tools: Toolbox, works: Works, project: ProjectInfo, exporter: object) -> dict[str, Any]:
     tools.check_time()
-    numbers = collected(tools, works, project)
+    numbers = collected(tools, works, project, exporter)
     body = page(numbers, drawn(numbers)).encode("utf-8", "replace")
     key = Places(project.project_hash).report_html
     tools.documents.put_page(key, body)
@@ -79,8 +81,12 @@ def _about(project: ProjectInfo, key: str, body: bytes) -> dict[str, Any]:
     return {**about, "key": key, "bytes": len(body), "sha256": digest}
 
 
-def collected(tools: Toolbox, works: Works, project: ProjectInfo) -> ReportNumbers:
-    """Return all numbers of a project's report."""
+def collected(tools: Toolbox, works: Works, project: ProjectInfo, exporter: object) -> ReportNumbers:
+    """Return all numbers of a project's report; `exporter` is what the event says of the exporter's failures."""
+    try:
+        log = exporter_log(exporter, project.project_hash)
+    except ValueError as error:
+        raise UnknownEventError(str(error)) from None
     places = Places(project.project_hash)
     index = _index(tools, project)
     latest, _ = tools.documents.load(places.latest_report)
@@ -92,6 +98,7 @@ def collected(tools: Toolbox, works: Works, project: ProjectInfo) -> ReportNumbe
         index=index,
         census=_census(tools, places, latest),
         failures=failures(latest, [state for state in states if state is not None], index),
+        exporter=log,
         snapshots=_snapshots(tools, Snapshots(tools, works, project)),
     )
 

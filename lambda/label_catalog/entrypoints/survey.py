@@ -41,7 +41,9 @@ class Survey:
     table: Table
     odd: Found = field(default_factory=Found)
     feeds: dict[str, str] = field(default_factory=dict)
+    listings: int = 0
     _odd_seen: set[str] = field(default_factory=set)
+    _odd_units: bool = False  # a row was odd in its data unit's hash
     _seen: list[datetime] = field(default_factory=list)  # some edit times of the window that is read
 
     def list_encord(self, since: datetime | None) -> None:
@@ -98,10 +100,9 @@ class Survey:
 
     def _list(self, window: Window) -> None:
         waiting = [window]
-        listings = 0
         while waiting:
             current = waiting.pop()
-            listings += 1
+            self.listings += 1
             try:
                 self._list_window(current, bounded=True)
             except TooLargeError:
@@ -114,7 +115,7 @@ class Survey:
                 early = Window(current.after, parts[0].before)
                 late = Window(parts[1].after, current.before)
                 waiting += [late, early]
-        self.feeds["labelrowmetadata"] = f"answered in {listings} listing{'s' if listings > 1 else ''}"
+        self.feeds["labelrowmetadata"] = f"answered in {self.listings} listing{'s' if self.listings > 1 else ''}"
 
     def _list_window(self, window: Window, *, bounded: bool) -> None:
         self._seen.clear()
@@ -142,6 +143,24 @@ class Survey:
         for units in batched(self.table.units_without_label(), _UNITS):
             self.tools.check_time()
             self._note({"data_hashes": units}, bounded=False)
+        if self._odd_units:
+            return  # the rows of other units are odd, and which they are cannot be said
+        for unit in self.table.units_without_row():
+            self._note_odd(OddRow(None, unit, None, "it has a task in a selected stage, and no label row"))
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why what was listed is not known to be everything; nothing where it is.
+
+        A listing that is asked for in windows of edit time does not show rows without one: the tasks do.
+        """
+        if self.listings <= 1:
+            return []
+        if not self.tools.selection.selected_stages(self.project):
+            return ["the listing was read in windows of edit time, and no stage's tasks show rows without one"]
+        if self.feeds.get("tasks") != "answered":
+            return [f"the listing was read in windows of edit time, and the stages' tasks are {self.feeds['tasks']}"]
+        return []
 
     def _note(self, wanted: dict[str, Any], *, bounded: bool) -> None:
         tools, kinds = self.tools, self.project.kinds
@@ -163,6 +182,7 @@ class Survey:
         if name in self._odd_seen:
             return
         self._odd_seen.add(name)
+        self._odd_units = self._odd_units or row.data_hash is None
         self.odd.add(label_hash=row.label_hash, data_hash=row.data_hash, title=row.data_title, problem=row.problem)
         self.tools.telemetry.log(
             "WARNING",

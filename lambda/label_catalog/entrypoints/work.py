@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from label_export.core.errors import ExportError, RetryableError, where
@@ -222,15 +222,26 @@ class _Saver:
 
     def __init__(self, tools: Toolbox, key: str, work: Work, etag: str | None) -> None:
         self._tools, self._key, self._work, self._etag = tools, key, work, etag
+        self._worker = uuid.uuid4().hex
 
     def save(self, state: str) -> None:
         """Write the state; raises SupersededError if another worker has written it."""
         self._work.state = state
-        # The text always differs, so that two workers never write the same bytes and get the same ETag.
-        now = max(self._tools.now(), datetime.fromisoformat(self._work.updated_at) + timedelta(microseconds=1))
-        self._work.updated_at = now.isoformat()
+        self._work.updated_at = self._tools.now().isoformat()
         self._work.counts["saves"] = self._work.counts.get("saves", 0) + 1
-        self._etag = self._tools.documents.save(self._key, self._work.as_document(), self._etag)
+        try:
+            self._write()
+        except SupersededError:
+            # A save that failed for us may have taken place: then the state is still ours.
+            found, etag = self._tools.documents.load(self._key)
+            if not str((found or {}).get("write", "")).startswith(self._worker):
+                raise
+            self._etag = etag
+            self._write()
+
+    def _write(self) -> None:
+        write = f"{self._worker}-{self._work.counts['saves']}"
+        self._etag = self._tools.documents.save(self._key, self._work.as_document(), self._etag, write=write)
 
 
 def _read(body: object) -> dict[str, Any]:

@@ -157,12 +157,12 @@ def _kill_at(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch, operation: 
     left = [after]
 
     def dying(original: Any) -> Any:
-        def call(self: Any, *arguments: Any) -> Any:
+        def call(self: Any, *arguments: Any, **named: Any) -> Any:
             left[0] -= 1
             if left[0] == 0:
                 monkeypatch.setattr(holder, name, original)
                 raise Killed
-            return original(self, *arguments)
+            return original(self, *arguments, **named)
 
         return call
 

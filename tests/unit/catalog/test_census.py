@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from catalog_system import BUCKET, CatalogSystem, differences
+from handler_servers import StoredObject
+from label_catalog.adapters.encord.source import EncordFeeds
+from label_catalog.core.model import ListedRow, OddRow
 
 
 def metrics(text: str) -> dict[str, float]:
@@ -177,6 +181,49 @@ def test_many_rows_with_one_edit_time_are_read_whole(system: CatalogSystem) -> N
     report = system.census()
     assert report["feeds"]["tasks"] == "unavailable: no_access"
     assert {row["label_hash"] for row in made["rows"]} <= labels(report, "missing")
+
+    # Everything that was listed is there. A row without an edit time would not have been listed: that is no proof.
+    report = system.census()
+    assert (report["missing"]["total"], report["stale"]["total"]) == (0, 0)
+    assert not report["complete"]
+    assert "the stages' tasks are unavailable: no_access" in report["doubts"][0]
+    assert "not proved (the listing was read in windows" in report["line"]
+    system.stand_in.control("DELETE", "faults")
+    report = system.census()
+    assert (report["complete"], report["doubts"]) == (True, [])
+
+
+def test_a_task_whose_label_row_is_not_listed_is_odd(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    system.census()
+    hidden = system.stand_in.row("pdf")
+    rows = EncordFeeds.rows
+
+    def without(feeds: EncordFeeds, *given: Any, **named: Any) -> Iterator[ListedRow | OddRow]:
+        return (row for row in rows(feeds, *given, **named) if row.data_hash != hidden["data_hash"])
+
+    monkeypatch.setattr(EncordFeeds, "rows", without)
+    report = system.census()
+    assert not report["complete"]
+    assert [label["data_hash"] for label in report["odd"]["labels"]] == [hidden["data_hash"]]
+    assert system.census()["unhealed"] == 1
+
+
+def test_an_older_report_never_replaces_a_newer_one(system: CatalogSystem) -> None:
+    """The worker was replaced before it wrote its report, and another has written one meanwhile."""
+    system.census()
+    latest = f"/{BUCKET}/encord/{system.project}/reports/latest.json"
+    system.catalog({"action": "census"})
+    event = system.take("catalog")
+    assert event is not None
+    newer = StoredObject(json.dumps({"as_of": "2999-01-01T00:00:00+00:00", "work": "another"}).encode(), {})
+
+    def overtake(path: str) -> None:
+        if "/reports/2" in path:  # the report's own object, before reports/latest.json
+            system.aws.objects[latest] = newer
+
+    system.aws.after_save = overtake
+    system.catalog(event)
+    assert system.aws.objects[latest] is newer
 
 
 def test_a_row_without_an_edit_time_is_found_by_its_task(system: CatalogSystem) -> None:

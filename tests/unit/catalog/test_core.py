@@ -129,11 +129,19 @@ def test_unhealed_counts_by_key_and_counts_labels_of_a_cut_list() -> None:
     missing, stale = Found(), Found()
     for number in range(1500):
         missing.add(key=f"key {number}")
-    assert unhealed(None, missing, stale) == 0
+    assert unhealed(None, missing, stale, Found()) == 0
     previous = {"missing": missing.as_dict(), "stale": stale.as_dict()}
-    assert unhealed(previous, missing, stale) == 1500
-    assert unhealed(previous, Found(1, [{"key": "key 3"}]), Found(1, [{"key": "other"}])) == 1
-    assert unhealed({"missing": "odd"}, missing, stale) == 0
+    assert unhealed(previous, missing, stale, Found()) == 1500
+    assert unhealed(previous, Found(1, [{"key": "key 3"}]), Found(1, [{"key": "other"}]), Found()) == 1
+    assert unhealed({"missing": "odd"}, missing, stale, Found()) == 0
+
+
+def test_a_row_that_stays_odd_is_not_healed() -> None:
+    odd = Found()
+    odd.add(label_hash="a", data_hash=None)
+    odd.add(data_hash="d", title="t")
+    previous = {"odd": {"total": 2, "labels": [{"label_hash": "a"}, {"data_hash": "other"}]}}
+    assert unhealed(previous, Found(), Found(), odd) == 1
 
 
 def test_prefixes_and_the_catalogs_own_keys() -> None:

@@ -275,20 +275,46 @@ def test_replaced_generations_are_removed_after_an_hour_unless_a_snapshot_names_
     index.system.aws.objects[f"/{BUCKET}/{index.base}/snapshots/first/snapshot.json"] = StoredObject(
         json.dumps(named).encode(), {}
     )
+    begun = {"version": 1, "options": {"name": "second", "generation": names[2]}, "data": {}}
+    index.system.aws.objects[f"/{BUCKET}/{index.base}/state/work/snapshot.json"] = StoredObject(
+        json.dumps(begun).encode(), {}
+    )
     index.system.clock.off += timedelta(hours=1, minutes=1)
     index.deliver([index.save("label-5")])
     names.append(index.read().pointer["generation"])
-    assert index.generations() == {names[1], names[4], names[5]}
-    assert [old["generation"] for old in index.read().pointer["previous"]] == [names[4], names[1]]
+    assert index.generations() == {names[1], names[2], names[4], names[5]}
+    assert [old["generation"] for old in index.read().pointer["previous"]] == [names[4], names[2], names[1]]
+    assert index.differences() == []
+
+
+def test_a_generation_never_changes(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker has begun a generation of the same name: it keeps its files, and readers keep the last one."""
+    index.save("label-0")
+    index.rebuild()
+    before = index.read().pointer
+    other = f"/{BUCKET}/{index.base}/index/taken/labels.parquet"
+    index.system.aws.objects[other] = StoredObject(b"another worker's", {})
+    event = index.save("label-1")
+    with monkeypatch.context() as patch:
+        patch.setattr("label_catalog.entrypoints.generations.new_generation", lambda _: "taken")
+        assert index.deliver([event]) == [event]
+    assert index.system.aws.objects[other].body == b"another worker's"
+    assert index.read().pointer == before
+    assert index.deliver([event]) == []
     assert index.differences() == []
 
 
 def test_files_of_a_dead_writer_are_removed_after_a_day(index: IndexSystem) -> None:
     index.save("label-0")
-    for name in ("20200101T000000Z-00000000", "29990101T000000Z-00000000"):
+    named = {"version": 1, "generation": "20200102T000000Z-00000000"}
+    index.system.aws.objects[f"/{BUCKET}/{index.base}/snapshots/first/snapshot.json"] = StoredObject(
+        json.dumps(named).encode(), {}
+    )
+    for name in ("20200101T000000Z-00000000", named["generation"], "29990101T000000Z-00000000"):
         index.system.aws.objects[f"/{BUCKET}/{index.base}/index/{name}/labels.parquet"] = StoredObject(b"", {})
     index.rebuild()
     assert "20200101T000000Z-00000000" not in index.generations()
+    assert named["generation"] in index.generations()  # a snapshot was begun from it
     assert "29990101T000000Z-00000000" in index.generations()  # too new, whatever the clocks show
 
 
@@ -316,6 +342,9 @@ def test_stages_and_tombstones_come_with_the_census(system: CatalogSystem) -> No
     assert rows[moved["label_hash"]]["stage"] == "Annotate"
     assert rows[moved["label_hash"]]["gone_reason"] == "moved_back"
     assert rows[moved["label_hash"]]["gone_at"] is not None
+    index.deliver([index.save(moved["label_hash"], system.stand_in.row_bytes(moved["label_hash"]) + b" ")])
+    rows = {row["label_hash"]: row for row in index.read().rows("labels")}
+    assert rows[moved["label_hash"]]["gone_reason"] == "moved_back"  # an event of its object says nothing about that
 
 
 def test_if_encord_does_not_answer_only_stages_are_unknown(index: IndexSystem) -> None:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from catalog_system import chance
 from handler_servers import Fault
 from index_system import IndexSystem, label_body
+from kill_points import killed_at_each_write
 from label_catalog import toolbox
-from label_catalog.adapters.aws.s3 import LabelBucket, StateDocuments
-from label_catalog.adapters.aws.sqs import WorkQueue
+from label_catalog.adapters.index_tables import IndexTables
+from label_catalog.entrypoints import index_update
+from label_catalog.entrypoints.index_work import IndexWork
 from label_export.core.errors import RetryableError
 
 LABELS = [f"label-{number}" for number in range(8)]
-
-
-class KilledError(BaseException):
-    """The worker ends here, as with kill -9."""
 
 
 def change(index: IndexSystem, random_: random.Random) -> None:
@@ -92,83 +91,77 @@ def test_survives_lost_duplicate_late_and_reordered_events(index: IndexSystem, s
     assert index.compare() == 0
 
 
-STEPS = [
-    (LabelBucket, "upload"), (LabelBucket, "upload_new"), (LabelBucket, "erase"), (LabelBucket, "download"),
-    (StateDocuments, "save"), (StateDocuments, "save_text"), (StateDocuments, "put"), (WorkQueue, "send"),
-]  # fmt: skip
-
-
-def killed(count: int, act: Callable[[], object], *, after: bool) -> bool:
-    """Act, and kill the worker before or after its nth step in bucket or queue; return whether it reached the step."""
-    calls = [0]
-
-    def counting(step: Callable[..., object]) -> Callable[..., object]:
-        def counted(*given: object, **named: object) -> object:
-            calls[0] += 1
-            if calls[0] == count and not after:
-                raise KilledError
-            answer = step(*given, **named)
-            if calls[0] == count:
-                raise KilledError
-            return answer
-
-        return counted
-
-    with pytest.MonkeyPatch.context() as patch:
-        for holder, name in STEPS:
-            patch.setattr(holder, name, counting(getattr(holder, name)))
-        try:
-            act()
-        except KilledError:
-            return True
-    return False
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_survives_an_update_that_is_killed_at_any_step(index: IndexSystem, after: bool) -> None:
+def test_an_update_killed_at_each_write(index: IndexSystem) -> None:
+    index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1", LABEL_CATALOG_TABLE="true")
     for label in LABELS[:3]:
         index.save(label)
     index.rebuild()
-    index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1", LABEL_CATALOG_TABLE="true")
-    for step in range(1, 30):
-        index.system.clock.off += timedelta(hours=2)  # so that old generations are removed, too
-        index.events = [index.save(LABELS[step % 8], label_body(LABELS[step % 8], note=str(step)))]
-        kept = list(index.events)
-        came_there = killed(step, index.deliver, after=after)
+    index.deliver([index.save(LABELS[0], label_body(LABELS[0], note="second"))])
+    index.system.clock.off += timedelta(hours=2)  # so that old generations are removed, too
+    events = [index.save(LABELS[1], label_body(LABELS[1], note="changed")), index.delete(LABELS[2])]
+    places = []
+    for name, _ in killed_at_each_write(index.system, lambda: index.deliver(events)):
+        places.append(name)
         index.read()
-        if not came_there:
-            break
-        index.system.restart()
-        index.events = kept  # SQS redelivers them
+        index.events = list(events)  # SQS delivers them again
         index.settle()
-        assert index.differences() == []
-        assert index.tables_read() == {index.in_use}
-    assert 6 < step < 29
+        assert index.differences() == [], name
+        assert index.tables_read() == {index.in_use}, name
+    # Three files, the pointer, and what an older generation had; with the lists of the tables between them.
+    assert sum(name.startswith("PutObject") for name in places) > 4
+    assert sum(name.startswith("DeleteObject") for name in places) >= 3
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_survives_a_rebuild_that_is_killed_at_any_step(
-    index: IndexSystem, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
+def test_a_rebuild_killed_at_each_write(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("label_catalog.entrypoints.index_work._PART", 2)
     for label in LABELS[:3]:
         index.save(label)
-    for step in range(4 if after else 1, 60, 7):  # each takes two rebuilds; both tests together try every fourth
-        index.system.catalog({"action": "index", "step": "rebuild"})
-        message = index.system.take("catalog")
-        assert message is not None
-        if not killed(step, lambda event=message: index.system.catalog(event), after=after):  # type: ignore[misc]
-            break
-        index.system.restart()
-        index.system.aws.queues["catalog"].insert(0, message["Records"][0]["body"])  # SQS redelivers it
-        index.system.work_all()
-        assert index.differences() == []
-        index.save(LABELS[step % 8], label_body(LABELS[step % 8], note=str(step)))
-    assert step > 20
-    index.events.clear()
-    index.system.work_all()
     index.rebuild()
-    assert index.differences() == []
+    index.events.clear()
+    index.save(LABELS[0], label_body(LABELS[0], note="no event of it ever came"))
+    index.system.catalog({"action": "index", "step": "rebuild"})
+    message = index.system.take("catalog")
+    assert message is not None
+    places = []
+    for name, _ in killed_at_each_write(index.system, lambda: index.system.catalog(message)):
+        places.append(name)
+        index.read()
+        index.system.aws.queues["catalog"].insert(0, message["Records"][0]["body"])  # SQS delivers it again
+        index.system.work_all()
+        assert index.differences() == [], name
+        assert index.system.document(f"{index.base}/state/work/index.json")["state"] == "completed", name
+        assert not [path for path in index.system.aws.objects if "/state/index/" in path], name
+    # Two parts with two files each, three files of the generation, the pointer; and the state between them.
+    assert {"PutObject labels.parquet", "PutObject ontology.json", "PutObject latest.json"} <= set(places)
+    assert "PutObject index.json" in places
+    assert "DeleteObject annotations.parquet" in places
+
+
+def test_a_comparison_that_repairs_killed_at_each_write(index: IndexSystem) -> None:
+    for label in LABELS[:3]:
+        index.save(label)
+    index.rebuild()
+    index.events.clear()
+    index.save(LABELS[0], label_body(LABELS[0], note="its event was lost"))
+    index.delete(LABELS[1])
+    index.system.catalog({"action": "index", "step": "compare"})
+    taken: list[str] = []
+
+    def compare() -> None:
+        while (message := index.system.take("catalog")) is not None:
+            taken.append(message["Records"][0]["body"])
+            index.system.catalog(message)
+
+    for name, _ in killed_at_each_write(index.system, compare):
+        index.read()
+        index.system.aws.queues["catalog"].insert(0, taken[-1])  # SQS delivers the worker's message again
+        taken.clear()
+        index.system.work_all()
+        assert index.differences() == [], name
+        assert index.system.document(f"{index.base}/state/work/compare.json")["state"] == "completed", name
+        # The differences were counted, before or after the end of the worker that found them.
+        assert index.system.document(f"{index.base}/state/index.json")["differences"] == 2, name
+        assert not [path for path in index.system.aws.objects if "/state/index/" in path], name
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -214,30 +207,135 @@ def test_a_worker_that_is_overtaken_reads_again(index: IndexSystem) -> None:
     assert [row["objects"] for row in index.read().rows("labels")] == [3]
 
 
-def test_an_event_while_the_first_rebuild_ends_is_not_lost(index: IndexSystem) -> None:
+def test_a_rebuild_that_is_overtaken_by_an_event_lists_the_bucket_again(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event comes after the rebuild's last listing, and moves the pointer first."""
+    index.save("label-1")
+    index.rebuild()
+    index.events.clear()
+    late: list[str] = []
+    catch_up = IndexWork._catch_up
+
+    def overtaken(work: IndexWork, *given: Any) -> None:
+        catch_up(work, *given)
+        if not late:
+            late.append("label-2")
+            assert index.deliver([index.save("label-2")]) == []
+
+    monkeypatch.setattr(IndexWork, "_catch_up", overtaken)
+    index.rebuild()
+    assert late
+    assert index.differences() == []
+
+
+def test_a_worker_that_is_overtaken_after_it_has_read_loses_neither_change(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has merged what it read into the old generation when the other one moves the pointer, with another label."""
+    index.save("label-1")
+    index.rebuild()
+    index.events.clear()
+    late: list[str] = []
+    write = IndexTables.write
+
+    def overtaken(tables: IndexTables, *given: Any) -> Any:
+        totals = write(tables, *given)
+        if not late:
+            late.append("label-2")
+            assert index.deliver([index.save("label-2")]) == []
+        return totals
+
+    monkeypatch.setattr(IndexTables, "write", overtaken)
+    assert index.deliver([index.save("label-1", label_body("label-1", boxes=1))]) == []
+    assert late
+    assert index.differences() == []
+
+
+def test_a_first_rebuild_that_was_replaced_does_not_move_the_pointer_back(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It found no pointer, and stood still. Another worker has built the index, and an event has changed it."""
+    index.save("label-1")
+    index.events.clear()
+    index.system.catalog({"action": "index", "step": "rebuild"})
+    message = index.system.take("catalog")
+    assert message is not None
+    late: list[str] = []
+    write = IndexTables.write
+
+    def overtaken(tables: IndexTables, *given: Any) -> Any:
+        totals = write(tables, *given)
+        if not late:
+            late.append("label-2")
+            index.system.catalog(message)
+            assert index.deliver([index.save("label-2")]) == []
+        return totals
+
+    monkeypatch.setattr(IndexTables, "write", overtaken)
+    index.system.catalog(message)
+    assert late
+    assert index.read().pointer["sequence"] >= 2
+    assert index.differences() == []
+
+
+def test_an_event_before_the_first_pointer_makes_the_rebuild_list_again(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The event finds no pointer, and the rebuild has listed the bucket already: the request makes it list again."""
     index.save("label-1")
     index.events.clear()
     late: list[str] = []
+    catch_up = IndexWork._catch_up
 
-    def save_late(path: str) -> None:
-        if path.endswith("ontology.json") and not late:  # all files exist, the pointer does not
-            late.append(path)
-            index.system.aws.after_save = None
-            event = index.save("label-2")
-            thread = threading.Thread(target=lambda: failed.extend(index.deliver([event])))
-            threads.append(thread)
-            thread.start()
+    def overtaken(work: IndexWork, *given: Any) -> None:
+        catch_up(work, *given)
+        if not late:
+            late.append("label-2")
+            assert index.deliver([index.save("label-2")]) == []
 
+    monkeypatch.setattr(IndexWork, "_catch_up", overtaken)
+    index.rebuild()
+    assert late
+    assert index.differences() == []
+
+
+def test_an_event_whose_request_comes_after_the_first_move_sees_the_pointer(
+    index: IndexSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event finds no pointer. Before it notes its request the rebuild moves the pointer and sees no request."""
+    index.save("label-1")
+    index.events.clear()
+    reached, moved = threading.Event(), threading.Event()
     failed: list[dict[str, object]] = []
     threads: list[threading.Thread] = []
-    index.system.aws.after_save = save_late
+    catch_up, note_rebuilt = IndexWork._catch_up, IndexWork._note_rebuilt
+    note_request = index_update.note_request
+
+    def noted(*given: Any, **facts: Any) -> None:
+        reached.set()
+        assert moved.wait(60)
+        note_request(*given, **facts)
+
+    def listed(work: IndexWork, *given: Any) -> None:
+        catch_up(work, *given)
+        if not threads:
+            event = index.save("label-2")
+            threads.append(threading.Thread(target=lambda: failed.extend(index.deliver([event]))))
+            threads[0].start()
+            assert reached.wait(60)
+
+    def rebuilt(work: IndexWork, *given: Any) -> None:
+        moved.set()
+        threads[0].join(60)
+        note_rebuilt(work, *given)
+
+    monkeypatch.setattr(index_update, "note_request", noted)
+    monkeypatch.setattr(IndexWork, "_catch_up", listed)
+    monkeypatch.setattr(IndexWork, "_note_rebuilt", rebuilt)
     index.rebuild()
-    for thread in threads:
-        thread.join()
-    index.events = failed  # type: ignore[assignment]
-    index.settle()
-    assert late
+    assert not threads[0].is_alive()
+    assert failed == []
     assert index.differences() == []
 
 

@@ -63,6 +63,21 @@ def test_every_row_is_read_wherever_a_piece_ends(
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b'{"response": [], "status": 500}', RetryableError),
+        (b'{"status": 200, "response": []', RetryableError),
+        (b'{"status": 200, "response": []} {', RetryableError),
+    ],
+)
+def test_an_answer_without_rows_is_believed_only_where_it_is_whole_and_no_refusal(
+    text: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        list(read_listing([text]))
+
+
 def test_a_row_has_what_the_catalog_compares() -> None:
     (found,) = read_listing([envelope([row(1, branch_name="main", data_type="VIDEO")])])
     assert isinstance(found, ListedRow)

@@ -209,12 +209,13 @@ def test_a_run_that_is_stopped_in_the_middle_moves_the_watermark_that_far(
     act(complete, "text")
     monkeypatch.setattr(reconcile.Reconcile, "_deal_with", stopped)
     assert complete.catalog({"action": "reconcile"})["projects"][0]["outcome"] == "no_time"
-    assert state(complete)["watermark"] is not None
+    reached = state(complete)["watermark"]
     monkeypatch.setattr(reconcile.Reconcile, "_deal_with", original)
     complete.export_all()
     assert len(differences(complete)) == 1
     complete.reconcile()
     assert differences(complete) == []
+    assert reached < state(complete)["watermark"], "the watermark moved past an action that was not dealt with"
 
 
 def test_two_reconciles_at_once_are_harmless(complete: CatalogSystem) -> None:
@@ -268,6 +269,45 @@ def test_the_age_of_the_last_reconcile_is_measured(complete: CatalogSystem, caps
     complete.clock.off = timedelta(hours=1)
     complete.stand_in.control("POST", "faults", {"path": "/public", "envelope_error": "AUTHORISATION_ERROR"})
     assert 3500 < age() < 3700
+
+
+def summed(text: str, name: str) -> int:
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return sum(line.get(name, 0) for line in lines)
+
+
+def test_a_project_for_which_there_is_never_time_is_a_failure_after_an_hour(
+    complete: CatalogSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (result,) = complete.catalog({"action": "reconcile"}, seconds=30.0)["projects"]
+    assert result["outcome"] == "no_time"
+    assert summed(capsys.readouterr().out, "ReconcileFailed") == 0
+    complete.clock.off = timedelta(hours=2)
+    complete.catalog({"action": "reconcile"}, seconds=30.0)
+    text = capsys.readouterr().out
+    assert summed(text, "ReconcileFailed") == 1
+    assert summed(text, "ReconcileAgeSeconds") > 7000
+    assert "raise catalog_function_timeout" in text
+
+
+def test_a_project_that_encord_no_longer_lists_is_a_failure_until_its_state_is_deleted(
+    complete: CatalogSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a list of projects in the settings nothing else shows that the key has lost its access."""
+    complete.set(LABEL_EXPORT_PROJECTS="[]")
+    assert complete.catalog({"action": "reconcile"})["ok"]
+    lost = "11111111-2222-4333-8444-555555555555"
+    path = f"/{BUCKET}/encord/{lost}/state/reconcile.json"
+    complete.aws.objects[path] = complete.aws.objects[f"/{BUCKET}/encord/{complete.project}/state/reconcile.json"]
+    capsys.readouterr()
+    answer = complete.catalog({"action": "reconcile"})
+    assert not answer["ok"]
+    assert [(found["project_hash"], found["reason"]) for found in answer["projects"] if "reason" in found] == [
+        (lost, "not_listed")
+    ]
+    assert summed(capsys.readouterr().out, "ReconcileFailed") == 1
+    del complete.aws.objects[path]
+    assert complete.catalog({"action": "reconcile"})["ok"]
 
 
 def test_a_chaos_of_changes_is_corrected(complete: CatalogSystem) -> None:

@@ -21,6 +21,7 @@ from label_catalog.core.report_numbers import (
     NOT_KNOWN,
     DayCount,
     Delays,
+    ExporterLog,
     Failure,
     Group,
     IndexNumbers,
@@ -230,7 +231,8 @@ def hostile_numbers(text: str) -> ReportNumbers:
         delays=Delays(1, 1, 1, 1, 1),
         delays_by_day=(Delays(1, 1, 1, 1, 1, "2026-11-26"),),
     )
-    return ReportNumbers(text, text, text, index, failures=(Failure(text, 1, text, (text,)),))
+    failed = (Failure(text, 1, text, (text,)),)
+    return ReportNumbers(text, text, text, index, failures=failed, exporter=ExporterLog(24, 1, failed))
 
 
 def safe_elements(text: str) -> list[str]:
@@ -332,6 +334,42 @@ def test_reading_leaves_out_a_project_without_a_report(system: CatalogSystem) ->
 def test_another_step_is_refused(system: CatalogSystem) -> None:
     with pytest.raises(UnknownEventError, match="not one of write, read"):
         system.catalog({"action": "report", "step": "draw"})
+
+
+def failed(project: str, what: str, reason: str, labels: int, *examples: str) -> dict[str, Any]:
+    return {"project_hash": project, "what": what, "reason": reason, "labels": labels, "examples": list(examples)}
+
+
+def test_what_the_exporter_did_not_store_is_in_the_report_with_its_reasons(system: CatalogSystem) -> None:
+    failures_found = [
+        failed(system.project, "dead letter", "no_access", 1207, "label-a", "label-b"),
+        failed(system.project, "nothing to export", "row_deleted", 3, "label-c"),
+        failed("another-project", "dead letter", "key_refused", 1),
+        failed("", "dead letter", "not ours", 1),
+    ]
+    exporter = {"hours": 168, "dead_letters": 1210, "failures": failures_found}
+    system.catalog({"action": "report", "exporter": exporter})
+    section = stored_page(system).partition('<section id="failures"')[2].partition("</section>")[0]
+    rows = [re.findall(r">([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", section)]
+    assert ["dead letter", "1,207", "no_access", "label-a, label-b"] in rows
+    assert ["nothing to export", "3", "row_deleted", "label-c"] in rows
+    assert ["dead letter", "1", "not ours", ""] in rows
+    assert "key_refused" not in section
+    assert "holds 1,210 messages" in section
+    assert "the last 7.0 days" in section
+
+
+def test_a_report_that_does_not_know_the_exporters_failures_says_so(system: CatalogSystem) -> None:
+    system.catalog({"action": "report"})
+    assert "is not known here: playbooks/report.yml" in stored_page(system)
+    system.catalog({"action": "report", "exporter": {"hours": 24.0, "dead_letters": 0, "failures": []}})
+    assert "names no label that was not stored" in stored_page(system)
+
+
+@pytest.mark.parametrize("exporter", [[], {"hours": 1}, {"hours": 1, "dead_letters": 0, "failures": [{}]}])
+def test_failures_of_another_form_are_refused(system: CatalogSystem, exporter: object) -> None:
+    with pytest.raises(UnknownEventError, match="module export_failures_info"):
+        system.catalog({"action": "report", "exporter": exporter})
 
 
 def test_a_damaged_census_is_left_out(system: CatalogSystem) -> None:

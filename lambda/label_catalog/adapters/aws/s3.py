@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 import zlib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -22,6 +23,7 @@ _ABSENT = {"404", "NoSuchKey", "NotFound"}
 _PIECE = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's number for gzip's format
 _READS = 3
+_WRITES = 4
 
 
 class LabelBucket:
@@ -120,15 +122,20 @@ class LabelBucket:
             self._s3.upload_file(str(path), self._bucket, key)
 
     def upload_new(self, key: str, path: Path) -> bool:
-        """Copy a file into an object that does not exist yet; False if it exists."""
-        with translated("s3"), path.open("rb") as body:
-            try:
-                self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
-            except ClientError as error:
-                if code_of(error)[0] in _LOST:
-                    return False
-                raise
-        return True
+        """Copy a file into an object that does not exist yet; False where it does."""
+        for _ in range(_WRITES):
+            with translated("s3"), path.open("rb") as body:
+                try:
+                    self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+                except ClientError as error:
+                    status = code_of(error)[0]
+                    if status == HTTPStatus.PRECONDITION_FAILED:
+                        return False
+                    if status == HTTPStatus.CONFLICT:  # another write is under way: it says nothing about its end
+                        continue
+                    raise
+            return True
+        raise RetryableError("s3_unavailable", f"another write to {key} is under way")
 
     def erase(self, key: str) -> None:
         """Remove an object permanently: the current version, so that nothing of it stays behind a delete marker."""
@@ -177,20 +184,42 @@ class StateDocuments:
             document = None
         return (document if isinstance(document, dict) else None), found["ETag"]
 
-    def save(self, key: str, document: Mapping[str, Any], etag: str | None) -> str:
-        """Write a document only over the version with this ETag (None: no object); raises SupersededError."""
-        return self._save(key, _json(document), "application/json", etag)
+    def save(self, key: str, document: Mapping[str, Any], etag: str | None, *, write: str = "") -> str:
+        """Write a document only over the version with this ETag (None: no object); raises SupersededError.
+
+        Each write has a name, `write` in the document: no two writes have the same bytes, so a write whose response was
+        lost is recognised when S3 refuses its repetition. By default a name is made.
+        """
+        named = {**document, "write": write or uuid.uuid4().hex}
+        return self._save(key, _json(named), "application/json", etag)
 
     def _save(self, key: str, body: bytes, content_type: str, etag: str | None) -> str:
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        for _ in range(_WRITES):
+            with translated("s3"):
+                try:
+                    return str(self._put(key, body, content_type, condition)["ETag"])
+                except ClientError as error:
+                    status, code = code_of(error)
+                    if status not in _LOST and not (etag is not None and code in _ABSENT):
+                        raise
+            found, current = self._current(key)
+            if current is not None and found == body:
+                return current
+            if status != HTTPStatus.CONFLICT or current != etag:
+                raise SupersededError(key)
+            # Another write was in progress, and did not take effect.
+        raise RetryableError("s3_unavailable", f"another write to {key} is in progress")
+
+    def _current(self, key: str) -> tuple[bytes | None, str | None]:
         with translated("s3"):
             try:
-                return str(self._put(key, body, content_type, condition)["ETag"])
+                found = self._s3.get_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
-                status, code = code_of(error)
-                if status in _LOST or (etag is not None and code in _ABSENT):
-                    raise SupersededError(key) from None
+                if code_of(error)[1] in _ABSENT:
+                    return None, None
                 raise
+            return found["Body"].read(), found["ETag"]
 
     def load_text(self, key: str) -> tuple[str | None, str | None]:
         """Return a text and its ETag, both None where there is none."""

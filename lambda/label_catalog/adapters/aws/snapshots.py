@@ -26,7 +26,7 @@ from label_catalog.core.formats import LockMode
 
 _ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _PIECE = 1 << 20
-_COPY_TRIES = 4
+_TRIES = 4
 _TRANSFER = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=2)
 _HEX = "0123456789abcdef"
 
@@ -55,24 +55,37 @@ class SnapshotBucket:
         self._threads = threads
 
     def put_once(self, key: str, path: Path, lock: Lock) -> bool:
-        """Write a file if there is no object; False if there is one."""
-        with path.open("rb") as body:
-            return self._put_once(key, lock, Body=body, **_checked(path))
+        """Write a file where there is nothing; False where something is there already."""
+        digest = _checked(path)
+        for _ in range(_TRIES):
+            with path.open("rb") as body:
+                written = self._put_new(key, lock, Body=body, **digest)
+            if written is not None:
+                return written
+        raise _under_way(key)
 
     def put_json_once(self, key: str, document: Mapping[str, Any], lock: Lock) -> bool:
         """Write a document if there is no object; False if there is one."""
         body = json.dumps(document, indent=1, ensure_ascii=False).encode()
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        return self._put_once(key, lock, Body=body, ContentType="application/json", ChecksumSHA256=digest)
+        about = {"ContentType": "application/json", "ChecksumSHA256": digest}
+        for _ in range(_TRIES):
+            written = self._put_new(key, lock, Body=body, **about)
+            if written is not None:
+                return written
+        raise _under_way(key)
 
-    def _put_once(self, key: str, lock: Lock, **parameters: Any) -> bool:
+    def _put_new(self, key: str, lock: Lock, **named: Any) -> bool | None:
+        """Write an object where there is none; None where another write is under way: nothing was written."""
         with translated("s3"):
             try:
-                self._s3.put_object(Bucket=self._bucket, Key=key, IfNoneMatch="*", **parameters, **lock.parameters)
+                self._s3.put_object(Bucket=self._bucket, Key=key, IfNoneMatch="*", **named, **lock.parameters)
             except ClientError as error:
                 status, code = code_of(error)
                 if status == HTTPStatus.PRECONDITION_FAILED:
                     return False
+                if status == HTTPStatus.CONFLICT:
+                    return None
                 if code == "InvalidRequest" and lock.until is not None:
                     raise _not_lockable(self._bucket, lock) from None
                 raise
@@ -131,7 +144,7 @@ class SnapshotBucket:
         versioned = source.version_id not in (None, "", "null")
         origin = {"Bucket": self._bucket, "Key": source.key}
         condition = {} if versioned else {"CopySourceIfMatch": source.etag}
-        for _ in range(_COPY_TRIES):
+        for _ in range(_TRIES):
             with translated("s3"):
                 try:
                     self._s3.copy_object(
@@ -224,6 +237,10 @@ def _touches(rule: Mapping[str, Any], prefixes: Iterable[str]) -> bool:
         return False
     own = str(every.get("Prefix", rule.get("Prefix") or "") or "")
     return any(prefix.startswith(own) or own.startswith(prefix) for prefix in prefixes)
+
+
+def _under_way(key: str) -> RetryableError:
+    return RetryableError("s3_unavailable", f"another write to {key} is under way")
 
 
 def _gone(source: Frozen) -> PermanentError:

@@ -70,8 +70,6 @@ def read_listing(pieces: Iterable[bytes]) -> Iterator[ListedRow | OddRow]:
     if head is None or failed or buffer[head.end() : head.end() + 1] == b'"':
         raise _refusal(bytes(buffer))
     del buffer[: head.end()]
-    if buffer[:1] == b"]":
-        return
     ended = yield from _read_rows(buffer, source)
     if not ended:
         raise RetryableError("truncated_answer", "Encord's listing ended before its last row")
