@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from label_catalog.adapters.tables_duckdb import Appender, create, open_tables, parquet, write_parquet
+from label_catalog.core.annotations import data_units
 from label_catalog.core.index_schema import ANNOTATION_COLUMNS, ANNOTATIONS, LABEL_COLUMNS, LABELS, ONTOLOGY, Pointer
 from label_catalog.core.places import Places
 
@@ -25,6 +26,7 @@ CLASSES = (
     ("Traffic light", "point", 1),
 )
 DATA_SETS = ("Street scenes, Zurich", "Night drives", "Motorway A1")
+WIDTH, HEIGHT = 1920, 1080
 STAGES = ("Complete", "Complete", "Complete", "Review", "Annotate")
 
 
@@ -85,6 +87,14 @@ def street_scenes(project_hash: str, count: int = 400, days: int = 60) -> tuple[
     annotations: list[Row] = []
     for number in range(count):
         label_hash, data_hash = _uuid(chance), _uuid(chance)
+        unit = {
+            "data_hash": data_hash,
+            "data_title": f"frame-{number:05d}.jpg",
+            "data_type": "image/jpeg",
+            "data_link": f"https://images.example.com/{data_hash}",
+            "width": WIDTH,
+            "height": HEIGHT,
+        }
         stored = end - timedelta(days=days * chance.random() ** 1.6, seconds=chance.randrange(3600))
         drawn = [index for index, (_, _, weight) in enumerate(CLASSES) for _ in range(chance.randrange(weight + 1))]
         labels.append(
@@ -93,7 +103,7 @@ def street_scenes(project_hash: str, count: int = 400, days: int = 60) -> tuple[
                 "data_hash": data_hash,
                 "dataset_hash": f"{number % 3:08d}-0000-4000-8000-000000000000",
                 "project_hash": project_hash,
-                "data_title": f"frame-{number:05d}.jpg",
+                "data_title": unit["data_title"],
                 "data_type": "image",
                 "dataset_title": DATA_SETS[chance.choice((0, 0, 0, 1, 1, 2))],
                 "branch_name": "main",
@@ -109,6 +119,7 @@ def street_scenes(project_hash: str, count: int = 400, days: int = 60) -> tuple[
                 "objects": len(drawn),
                 "classifications": 0,
                 "parsed": True,
+                "units": data_units({"data_units": {data_hash: unit}}),
             }
         )
         for index in drawn:
@@ -126,8 +137,9 @@ def street_scenes(project_hash: str, count: int = 400, days: int = 60) -> tuple[
                     "shape": shape,
                     "geometry": json.dumps(box),
                     "attributes": "{}",
-                    "width": 1920,
-                    "height": 1080,
+                    "width": WIDTH,
+                    "height": HEIGHT,
+                    "data_link": unit["data_link"],
                 }
             )
     return labels, annotations
