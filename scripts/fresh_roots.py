@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -185,7 +186,7 @@ def make_root(newcomer: Newcomer) -> None:
     root, directory = newcomer.root, newcomer.directory
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    packages = "ca-certificates,make,git,python3" + (",podman,crun" if root.engine == "podman" else "")
+    packages = "apt,ca-certificates,make,git,python3" + (",podman,crun" if root.engine == "podman" else "")
     options: list[str] = []
     if root.mirror == UBUNTU:
         keys = HERE / "keys"
@@ -319,7 +320,13 @@ def fill_in(newcomer: Newcomer) -> None:
     )
     newcomer.fill_in("encord_secrets", encord_secrets_private_key_file=f"{newcomer.root.home}/encord-key")
     newcomer.fill_in("export_function", export_function_encord_domain=facts["encord_domain"])
-    newcomer.fill_in("handler_image", handler_image_base=facts["base_image"], handler_image_registry=facts["registry"])
+    newcomer.fill_in(
+        "handler_image",
+        # Podman loads an image without a registry as one of localhost.
+        handler_image_base=("localhost/" if newcomer.root.engine == "podman" else "") + facts["base_image"],
+        handler_image_base_source="engine",  # no registry has it
+        handler_image_registry=facts["registry"],
+    )
     newcomer.fill_in(
         "front_door", front_door_base_url=f"{facts['aws_endpoint_url']}/_aws/execute-api/{{api_id}}/$default"
     )
@@ -335,6 +342,12 @@ def engine(newcomer: Newcomer) -> Iterator[None]:
     certificates = newcomer.directory / "etc/containers/certs.d" / registry
     certificates.mkdir(parents=True)
     shutil.copy(newcomer.stack.facts["aws_ca_bundle"], certificates / "ca.crt")
+    # Podman raises the limits of files and processes, which a machine that is itself a container may not allow.
+    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    hard = [f"{name}={most}:{most}" for name, limit in limits.items() if (most := resource.getrlimit(limit)[1]) > 0]
+    (newcomer.directory / "etc/containers/containers.conf").write_text(
+        f"[containers]\ndefault_ulimits = {json.dumps(hard)}\n"
+    )
     archive = newcomer.directory / "root/base-image.tar"
     command = ["docker", "--host", newcomer.stack.facts["docker_host"], "save", "--output", str(archive), base]
     subprocess.run(command, check=True)  # noqa: S603 - see run
