@@ -14,25 +14,20 @@ from typing import Any
 import pytest
 import yaml
 from image_registry import MANIFEST, ImageRegistry, image_registry
+from inventory_host import inventory_host
 
 ROOT = Path(__file__).resolve().parents[2]
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 
 def host(registry: str, base: str, result: Path, **others: Any) -> dict[str, Any]:
-    return {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "label_export_environment": "dev",
-        "label_export_account_id": "123456789012",
-        "label_export_region": "eu-west-1",
-        "encord_secrets_private_key_source": "secretsmanager",
-        "handler_image_source": str(ROOT / "lambda"),
-        "handler_image_registry": registry,
-        "handler_image_base": base,
-        "image_result": str(result),
+    return inventory_host(
+        handler_image_source=str(ROOT / "lambda"),
+        handler_image_registry=registry,
+        handler_image_base=base,
+        image_result=str(result),
         **others,
-    }
+    )
 
 
 def run(directory: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> tuple[dict[str, Any], str]:

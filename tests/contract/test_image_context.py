@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from inventory_host import inventory_host
 
 ROOT = Path(__file__).resolve().parents[2]
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"]
@@ -47,19 +48,13 @@ def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assemble(directory: Path, source: Path, environment: dict[str, str], **variables: str) -> dict[str, Any]:
     """Assemble the image's content with the playbook; return tag and modes. `directory` takes all that it writes."""
     inventory = directory / "inventory.yml"
-    host = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "label_export_environment": "dev",
-        "label_export_account_id": "123456789012",
-        "label_export_region": "eu-west-1",
-        "encord_secrets_private_key_source": "secretsmanager",
-        "handler_image_source": str(source),
+    host = inventory_host(
+        handler_image_source=str(source),
         # A base image with a digest needs no registry.
-        "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",
-        "context_result": str(directory / "result.json"),
+        handler_image_base=f"127.0.0.1:9/base@sha256:{'0' * 64}",
+        context_result=str(directory / "result.json"),
         **variables,
-    }
+    )
     inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": host}}}))
     command = [
         "ansible-playbook",

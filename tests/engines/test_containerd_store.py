@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from image_registry import MANIFEST, ImageRegistry, base_layer, image_registry
+from inventory_host import inventory_host
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = os.environ.get("CONTAINERD_STORE_HOST", "")
@@ -53,19 +54,13 @@ class Images:
     def build(self, directory: Path, base: str, *more: str, **others: Any) -> Any:
         """Build the image; return the role's result, or the output of a failed run."""
         result = directory / "result.json"
-        values = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": "123456789012",
-            "label_export_region": "eu-west-1",
-            "encord_secrets_private_key_source": "secretsmanager",
-            "handler_image_registry": self.registry.host,
-            "handler_image_source": str(self.source),
-            "handler_image_base": base,
-            "image_result": str(result),
+        values = inventory_host(
+            handler_image_registry=self.registry.host,
+            handler_image_source=str(self.source),
+            handler_image_base=base,
+            image_result=str(result),
             **others,
-        }
+        )
         inventory = directory / "inventory.yml"
         inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"one": values}}}))
         run = subprocess.run(

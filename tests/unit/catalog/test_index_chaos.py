@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,6 +40,22 @@ def disturbed(events: list[dict[str, object]], random_: random.Random) -> list[d
     kept += [event for event in kept if random_.random() < 0.3]
     random_.shuffle(kept)
     return kept
+
+
+def once_after(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, happen: Callable[[], None]) -> list[str]:
+    """Let something happen after the first call of a method has done its work; the result says that it did."""
+    happened: list[str] = []
+    original = getattr(owner, method)
+
+    def followed(itself: Any, *given: Any) -> Any:
+        result = original(itself, *given)
+        if not happened:
+            happened.append(method)
+            happen()
+        return result
+
+    monkeypatch.setattr(owner, method, followed)
+    return happened
 
 
 @contextmanager
@@ -214,16 +230,11 @@ def test_a_rebuild_that_is_overtaken_by_an_event_lists_the_bucket_again(
     index.save("label-1")
     index.rebuild()
     index.events.clear()
-    late: list[str] = []
-    catch_up = IndexWork._catch_up
 
-    def overtaken(work: IndexWork, *given: Any) -> None:
-        catch_up(work, *given)
-        if not late:
-            late.append("label-2")
-            assert index.deliver([index.save("label-2")]) == []
+    def overtake() -> None:
+        assert index.deliver([index.save("label-2")]) == []
 
-    monkeypatch.setattr(IndexWork, "_catch_up", overtaken)
+    late = once_after(monkeypatch, IndexWork, "_catch_up", overtake)
     index.rebuild()
     assert late
     assert index.differences() == []
@@ -236,17 +247,11 @@ def test_a_worker_that_is_overtaken_after_it_has_read_loses_neither_change(
     index.save("label-1")
     index.rebuild()
     index.events.clear()
-    late: list[str] = []
-    write = IndexTables.write
 
-    def overtaken(tables: IndexTables, *given: Any) -> Any:
-        totals = write(tables, *given)
-        if not late:
-            late.append("label-2")
-            assert index.deliver([index.save("label-2")]) == []
-        return totals
+    def overtake() -> None:
+        assert index.deliver([index.save("label-2")]) == []
 
-    monkeypatch.setattr(IndexTables, "write", overtaken)
+    late = once_after(monkeypatch, IndexTables, "write", overtake)
     assert index.deliver([index.save("label-1", label_body("label-1", boxes=1))]) == []
     assert late
     assert index.differences() == []
@@ -261,18 +266,12 @@ def test_a_first_rebuild_that_was_replaced_does_not_move_the_pointer_back(
     index.system.catalog({"action": "index", "step": "rebuild"})
     message = index.system.take("catalog")
     assert message is not None
-    late: list[str] = []
-    write = IndexTables.write
 
-    def overtaken(tables: IndexTables, *given: Any) -> Any:
-        totals = write(tables, *given)
-        if not late:
-            late.append("label-2")
-            index.system.catalog(message)
-            assert index.deliver([index.save("label-2")]) == []
-        return totals
+    def overtake() -> None:
+        index.system.catalog(message)
+        assert index.deliver([index.save("label-2")]) == []
 
-    monkeypatch.setattr(IndexTables, "write", overtaken)
+    late = once_after(monkeypatch, IndexTables, "write", overtake)
     index.system.catalog(message)
     assert late
     assert index.read().pointer["sequence"] >= 2
@@ -285,16 +284,11 @@ def test_an_event_before_the_first_pointer_makes_the_rebuild_list_again(
     """The event finds no pointer, and the rebuild has listed the bucket already: the request makes it list again."""
     index.save("label-1")
     index.events.clear()
-    late: list[str] = []
-    catch_up = IndexWork._catch_up
 
-    def overtaken(work: IndexWork, *given: Any) -> None:
-        catch_up(work, *given)
-        if not late:
-            late.append("label-2")
-            assert index.deliver([index.save("label-2")]) == []
+    def overtake() -> None:
+        assert index.deliver([index.save("label-2")]) == []
 
-    monkeypatch.setattr(IndexWork, "_catch_up", overtaken)
+    late = once_after(monkeypatch, IndexWork, "_catch_up", overtake)
     index.rebuild()
     assert late
     assert index.differences() == []

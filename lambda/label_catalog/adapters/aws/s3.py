@@ -170,19 +170,14 @@ class StateDocuments:
 
         For an object that is not a JSON document only the ETag is returned, so that it can be replaced.
         """
-        with translated("s3"):
-            try:
-                found = self._s3.get_object(Bucket=self._bucket, Key=key)
-            except ClientError as error:
-                if code_of(error)[1] in _ABSENT:
-                    return None, None
-                raise
-            text = found["Body"].read()
+        content, etag = self._current(key)
+        if content is None:
+            return None, None
         try:
-            document = json.loads(text)
+            document = json.loads(content)
         except ValueError:  # a state object that cannot be read is replaced, which needs only its ETag
             document = None
-        return (document if isinstance(document, dict) else None), found["ETag"]
+        return (document if isinstance(document, dict) else None), etag
 
     def save(self, key: str, document: Mapping[str, Any], etag: str | None, *, write: str = "") -> str:
         """Write a document only over the version with this ETag (None: no object); raises SupersededError.
@@ -223,14 +218,8 @@ class StateDocuments:
 
     def load_text(self, key: str) -> tuple[str | None, str | None]:
         """Return a text and its ETag, both None where there is none."""
-        with translated("s3"):
-            try:
-                found = self._s3.get_object(Bucket=self._bucket, Key=key)
-            except ClientError as error:
-                if code_of(error)[1] in _ABSENT:
-                    return None, None
-                raise
-            return found["Body"].read().decode("utf-8", "replace"), found["ETag"]
+        content, etag = self._current(key)
+        return (None if content is None else content.decode("utf-8", "replace")), etag
 
     def save_text(self, key: str, text: str, etag: str | None) -> None:
         """Write a text only over the version with this ETag (None: nothing); raises SupersededError."""
@@ -244,18 +233,11 @@ class StateDocuments:
     def put_page(self, key: str, page: bytes) -> None:
         """Write an HTML page, and replace what is there."""
         with translated("s3"):
-            self._s3.put_object(Bucket=self._bucket, Key=key, Body=page, ContentType="text/html; charset=utf-8")
+            self._put(key, page, "text/html; charset=utf-8", {})
 
     def load_page(self, key: str) -> bytes | None:
         """Return a page's bytes, or None if there is none."""
-        with translated("s3"):
-            try:
-                page: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-            except ClientError as error:
-                if code_of(error)[1] in _ABSENT:
-                    return None
-                raise
-        return page
+        return self._current(key)[0]
 
     def remove(self, key: str) -> None:
         """Remove a document."""
