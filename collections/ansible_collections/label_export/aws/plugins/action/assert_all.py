@@ -1,0 +1,1 @@
+../plugin_utils/assert_all.py
