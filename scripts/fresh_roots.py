@@ -186,7 +186,7 @@ def make_root(newcomer: Newcomer) -> None:
     root, directory = newcomer.root, newcomer.directory
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    packages = "apt,ca-certificates,make,git,python3" + (",podman,crun" if root.engine == "podman" else "")
+    packages = "apt,ca-certificates,make,git,python3" + (",podman,runc" if root.engine == "podman" else "")
     options: list[str] = []
     if root.mirror == UBUNTU:
         keys = HERE / "keys"
@@ -345,8 +345,9 @@ def engine(newcomer: Newcomer) -> Iterator[None]:
     # Podman raises the limits of files and processes, which a machine that is itself a container may not allow.
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     hard = [f"{name}={most}:{most}" for name, limit in limits.items() if (most := resource.getrlimit(limit)[1]) > 0]
+    # Debian's default, crun, refuses a machine with both versions of cgroups; runc accepts it.
     (newcomer.directory / "etc/containers/containers.conf").write_text(
-        f"[containers]\ndefault_ulimits = {json.dumps(hard)}\n"
+        f'[containers]\ndefault_ulimits = {json.dumps(hard)}\n[engine]\nruntime = "runc"\n'
     )
     archive = newcomer.directory / "root/base-image.tar"
     command = ["docker", "--host", newcomer.stack.facts["docker_host"], "save", "--output", str(archive), base]
