@@ -32,10 +32,11 @@ LAST_LINES = 3
 FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 NOT_TRIED = "NOT TRIED"
 
-# Options of the make that runs this, including its job server.
-NOT_FOR_STEPS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-# Each build of an image removes the bytecode next to the functions' sources.
-FOR_STEPS = {"PYTHONDONTWRITEBYTECODE": "1"}
+# Options of the make that runs this, including its job server, and a setting of many containers: without bytecode each
+# process would compile the tests and the emulators again.
+NOT_FOR_STEPS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
+# Not next to the functions' sources: an image's build copies their directory while other steps run.
+BYTECODE = ROOT / ".local" / "bytecode"
 
 printing = threading.Lock()
 
@@ -80,7 +81,7 @@ def run_step(step: str, directory: Path, logs: Path) -> Result:
             subprocess.run(  # noqa: S603 - see the command
                 command,
                 cwd=directory,
-                env={**environment, **FOR_STEPS, "REPORTS": str(logs)},
+                env={**environment, "PYTHONPYCACHEPREFIX": str(BYTECODE), "REPORTS": str(logs)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
