@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from playbook_runs import CALLBACK
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ["roles", "playbooks", "tests/molecule", "tests/contract"]
@@ -60,6 +61,36 @@ def test_ansible_knows_every_setting() -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "All configurations seem valid!" in result.stdout
+
+
+def molecule_environment() -> dict[str, str]:
+    """Return the environment variables that molecule gives to Ansible."""
+    settings = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())["ansible"]["env"]
+    return {name: value.replace("${MOLECULE_PROJECT_DIRECTORY}", str(ROOT)) for name, value in settings.items()}
+
+
+@pytest.mark.parametrize("environment", [molecule_environment(), CALLBACK], ids=["molecule", "tests"])
+def test_the_callbacks_of_ansible_cfg_are_enabled_in_the_tests_plays(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Without `shared_work` each module has a process of its own, which takes much longer and tests something else."""
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "tasks": [{"ansible.builtin.stat": {"path": "/", "get_attributes": False}}],
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(yaml.safe_dump([play]))
+    result = subprocess.run(
+        ["ansible-playbook", "-vvv", str(playbook)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Running ansible.builtin.stat in the task's process" in result.stdout
 
 
 def test_deprecation_warnings_are_shown() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from local_stack import ROOT
 
-CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "ANSIBLE_CALLBACKS_ENABLED": "changes"}
+# Ansible runs it in addition to the callbacks that ansible.cfg enables.
+CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback")}
 
 INVENTORIES = os.environ.get("TESTED_INVENTORIES", "inventory/local").split(":")
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # no colour in the output

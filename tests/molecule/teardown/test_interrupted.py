@@ -89,15 +89,20 @@ def family(process: int) -> list[int]:
     return found
 
 
+def sockets(process: int) -> set[str]:
+    """Return the open sockets of a process."""
+    links = set()
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.add(os.readlink(descriptor))
+    return {link for link in links if link.startswith("socket:")}
+
+
 def pushing(process: int) -> bool:
-    """Return whether the module that pushes is connected to the container engine."""
-    for one in family(process):
-        with contextlib.suppress(OSError):
-            if b"docker_image_push" in Path(f"/proc/{one}/cmdline").read_bytes():
-                links = [os.readlink(descriptor) for descriptor in Path(f"/proc/{one}/fd").iterdir()]
-                if any(link.startswith("socket:") for link in links):
-                    return True
-    return False
+    """Return whether the task of a run has a connection: the one that pushes has one to the container engine."""
+    inherited = sockets(process)
+    return any(sockets(one) - inherited for one in family(process)[1:])
 
 
 @pytest.mark.parametrize("boundary", boundaries())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -126,10 +128,11 @@ def run(folder: Path, url: str, interpreter: str, plays: list[Any] = PLAYBOOK) -
 
 
 def test_every_module_has_the_action() -> None:
-    links = {path.name: path.readlink() for path in (COLLECTION / "plugins/action").glob("*.py")}
+    links = {path.name: path.readlink() for path in (COLLECTION / "plugins/action").glob("*.py") if path.is_symlink()}
     del links[f"{ACTION}.py"]
     assert links == {
-        f"{module}.py": Path("../plugin_utils/direct_execution.py") for module in [*MODULES, "amazon_module"]
+        **{f"{module}.py": Path("../plugin_utils/aws_module.py") for module in MODULES},
+        "direct_execution.py": Path("../plugin_utils/direct_execution.py"),
     }
 
 
@@ -157,53 +160,174 @@ def test_a_module_has_the_same_result_as_in_a_separate_process(tmp_path: Path, l
 
 
 class Iam(BaseHTTPRequestHandler):
-    """IAM of an account that has no role, for the modules of Amazon's collection."""
+    """IAM of an account that has nothing, and STS, for the modules of Amazon's collection."""
+
+    def do_GET(self) -> None:
+        self.send_response_only(404)  # without the date, which differs between responses
+        self.end_headers()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response_only(404)
+        action = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["Action"][0]
+        status, content = IAM.get(action, NOTHING)
+        self.send_response_only(status)
         self.end_headers()
-        self.wfile.write(
-            b"<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>"
-        )
+        self.wfile.write(content.encode())
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
-def test_a_module_of_amazons_collection_comes_to_the_same_in_the_tasks_process(tmp_path: Path) -> None:
-    role = {"name": "exporter", "path": "/", "managed_policies": ["one"], "create_instance_profile": False}
-    absent = {**role, "state": "absent", "delete_instance_profile": False}
+NOTHING = (404, "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>")
+IAM = {
+    "GetCallerIdentity": (
+        200,
+        "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:root</Arn>"
+        "<UserId>123456789012</UserId><Account>123456789012</Account></GetCallerIdentityResult>"
+        "</GetCallerIdentityResponse>",
+    ),
+    "ListAccountAliases": (
+        200,
+        "<ListAccountAliasesResponse><ListAccountAliasesResult><AccountAliases/></ListAccountAliasesResult>"
+        "</ListAccountAliasesResponse>",
+    ),
+}
+
+
+class Engine(BaseHTTPRequestHandler):
+    """A container engine without images, whose registry accepts one login."""
+
+    def do_GET(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        given = self.rfile.read(length)
+        path = self.path.partition("?")[0].removeprefix("/v1.41")
+        status, content = 404, {"message": f"there is no {self.path}"}
+        if self.path == "/version":
+            status, content = 200, {"ApiVersion": "1.41"}
+        elif path == "/auth" and ACCEPTED in json.loads(given).values():
+            status, content = 200, {"Status": "Login Succeeded", "IdentityToken": ""}
+        elif path in ENGINE:
+            status, content = 200, ENGINE[path]
+        body = json.dumps(content).encode()
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+# What the registry takes for a login.
+ACCEPTED = "accepted"
+ENGINE: dict[str, Any] = {
+    "/images/json": [{"Id": "sha256:1", "RepoTags": ["other:1"]}],
+    "/info": {"ID": "one", "OSType": "linux", "Architecture": "x86_64", "Warnings": ["no swap limit"]},
+    "/networks": [{"Name": "bridge", "Id": "1" * 64}],
+    f"/networks/{'1' * 64}": {"Name": "bridge", "Id": "1" * 64, "IPAM": {"Config": [{"Gateway": "172.17.0.1"}]}},
+}
+
+ROLE = {"name": "exporter", "path": "/", "managed_policies": ["one"], "create_instance_profile": False}
+# Keys of results that differ between two runs of a module: times, temporary files, and what depends on a new key.
+TIMES = ["atime", "mtime", "ctime", "start", "end", "delta", "elapsed", "inode", "src"]
+OF_A_KEY = ["diff", "csr", "fingerprint", "serial_number", "notBefore", "notAfter"]
+# For each module that the callback routes, the options of one task or several. `here` is a new directory in both ways.
+ROUTED: dict[str, list[dict[str, Any]]] = {
+    "amazon.aws.aws_caller_info": [{}],
+    "amazon.aws.iam_access_key": [{"user_name": "nobody"}],
+    "amazon.aws.iam_access_key_info": [{"user_name": "nobody"}],
+    "amazon.aws.iam_managed_policy": [{"state": "absent"}],
+    "amazon.aws.iam_role": [{**ROLE, "state": "absent", "delete_instance_profile": False}],
+    "amazon.aws.iam_role_info": [{"name": "exporter"}],
+    "amazon.aws.iam_user": [{"name": "nobody", "state": "absent"}],
+    "ansible.builtin.command": [
+        {"argv": ["sh", "-c", "pwd; cat; umask; echo $AWS_REGION; echo two >&2"], "chdir": "/", "stdin": "one"},
+        {"argv": ["sh", "-c", "cat; exit 3"]},
+    ],
+    "ansible.builtin.copy": [
+        {"content": "one", "dest": "{{ here }}/copied", "mode": "0640"},
+        {"src": "{{ here }}/copied", "dest": "{{ here }}/new/", "remote_src": True},
+    ],
+    "ansible.builtin.uri": [{"url": "{{ url }}/none", "return_content": True}],
+    "ansible.builtin.file": [
+        {"path": "{{ here }}/one/two", "state": "directory", "mode": "0700"},
+        {"path": "{{ here }}/one", "state": "directory", "mode": "u=rwX,go=rX", "recurse": True},
+    ],
+    "ansible.builtin.find": [{"paths": ["{{ here }}", "/nowhere"], "recurse": True}],
+    "ansible.builtin.setup": [{"gather_subset": ["!all", "!min", "distribution", "user"]}],
+    "ansible.builtin.stat": [{"path": "{{ here }}/one", "get_attributes": False}],
+    "community.crypto.openssl_privatekey": [
+        {"path": "{{ here }}/key", "type": "ECC", "curve": "secp256r1", "mode": "0600"},
+    ],
+    "community.crypto.openssl_csr_pipe": [{"privatekey_path": "{{ here }}/key", "common_name": "one"}],
+    "community.crypto.x509_certificate": [
+        {"path": "{{ here }}/certificate", "privatekey_path": "{{ here }}/key", "provider": "selfsigned"}
+    ],
+    "community.crypto.x509_certificate_info": [{"path": "{{ here }}/none"}],
+    "community.docker.docker_host_info": [{}],
+    "community.docker.docker_image_info": [{"name": "none"}],
+    "community.docker.docker_image_push": [{"name": "registry.example/none", "tag": "1"}],
+    "community.docker.docker_image_remove": [{"name": "none"}],
+    "community.docker.docker_login": [
+        {
+            **{"registry_url": "registry.example", "username": "one", "password": ACCEPTED},
+            "config_path": "{{ here }}/docker/config.json",
+        }
+    ],
+    "community.docker.docker_network_info": [{"name": "bridge"}],
+}
+
+
+def same_part(result: Any, differing: list[str]) -> Any:
+    """Return a result without the keys that differ between two runs of the same module."""
+    if isinstance(result, dict):
+        return {key: same_part(value, differing) for key, value in result.items() if key not in differing}
+    return [same_part(each, differing) for each in result] if isinstance(result, list) else result
+
+
+def test_modules_of_other_collections_have_the_same_results_in_the_tasks_process(tmp_path: Path) -> None:
+    routes = plugin("callback.shared_work").ACTIONS
+    assert set(ROUTED) == {f"{collection}.{module}" for collection, modules in routes.items() for module in modules}
     tasks: list[dict[str, Any]] = [
-        {"amazon.aws.iam_role_info": {"name": "exporter"}, "register": "read"},
-        {"amazon.aws.iam_role": absent, "register": "removed"},
-        {"amazon.aws.iam_role": role, "ignore_errors": True, "register": "mistaken"},
-        {"amazon.aws.iam_managed_policy": {"state": "absent"}, "ignore_errors": True, "register": "unnamed"},
+        {module: options, "ignore_errors": True, "register": f"result_{number}", "diff": True}
+        for number, (module, options) in enumerate((name, each) for name, several in ROUTED.items() for each in several)
     ]
-    results = tmp_path / "results.json"
-    content = "{{ [read, removed, mistaken, unnamed] | to_json }}"
+    results, here = tmp_path / "results.json", tmp_path / "here"
+    content = f"{{{{ [{', '.join(task['register'] for task in tasks)}] | to_json }}}}"
     saved = {"ansible.builtin.copy": {"content": content, "dest": str(results), "mode": "0600"}}
-    found = {}
+    found = []
     python = Path(sys.executable)
-    with serving(Iam) as url:
-        environment = {**PLAYBOOK[0]["environment"], "AWS_REGION": "eu-west-1"}
-        playbook = [{**PLAYBOOK[0], "environment": environment, "module_defaults": {}, "tasks": [*tasks, saved]}]
-        for interpreter in (str(python), f"{python.parent}/./{python.name}"):
-            said = run(tmp_path, url, interpreter, playbook)[0]
-            found[interpreter] = json.loads(results.read_text())
-            own = "modules/iam_role.py" in said
-            assert own != ("Running amazon.aws.iam_role in the task's process" in said)
-            assert own == (interpreter != sys.executable)
-    here, there = found.values()
-    assert here == there
-    read, removed, mistaken, unnamed = here
-    assert read["iam_roles"] == []
-    assert not removed["changed"]
-    assert "assume_role_policy_document" in mistaken["msg"]
-    assert "name" in unnamed["msg"]
+    with serving(Iam) as url, serving(Engine) as engine:
+        play = {
+            **PLAYBOOK[0],
+            "vars": {"here": str(here)},
+            "environment": {**PLAYBOOK[0]["environment"], "AWS_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": "1"},
+            "module_defaults": {
+                "group/community.docker.docker": {"docker_host": engine.replace("http", "tcp"), "timeout": 5}
+            },
+            "tasks": [*tasks, saved],
+        }
+        for interpreter in (sys.executable, f"{python.parent}/./{python.name}"):
+            here.mkdir()
+            said = run(tmp_path, url, interpreter, [play])[0]
+            found.append(dict(zip((task["register"] for task in tasks), json.loads(results.read_text()), strict=True)))
+            for module in ROUTED:
+                output = "".join(part for part in said.split("\nTASK [") if part.startswith(f"{module}]"))
+                name = module.removeprefix("ansible.builtin.")
+                own = f"modules/{name.rpartition('.')[2]}.py" in output
+                assert own != (re.search(rf"Running \S*\b{name} in the task's process", output) is not None), module
+                assert own == (interpreter != sys.executable), module
+            shutil.rmtree(here)
+    for task in tasks:
+        differing = TIMES + (OF_A_KEY if "community.crypto" in next(iter(task)) else [])
+        in_the_task, in_its_own = (same_part(each[task["register"]], differing) for each in found)
+        assert in_the_task == in_its_own, task
 
 
-def test_without_the_callback_ansible_runs_amazons_modules_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_callback_ansible_runs_other_collections_modules_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback only changes where Ansible looks an action up; where that place is not there, nothing changes."""
     shared_work = plugin("callback.shared_work")
     monkeypatch.setattr(shared_work._collection_finder, "_get_collection_metadata", lambda _: None)

@@ -1,1 +1,1 @@
-../plugin_utils/direct_execution.py
+../plugin_utils/aws_module.py

@@ -6,6 +6,8 @@ Ansible forks a process for each task. A process inherits what the controller ha
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -19,12 +21,41 @@ type: notification
 short_description: Load once what the process of each task needs
 description:
   - Loads the filters and tests of Jinja templates in the controller.
-  - Lets modules of the collection amazon.aws run in the process of their task, as those of label_export.aws do.
+  - Lets modules of other collections run in the process of their task, as those of label_export.aws do.
+  - Imports such a module in the controller before the first task that has it.
 """
 
-# Those of a deploy. They are written in Python alone and end with `exit_json` or `fail_json`.
-AMAZON_MODULES = ("iam_managed_policy", "iam_role", "iam_role_info")
-ACTION = "label_export.aws.amazon_module"
+# The action for each module. The modules are written in Python alone, end with `exit_json` or `fail_json`, and leave
+# nothing in the process that the next item of a loop would see. Not among them:
+# - docker_image has the build context, with the private key, in a temporary file, which the end of a process removes;
+# - openssh_keypair has a temporary directory, which an exit handler removes. A task's process ends without them.
+ACTION = "label_export.aws.direct_execution"
+ACTIONS = {
+    "amazon.aws": dict.fromkeys(
+        [
+            *("aws_caller_info", "iam_access_key", "iam_access_key_info", "iam_managed_policy", "iam_role"),
+            *("iam_role_info", "iam_user"),
+        ],
+        ACTION,
+    ),
+    "ansible.builtin": {
+        **dict.fromkeys(["file", "find", "setup", "stat"], ACTION),
+        # Ansible's own actions for these, which run several modules or change a module's arguments.
+        "command": "label_export.aws.direct_command",
+        "copy": "label_export.aws.direct_copy",
+        "uri": "label_export.aws.direct_uri",
+    },
+    "community.crypto": dict.fromkeys(
+        ["openssl_csr_pipe", "openssl_privatekey", "x509_certificate", "x509_certificate_info"], ACTION
+    ),
+    "community.docker": dict.fromkeys(
+        [
+            *("docker_host_info", "docker_image_info", "docker_image_push", "docker_image_remove", "docker_login"),
+            "docker_network_info",
+        ],
+        ACTION,
+    ),
+}
 
 display = Display()
 
@@ -38,21 +69,28 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Any) -> None:
         for loader in (filter_loader, test_loader):
             list(loader.all())
-        try:
-            route_amazon_modules()
-        except (AttributeError, ImportError, TypeError, ValueError) as missing:
-            # An upgrade of Ansible may cost seconds here, but never the deploy.
-            display.vvv(f"Modules of amazon.aws run in processes of their own: {missing}")
+        for collection, actions in ACTIONS.items():
+            try:
+                route(collection, actions)
+            except (AttributeError, ImportError, TypeError, ValueError) as missing:
+                # An upgrade of Ansible may cost seconds here, but never the deploy.
+                display.vvv(f"Modules of {collection} run in processes of their own: {missing}")
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        collection, _, name = task.action.rpartition(".")
+        if name in ACTIONS.get(collection, ()):
+            with suppress(ImportError):  # The task reports it.
+                import_module(f"ansible_collections.{collection}.plugins.modules.{name}")
 
 
-def route_amazon_modules() -> None:
-    """Name our action for Amazon's modules, as a collection names one for its modules in ``plugin_routing``.
+def route(collection: str, actions: dict[str, str]) -> None:
+    """Name our actions for modules of another collection, as it could itself in its ``plugin_routing``.
 
     Raises:
         AttributeError, TypeError: this version of ansible-core keeps the routing in another place.
         ValueError: the collection is not installed.
     """
-    routing = _collection_finder._get_collection_metadata("amazon.aws").setdefault("plugin_routing", {})
+    routing = _collection_finder._get_collection_metadata(collection).setdefault("plugin_routing", {})
     modules = routing.setdefault("modules", {})
-    for name in AMAZON_MODULES:
-        modules.setdefault(name, {}).setdefault("action_plugin", ACTION)
+    for name, action in actions.items():
+        modules.setdefault(name, {}).setdefault("action_plugin", action)

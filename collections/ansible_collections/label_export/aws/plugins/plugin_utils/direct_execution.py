@@ -1,10 +1,9 @@
-"""Runs a module of this collection, or of Amazon's, in the process that Ansible started for its task.
+"""Runs a module in the process that Ansible started for its task.
 
-Ansible normally packs a module and its imports into an archive and starts Python for it. Each module of this collection
-has a link to this file in ``plugins/action``, so that boto3 and Amazon's collection are imported once, in the
-controller, instead of once per task. The callback ``shared_work`` routes modules of Amazon's collection to the link
-``amazon_module``. Where this is not possible, the module runs in its own process as usual: on another host, with
-another Python, or with a version of ansible-core that lacks a name used here.
+Ansible normally packs a module and its imports into an archive and starts Python for it. The modules of this collection
+have this action through ``aws_module``. The callback ``shared_work`` routes modules of other collections to it, by the
+name ``direct_execution``. Where this is not possible, the module runs in its own process as usual: on another host,
+with another Python, or with a version of ansible-core that lacks a name used here.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 from ansible import constants
 from ansible.module_utils import basic
+from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
 from ansible.plugins.loader import module_loader
 from ansible.utils.display import Display
@@ -29,9 +29,6 @@ SERIALIZATION_PROFILE = "legacy"
 # is the hook that core keeps for direct execution; ansible.netcommon uses it too.
 REQUIRED_OF_BASIC = ["_ANSIBLE_ARGS", "_ANSIBLE_PROFILE", "_load_params"]
 
-# Ansible loads an action plugin in the controller, and forks a process for each task, which inherits these imports.
-import_module("ansible_collections.amazon.aws.plugins.module_utils.modules")
-
 display = Display()
 
 
@@ -39,36 +36,37 @@ class NotSupportedError(Exception):
     """This version of ansible-core lacks something that direct execution needs."""
 
 
-class ActionModule(NormalActionModule):
-    """Runs a module in this process if the module would run on this host, as this user and with this Python."""
+class DirectExecution(ActionBase):
+    """Runs the modules of an action in this process, if they would run on this host, as this user and with this Python.
 
-    def _execute_module(self, *args: Any, task_vars: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    The second base of a class is the action, one of Ansible's.
+    """
+
+    def _execute_module(
+        self,
+        module_name: str | None = None,
+        module_args: dict[str, Any] | None = None,
+        *args: Any,
+        task_vars: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
         try:
-            direct = self._runs_like_this_process(task_vars or {})
+            direct = not args and self._runs_like_this_process(task_vars or {})
             if direct:
-                module = self._module()
-                encoded, environment = self._encoded_arguments(task_vars), self._environment()
+                name = module_name or self._task.action
+                arguments = dict(self._task.args if module_args is None else module_args)
+                ignored = options.get("ignore_unknown_opts", False)
+                self._update_module_args(name, arguments, task_vars, ignore_unknown_opts=ignored)
+                module, encoded, environment = find_module(name), encode(arguments), self._environment()
         except (AttributeError, ImportError, NotSupportedError, TypeError) as missing:
             # Nothing has run yet: an upgrade of Ansible may cost seconds here, but never the deploy.
             display.vvv(f"Direct execution is not possible with this ansible-core: {missing}")
             direct = False
         if not direct:
-            return dict(super()._execute_module(*args, task_vars=task_vars, **options))
-        display.vvv(f"Running {self._task.action} in the task's process")
-        with environment_of(environment):
+            return dict(super()._execute_module(module_name, module_args, *args, task_vars=task_vars, **options))
+        display.vvv(f"Running {name} in the task's process")
+        with environment_of(environment), chdir("."):  # A loop's items share a process, and a module may change both.
             return run_module(module, encoded)
-
-    def _module(self) -> str:
-        """Return the name with which Python imports the task's module.
-
-        Raises:
-            NotSupportedError: ansible-core does not say which module it is.
-        """
-        found = module_loader.find_plugin_with_context(self._task.action)
-        if not found.resolved:
-            raise NotSupportedError(f"ansible-core does not find {self._task.action}")
-        collection, _, name = found.resolved_fqcn.rpartition(".")
-        return f"ansible_collections.{collection}.plugins.modules.{name}"
 
     def _runs_like_this_process(self, task_vars: dict[str, Any]) -> bool:
         interpreter = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
@@ -82,31 +80,32 @@ class ActionModule(NormalActionModule):
             and sys.platform == "linux"  # macOS can end a forked process that looks up the system's proxies
         )
 
-    def _encoded_arguments(self, task_vars: dict[str, Any] | None) -> bytes:
-        """Return the task's arguments as Ansible would send them to the module's process.
-
-        Raises:
-            NotSupportedError: ansible-core cannot give the arguments to a module, or take its result, in this process.
-        """
-        if missing := [name for name in REQUIRED_OF_BASIC if not hasattr(basic, name)]:
-            raise NotSupportedError(f"ansible.module_utils.basic has no {', '.join(missing)}")
-        if not hasattr(basic.AnsibleModule, "_record_module_result"):
-            raise NotSupportedError("AnsibleModule has no _record_module_result")
-        arguments = dict(self._task.args)
-        self._update_module_args(self._task.action, arguments, task_vars)
-        codec("decoder", "MODULE_TO_CONTROLLER")
-        encoder = codec("encoder", "CONTROLLER_TO_MODULE")
-        return json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, cls=encoder).encode()
-
     def _environment(self) -> dict[str, Any]:
         environment: dict[str, Any] = {}
         self._compute_environment_string(environment)
         return environment
 
 
+class ActionModule(DirectExecution, NormalActionModule):
+    """For modules without an action plugin of their own."""
+
+
+def find_module(name: str) -> Any:
+    """Return a module, imported.
+
+    Raises:
+        ImportError, NotSupportedError: ansible-core does not say which module it is, or it is of no collection.
+    """
+    found = module_loader.find_plugin_with_context(name)
+    if not found.resolved:
+        raise NotSupportedError(f"ansible-core does not find {name}")
+    collection, _, name = found.resolved_fqcn.rpartition(".")
+    return import_module(f"ansible_collections.{collection}.plugins.modules.{name}")
+
+
 @contextmanager
 def environment_of(variables: dict[str, Any]) -> Iterator[None]:
-    """Set environment variables for the duration of the block; the items of a loop share a process, but may differ."""
+    """Set environment variables for the duration of the block."""
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:
@@ -114,6 +113,22 @@ def environment_of(variables: dict[str, Any]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def encode(arguments: dict[str, Any]) -> bytes:
+    """Return arguments as Ansible would send them to a module's process.
+
+    Raises:
+        AttributeError, ImportError, NotSupportedError: this version of ansible-core cannot give them to a module, or
+            take its result, in this process.
+    """
+    if missing := [name for name in REQUIRED_OF_BASIC if not hasattr(basic, name)]:
+        raise NotSupportedError(f"ansible.module_utils.basic has no {', '.join(missing)}")
+    if not hasattr(basic.AnsibleModule, "_record_module_result"):
+        raise NotSupportedError("AnsibleModule has no _record_module_result")
+    codec("decoder", "MODULE_TO_CONTROLLER")
+    encoder = codec("encoder", "CONTROLLER_TO_MODULE")
+    return json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, cls=encoder).encode()
 
 
 def codec(kind: str, direction: str) -> Any:
@@ -130,11 +145,11 @@ def codec(kind: str, direction: str) -> Any:
     return getattr(encodings, f"get_module_{kind}")(SERIALIZATION_PROFILE, encodings.Direction[direction])
 
 
-def run_module(name: str, arguments: bytes) -> dict[str, Any]:
+def run_module(module: Any, arguments: bytes) -> dict[str, Any]:
     """Run a module in this process; return its result as if it had come from another process.
 
     Args:
-        name: with which Python imports the module.
+        module: the imported module.
         arguments: encoded as Ansible sends them; the module reads them with ansible-core's own ``_load_params``.
 
     An exception that the module does not handle passes through.
@@ -150,11 +165,13 @@ def run_module(name: str, arguments: bytes) -> dict[str, Any]:
     try:
         # `exit_json` and `fail_json` both end with SystemExit; the result shows which it was.
         with suppress(SystemExit):
-            import_module(name).main()
+            module.main()
     finally:
         basic.AnsibleModule._record_module_result = original
     if not recorded:
-        raise RuntimeError(f"The module {name} returned without exit_json or fail_json.")
+        raise RuntimeError(f"The module {module.__name__} returned without exit_json or fail_json.")
     result = json.loads(recorded[-1], cls=codec("decoder", "MODULE_TO_CONTROLLER"))
+    for stream in {"stdout", "stderr"} & result.keys():
+        result.setdefault(f"{stream}_lines", (result[stream] or "").splitlines())
     # ansible-core 2.22 passes secrets to the controller in `_ansible_new_secrets`. This process has them already.
     return {key: value for key, value in result.items() if not key.startswith("_ansible_")}
