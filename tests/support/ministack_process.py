@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import boto3
 from encord_harness import PACKAGE_FOLDER, Files
+from own_environments import keeping_bytecode, own_environment
 
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
 REQUIREMENTS = PACKAGE_FOLDER / "ministack-requirements.txt"
+ENVIRONMENT = "ministack-of-tests"  # "ministack" is the local stack's own, which may run meanwhile
 START_SECONDS = 60
 
 
@@ -23,10 +24,10 @@ class MiniStackProcess:
     """A running MiniStack that enforces signatures and IAM; the keys are those of the root user."""
 
     def __init__(self, files: Files, folder: Path) -> None:
-        """`files` has the certificate; `folder` is for the environment, the log and the emulator's own files."""
+        """`files` has the certificate; `folder` is for the log and the emulator's own files."""
         self.access_key, self.secret_key = f"ROOT{os.urandom(8).hex().upper()}", os.urandom(20).hex()
         self.certificate = str(files.certificate)
-        python = _environment(folder / "environment")
+        python = str(own_environment(ENVIRONMENT, REQUIREMENTS))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -35,6 +36,7 @@ class MiniStackProcess:
         command += [f"--certfile={files.certificate}", f"--keyfile={files.tls_key}", f"--bind=127.0.0.1:{port}"]
         environment = {
             **os.environ,
+            **keeping_bytecode(ENVIRONMENT),
             "PYTHONPATH": str(PACKAGE_FOLDER),
             "GATEWAY_PORT": str(port),
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
@@ -79,12 +81,3 @@ class MiniStackProcess:
             except OSError:
                 assert time.monotonic() < end, "MiniStack does not listen"
                 time.sleep(0.05)
-
-
-def _environment(folder: Path) -> str:
-    """Create MiniStack's own environment: it pins another botocore than ours. Takes half a second if uv has a cache."""
-    uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", python, "--requirement"]
-    subprocess.run([*install, str(REQUIREMENTS)], check=True)
-    return python

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-LOCK = ROOT / "locks" / "moto.txt"
+from own_environments import keeping_bytecode, own_environment
+
 ACCOUNT = "123456789012"  # Moto's own
 START_SECONDS = 120
-
-
-def environment() -> Path:
-    """Return the directory of Moto's own environment, created from its lock: its packages conflict with Ansible's."""
-    digest = hashlib.sha256(sys.version.encode() + LOCK.read_bytes()).hexdigest()
-    folder = ROOT / ".local" / "cache" / "moto"
-    marker = folder / ".installed"
-    if not marker.is_file() or marker.read_text() != digest:
-        uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", python, "--requirement"]
-        subprocess.run([*install, str(LOCK)], check=True)
-        marker.write_text(digest)
-    return folder
 
 
 @contextmanager
@@ -37,9 +22,11 @@ def moto(log: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(environment() / "bin" / "moto_server"), "--host=127.0.0.1", f"--port={port}"]
+    program = own_environment("moto").with_name("moto_server")
+    command = [str(program), "--host=127.0.0.1", f"--port={port}"]
+    environment = {**os.environ, **keeping_bytecode("moto")}
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(port, process, log)

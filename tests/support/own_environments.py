@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".local" / "cache"
 
 
-def own_environment(name: str) -> Path:
-    """Return the Python of an environment from locks/<name>.txt, which is kept in .local/cache."""
-    lock = ROOT / "locks" / f"{name}.txt"
+def own_environment(name: str, lock: Path | None = None) -> Path:
+    """Return the Python of an environment, which is kept in .local/cache.
+
+    Args:
+        name: the environment's directory there.
+        lock: the packages; the default is locks/<name>.txt.
+    """
+    lock = lock or ROOT / "locks" / f"{name}.txt"
     digest = hashlib.sha256(sys.version.encode() + lock.read_bytes()).hexdigest()
-    folder = ROOT / ".local" / "cache" / name
+    folder = CACHE / name
     marker, python = folder / ".installed", folder / "bin" / "python"
-    if not marker.is_file() or marker.read_text() != digest:
-        uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(python), "--requirement"]
-        subprocess.run([*install, str(lock)], check=True)
-        marker.write_text(digest)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as one_at_a_time:  # two workers of pytest may need it
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not marker.is_file() or marker.read_text() != digest:
+            uv = str(Path(sys.executable).with_name("uv"))
+            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
+            install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(python), "--requirement"]
+            subprocess.run([*install, str(lock)], check=True)
+            marker.write_text(digest)
     return python
+
+
+def keeping_bytecode(name: str) -> dict[str, str]:
+    """Return the variables with which a process of an environment keeps what Python compiles, beside its packages.
+
+    uv compiles nothing. With PYTHONDONTWRITEBYTECODE, which `make test` sets, each start compiles all that it imports,
+    which is most of the time of a start.
+    """
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / name / "bytecode")}
