@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 import subprocess
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ CONDITIONS = ["when", "that", "until", "changed_when", "failed_when"]
 STARTS_OF_UV = ["uv", "{{ __local_stack_uv }}", "__uv_install"]
 
 
-class Loader(yaml.SafeLoader):
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # one of two classes
     """Reads Ansible's own tags as text."""
 
 
@@ -46,9 +47,12 @@ def tasks(node: Any, environment: tuple[str, ...] = ()) -> Iterator[tuple[dict[s
             yield from tasks(value, environment)
 
 
-def documents() -> Iterator[tuple[Path, Any]]:
-    for path in FILES:
-        yield path.relative_to(ROOT), yaml.load(path.read_text(), Loader)  # noqa: S506 - a SafeLoader of our own
+@functools.cache
+def documents() -> list[tuple[Path, Any]]:
+    return [
+        (path.relative_to(ROOT), yaml.load(path.read_text(), Loader))  # noqa: S506 - a SafeLoader of our own
+        for path in FILES
+    ]
 
 
 def test_ansible_knows_every_setting() -> None:
