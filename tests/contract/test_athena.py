@@ -27,6 +27,7 @@ from encord_harness import make_files
 from label_catalog.core.index_schema import new_generation
 from label_catalog.core.places import Places
 from ministack_process import ACCOUNT, REGION, MiniStackProcess
+from playbook_runs import only
 from synthetic_index import Row, index_objects, street_scenes
 from test_reading_labels import BUCKET, PROJECT, ROOT, Reader
 
@@ -110,7 +111,7 @@ def play(ministack: MiniStackProcess, folder: Path, *arguments: str) -> str:
     run = subprocess.run(
         [
             *("ansible-playbook", "-i", str(inventory), str(ROOT / "tests/contract/second_aws.yml"), "--diff"),
-            *("--tags", "label_catalog_table,label_readers", *arguments),
+            *(*only("label_catalog_table", "label_readers"), *arguments),
         ],
         cwd=ROOT,
         env={
