@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -332,6 +333,15 @@ def test_without_the_callback_ansible_runs_other_collections_modules_itself(monk
     shared_work = plugin("callback.shared_work")
     monkeypatch.setattr(shared_work._collection_finder, "_get_collection_metadata", lambda _: None)
     shared_work.CallbackModule().v2_playbook_on_start(None)
+
+
+def test_garbage_collection_leaves_out_what_a_tasks_process_inherits() -> None:
+    callback = plugin("callback.shared_work").CallbackModule()
+    callback.v2_playbook_on_task_start(SimpleNamespace(action="ansible.builtin.debug"), is_conditional=False)
+    try:
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def example_module(monkeypatch: pytest.MonkeyPatch) -> None:

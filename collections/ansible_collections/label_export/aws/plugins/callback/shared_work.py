@@ -6,6 +6,7 @@ Ansible forks a process for each task. A process inherits what the controller ha
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -23,6 +24,7 @@ description:
   - Loads the filters and tests of Jinja templates in the controller.
   - Lets modules of other collections run in the process of their task, as those of label_export.aws do.
   - Imports such a module in the controller before the first task that has it.
+  - Keeps Python's garbage collector from the objects that the processes inherit.
 """
 
 # The action for each module. The modules are written in Python alone, end with `exit_json` or `fail_json`, and leave
@@ -77,6 +79,8 @@ class CallbackModule(CallbackBase):
                 display.vvv(f"Modules of {collection} run in processes of their own: {missing}")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        # Otherwise a task's process collects garbage among all objects that it inherits, and so copies their memory.
+        gc.freeze()
         collection, _, name = task.action.rpartition(".")
         if name in ACTIONS.get(collection, ()):
             with suppress(ImportError):  # The task reports it.
