@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 from container_engine import Engine, JsonServer
+from playbook_runs import WITHOUT_CHECK_OF_THE_ACCOUNT
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +100,10 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         inventory = directory / "inventory.yml"
         inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
         result = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), "tests/contract/beforehand.yml", "--check", "--forks", "6"],
+            [
+                *("ansible-playbook", "-i", str(inventory), "tests/contract/beforehand.yml", "--check", "--forks", "6"),
+                *("-e", json.dumps(WITHOUT_CHECK_OF_THE_ACCOUNT)),
+            ],
             cwd=ROOT,
             env={
                 **os.environ,
