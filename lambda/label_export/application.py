@@ -44,7 +44,7 @@ class Application:
     """The function: created once per process, called once per event."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
-        """`environment` gives the region, the role's credentials and the trusted certificates."""
+        """`environment` has the region, the role's credentials and the trusted certificates."""
         self._settings = settings
         self._transport = Transport(connections_per_host=2 * settings.concurrency, environment=environment)
         self._aws = AwsClient(self._transport, environment)

@@ -19,7 +19,7 @@ def application() -> Application:
 
 
 def _complete(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with what it names a settings object for, which only few deployments need."""
+    """Return the environment, with the settings of the settings object if it names one; few deployments need one."""
     key = settings_key(environment)
     if key is None:
         return environment

@@ -13,23 +13,23 @@ from label_export.core.errors import RetryableError, ThrottledError
 T = TypeVar("T")
 
 ATTEMPTS = 4
-FIRST_PAUSE = 0.2  # seconds; doubles with each try
+FIRST_PAUSE = 0.2  # seconds; doubles with each attempt
 LONGEST_PAUSE = 5.0
-LEAST = 0.05  # seconds that must be left to start a try
+LEAST = 0.05  # seconds that must be left to start an attempt
 RESERVE = 1.0  # seconds reserved for returning the rest and the answer
 
 
 class Pace:
     """What a process knows of the other side's rate limit: when its next call may begin. Safe to share between threads.
 
-    A pause is at least what the other side asks for, and doubles with each refusal until a call succeeds. So a backfill
+    A pause is at least what the other side requests, and doubles with each refusal until a call succeeds. So a backfill
     gets slower until it is within the limit, instead of using up its messages' receives.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         """`now` returns seconds of a clock that never goes back."""
         self.pause = 0.0
-        """The last pause in seconds, without what the other side asked for."""
+        """The last pause in seconds, without the pause that the other side requested."""
         self._now = now
         self._lock = threading.Lock()
         self._until = 0.0
@@ -46,7 +46,7 @@ class Pace:
         return self._pauses
 
     def refused(self, began: int, retry_after: float | None) -> None:
-        """Note that a call was refused. Calls that were under way together count as one refusal."""
+        """Record that a call was refused. Calls that were in flight together count as one refusal."""
         with self._lock:
             now = self._now()
             if began == self._pauses:
@@ -57,13 +57,13 @@ class Pace:
             self._until = max(self._until, now + (retry_after or 0.0))
 
     def succeeded(self) -> None:
-        """Note that a call was answered."""
+        """Record that a call was answered."""
         with self._lock:
             self._refusals = 0
 
 
 class Retry:
-    """Bounded tries for one invocation; safe to share between threads."""
+    """Bounded attempts for one invocation; safe to share between threads."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Retry:
     ) -> None:
         """`remaining` returns the seconds that are left, `jitter` a number from 0 to 1.
 
-        `attempts` is the maximum number of tries, None for no limit. With `pace` each try waits until its turn.
+        `attempts` is the maximum number of attempts, None for no limit. With `pace` each attempt waits for its turn.
         """
         self._attempts = attempts
         self._remaining = remaining
@@ -85,11 +85,11 @@ class Retry:
         self._pace = pace
 
     def at_most(self, attempts: int) -> Retry:
-        """Return the same with at most `attempts` tries."""
+        """Return the same with at most `attempts` attempts."""
         return Retry(self._remaining, attempts=attempts, sleep=self._sleep, jitter=self._jitter, pace=self._pace)
 
     def at_pace(self, pace: Pace) -> Retry:
-        """Return the same for calls that wait while `pace` says so."""
+        """Return the same for calls that wait for the pauses of `pace`."""
         return Retry(self._remaining, attempts=self._attempts, sleep=self._sleep, jitter=self._jitter, pace=pace)
 
     def budget(self) -> float:
@@ -102,8 +102,8 @@ class Retry:
     def __call__(self, operation: Callable[[float], T]) -> T:
         """Call `operation` with the seconds it may take until it succeeds.
 
-        Only RetryableError is retried. The last one is raised if the tries are used up, or if the next pause
-        (including the other side's Retry-After) would not leave time for another try.
+        Only RetryableError is retried. The last one is raised if the attempts are used up, or if the next pause
+        (including the other side's Retry-After) would not leave time for another attempt.
         """
         attempt = 0
         while True:

@@ -66,7 +66,7 @@ class Exports:
     def concurrently(self, work: Callable[[A], T], items: Sequence[A], seconds: float) -> list[T | None]:
         """Map `work` over `items` in threads, as many as the concurrency that is set; results in their order.
 
-        None for those that have not ended after `seconds`. Such an item ends by itself later: it has no time left,
+        None for items that have not ended after `seconds`. Such an item ends later without harm: it has no time left,
         and its write is conditional. The next batch does not wait for its thread.
         """
         begun = [self._items.submit(work, item) for item in items]
@@ -90,7 +90,7 @@ class Uncached:
     def __init__(
         self, settings: Settings, transport: Transport, aws: AwsClient, retry: Retry, telemetry: Telemetry
     ) -> None:
-        """`retry` bounds the time; pass one that ends before the invocation does."""
+        """`retry` limits the time; pass one that ends before the invocation does."""
         self._settings = settings
         self._transport = transport
         self._aws = aws
@@ -114,14 +114,14 @@ class Uncached:
         return EncordSource(account, self._retry, self._observe)
 
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
-        """Return if the bucket accepts an object for `row`, without writing one."""
+        """Check that the bucket accepts an object for `row`, without writing one."""
         settings = self._settings
         layout = Layout(settings.bucket, settings.gzip, settings.kms_key_arn, settings.bucket_owner)
         store = S3Store(self._aws, layout, self._retry, self._observe)
         store.prove_writable(self._settings.key_template.render(project_hash, row), project_hash, row)
 
     def prove_queue(self) -> None:
-        """Return if the queue answers."""
+        """Check that the queue responds."""
         SqsQueue(self._aws, self._settings.queue_url, self._retry).prove()
 
     def _spool(self) -> Spool:

@@ -176,7 +176,7 @@ def _classes(tables: DuckDBPyConnection, annotations: Path) -> list[dict[str, An
 
 
 def _class_order(values: Sequence[str | None]) -> tuple[tuple[bool, str], ...]:
-    """Return what classes are sorted by: objects first, then names and what comes behind them; null last."""
+    """Return the sort key of a class: objects first, then by name and the further columns; null last."""
     kind, *others = values
     return (kind != "object", ""), *((value is None, value or "") for value in others)
 
@@ -186,7 +186,7 @@ def _counted(
 ) -> dict[tuple[str | None, ...], tuple[int, int]]:
     """Return the numbers of labels and annotations by the values of columns.
 
-    One range of labels after the other: to count different labels needs memory in proportion to them.
+    One range of labels after the other, because counting distinct labels needs memory in proportion to them.
     """
     found: dict[tuple[str | None, ...], tuple[int, int]] = {}
     named = ", ".join(columns)
@@ -202,7 +202,7 @@ def _counted(
 
 
 class Objects:
-    """A manifest's contents, those that are copied already, and those that are not; use as a context manager."""
+    """A manifest's contents, which of them are copied already, and which are not; use as a context manager."""
 
     def __init__(self, manifest: Path, folder: Path) -> None:
         self._folder = folder
@@ -220,7 +220,7 @@ class Objects:
         self._tables.close()
 
     def note(self, digests: Iterator[str]) -> None:
-        """Record existing digests, through a file, which is a hundred times as fast as statements."""
+        """Record existing digests. A file is a hundred times as fast as statements."""
         path = self._folder / "there.csv"
         with path.open("w", encoding="ascii") as file:
             file.writelines(f"{digest}\n" for digest in digests)
@@ -262,7 +262,7 @@ def _there(condition: str) -> str:
 
 
 def labelled(manifest: Path, annotations: Path, folder: Path, after: str = "") -> Iterator[Labelled]:
-    """Yield a snapshot's labels behind a hash with their annotations, in the order of hashes.
+    """Yield a snapshot's labels after a hash with their annotations, in the order of hashes.
 
     One label is in memory at a time.
     """

@@ -103,7 +103,7 @@ class Table:
         yield from (data for (data,) in self._db.execute(query).fetchall())
 
     def units_without_row(self) -> Iterator[str]:
-        """Yield noted units of which no row was listed at all."""
+        """Yield recorded units without any listed row."""
         query = (
             "SELECT data FROM units WHERE data NOT IN (SELECT data FROM labels) "
             "AND data NOT IN (SELECT data FROM blank) ORDER BY data"
@@ -129,7 +129,7 @@ class Table:
         self._db.execute("COMMIT")
 
     def apply_known(self, path: Path) -> None:
-        """Use what an earlier run recorded of objects that have not changed since; a broken file is ignored."""
+        """Use the records of an earlier run for objects that have not changed since; a broken file is ignored."""
         try:
             with gzip.open(path, "rt", encoding="utf-8") as lines:
                 self._many(

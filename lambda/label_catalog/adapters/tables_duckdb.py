@@ -33,9 +33,9 @@ def open_tables(
 
     Args:
         memory_limit: what DuckDB may use; it spills into `folder` before it fails.
-        folder: where temporary files go; the system's temporary folder where it is None.
-        threads: of DuckDB; each needs memory of its own, and a function with 1,024 MB has 0.6 of a processor.
-        ordered: whether rows come in the order of their file, which saves a sort and costs memory in others' sorts.
+        folder: for temporary files; None for the system's temporary folder.
+        threads: of DuckDB; each needs additional memory, and a function with 1,024 MB has 0.6 of a processor.
+        ordered: whether rows keep the order of their file. This saves a sort, but other sorts need more memory.
         only: the one folder whose files may be read and written; None for all files.
     """
     import duckdb  # noqa: PLC0415  (see the module's docstring)
@@ -148,15 +148,15 @@ def write_ranges(  # noqa: PLR0913, PLR0917 - what is written, how and where
     path: Path,
     folder: Path,
 ) -> int:
-    """Write rows in their order into a Parquet file, one range after the other; return how many there were.
+    """Write sorted rows into a Parquet file, one range after the other; return their number.
 
-    A sort of all rows would need memory, and room for what it spills, in proportion to them.
+    A sort of all rows would need memory and temporary files in proportion to them.
 
     Args:
         tables: where the query runs.
         query: returns the query of the rows for a condition.
-        conditions: those of the ranges, in the order of `order` (`ranges`, `hash_ranges`).
-        order: columns; the first one is that of the conditions.
+        conditions: of the ranges, in the order of `order` (`ranges`, `hash_ranges`).
+        order: columns to sort by; the conditions are on the first one.
         path: the file.
         folder: for temporary files.
     """

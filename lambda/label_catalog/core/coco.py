@@ -32,7 +32,7 @@ class Writer:
     """
 
     def __init__(self, classes: Sequence[ObjectClass], losses: Losses, images: int = 0, annotations: int = 0) -> None:
-        """`images`, `annotations`: how many of them the parts before have."""
+        """`images`, `annotations`: the numbers of them in the previous parts."""
         self._classes = {item.feature_hash: item for item in classes}
         self._losses = losses
         self.images = images

@@ -168,7 +168,7 @@ def _bitmask(geometry: Any, width: int, height: int) -> Figure:
     at, value = 0, 0
     for count in _counts(text):
         if count < 0 or at + count > len(pixels):
-            raise GeometryError("the mask has more pixels than its size says")
+            raise GeometryError("the mask has more pixels than its size")
         if value:
             pixels[at : at + count] = b"\1" * count
         at, value = at + count, 1 - value

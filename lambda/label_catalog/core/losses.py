@@ -69,7 +69,7 @@ class Losses:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Losses:
-        """Return what `as_document` gave, to count on."""
+        """Return the counts of a document that `as_document` returned, to continue counting."""
         losses = cls()
         losses.labels, losses.images = document["labels"], document["images"]
         losses._labels.update(document["labels_without_image"])

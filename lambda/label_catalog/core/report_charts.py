@@ -58,7 +58,7 @@ def bars(groups: Sequence[Group], amount: str = "labels") -> Spec:
 def delays(days: Sequence[Delays]) -> Spec:
     """Return lines of the percentiles by day, in seconds, on a logarithmic scale."""
     values = [
-        # A logarithm has no zero: values below a tenth of a second are drawn there.
+        # A logarithmic scale has no zero: values below a tenth of a second are drawn at a tenth.
         {"day": day.day, "share": name, "seconds": max(getattr(day, field), 0.1)}
         for day in days
         for name, field in (("50 %", "p50"), ("90 %", "p90"), ("99 %", "p99"))

@@ -139,12 +139,12 @@ class ReportNumbers:
     index: IndexNumbers | None
     census: tuple[CensusPoint, ...] = ()
     failures: tuple[Failure, ...] = ()
-    exporter: ExporterLog | None = None  # not known where the event that asked for the report does not have it
+    exporter: ExporterLog | None = None  # None if the report's event does not contain it
     snapshots: tuple[SnapshotLine, ...] = ()
 
 
 def exporter_log(found: object, project_hash: str) -> ExporterLog | None:
-    """Return a project's part of what an event says of the exporter, as module export_failures_info returns it.
+    """Return a project's part of an event's data about the exporter, as module export_failures_info returns it.
 
     Messages and lines that name no project are in every project's part. Raises ValueError for another form.
     """
@@ -166,7 +166,7 @@ def exporter_log(found: object, project_hash: str) -> ExporterLog | None:
             ),
         )
     except (KeyError, TypeError) as error:
-        raise ValueError("the event's exporter has not the form that module export_failures_info returns") from error
+        raise ValueError("the event's exporter is not in the form that module export_failures_info returns") from error
 
 
 def folded(groups: Iterable[Group], most: int = MOST_GROUPS) -> tuple[Group, ...]:

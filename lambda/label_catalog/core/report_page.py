@@ -86,7 +86,7 @@ def seconds(value: float) -> str:
 
 
 def page(numbers: ReportNumbers, charts: Mapping[str, str]) -> str:
-    """Return the whole page. `charts` are SVG elements by name; a section without one says why it has none."""
+    """Return the whole page. `charts` are SVG elements by name; a section without one explains why."""
     sections = _sections(numbers, charts)
     links = [element("li", element("a", title, href=f"#{name}")) for name, title, _ in sections]
     body = [
@@ -209,7 +209,7 @@ def _failures(numbers: ReportNumbers) -> list[Html]:
     if not log.failures:
         return [*found, element("p", f"The exporter's log of {period} names no label that was not stored. {letters}")]
     text = (
-        f"From the exporter's log of {period}: a label that failed is tried again, and most are stored then. {letters} "
+        f"From the exporter's log of {period}: failed labels are retried, and most are then stored. {letters} "
         "docs/operations.md has the reasons, and playbooks/redrive.yml queues dead letters again."
     )
     return [*found, element("p", text), _table("Not stored by the exporter", columns, _reasons(log.failures))]

@@ -53,7 +53,7 @@ def _labels(report: Mapping[str, Any], kinds: Iterable[str]) -> tuple[set[Any], 
 
 
 def _name(label: Mapping[str, Any]) -> Any:
-    """Return what a label is known by in two reports: its key; an odd row has none."""
+    """Return what identifies a label in two reports: its key; for an odd row, which has none, a hash or the title."""
     return label.get("key") or label.get("label_hash") or label.get("data_hash") or label.get("title")
 
 

@@ -76,7 +76,7 @@ class Work:
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two sets of options ask for the same. A snapshot's generation is the one at its start."""
+    """Return whether two sets of options request the same work. A snapshot's generation is the one at its start."""
     return {**one, "generation": None} == {**other, "generation": None}
 
 

@@ -42,7 +42,7 @@ class Census:
     current: int = 0
 
     def report(self) -> dict[str, Any]:
-        """Judge every label, write tombstones and the report, and return the report."""
+        """Compare every label, write tombstones and the report, and return the report."""
         survey, tools, table = self.survey, self.survey.tools, self.survey.table
         places, project = survey.places, survey.project
         graves = [*self._judge(), *self._others()]
@@ -138,7 +138,7 @@ class Census:
         )
 
     def _others(self) -> Iterator[_Grave]:
-        """Check objects without a listed row. Encord is asked about each label: a listing alone proves nothing."""
+        """Check objects without a listed row. Each label is requested from Encord: a listing alone proves nothing."""
         tools, project = self.survey.tools, self.survey.project
         for keys in batched(self.survey.table.others(), _STEP):
             tools.check_time()
@@ -180,7 +180,7 @@ class Census:
                 "deletions_refused",
                 project_hash=survey.project.project_hash,
                 labels=len(graves),
-                detail="more than a tenth of the bucket at once: nothing is deleted, only tombstones are written",
+                detail="more than a tenth of the bucket at once: only tombstones are written, and nothing is deleted",
             )
         if len(graves) > _MOST_TOMBSTONES:
             left = len(graves) - _MOST_TOMBSTONES

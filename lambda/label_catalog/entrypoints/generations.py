@@ -61,7 +61,7 @@ def read_generation(tools: Toolbox, project_hash: str, folder: Path) -> Generati
         if pointer is None or etag is None:
             return None
         paths = {name: folder / file for name, file in FILES.items()}
-        problem = f"generation {pointer.generation} is not whole"
+        problem = f"generation {pointer.generation} is not complete"
         for name, file in FILES.items():
             tools.check_time()
             found = tools.bucket.download(places.generation(pointer.generation, file), paths[name])
@@ -120,8 +120,8 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
     try:
         tools.documents.save(places.index_pointer, pointer.as_document(), etag)
     except SupersededError:
-        # A try whose answer was lost may have moved the pointer, and another worker has moved it on: then readers of
-        # the last hour may hold the generation.
+        # An attempt whose response was lost may have moved the pointer before another worker moved it again: then
+        # readers of the last hour may use the generation.
         current, _ = load_pointer(tools, project_hash)
         if current is None or generation not in {old.generation for old in current.previous}:
             remove_generation(tools, project_hash, generation)
@@ -132,7 +132,7 @@ def publish(  # noqa: PLR0913 - a generation is these files and numbers, over wh
 
 
 def _upload(tools: Toolbox, key: str, path: Path) -> None:
-    """Write a file of a generation once. What is there already must be the same: a try whose answer was lost."""
+    """Write a file of a generation once. An existing file must be the same: an attempt whose response was lost."""
     if tools.bucket.upload_new(key, path):
         return
     there = path.with_name(f"there-{path.name}")
@@ -186,7 +186,7 @@ def _is_recent(replaced: Replaced, now: datetime) -> bool:
         since = datetime.fromisoformat(replaced.replaced_at)
     except ValueError:
         return True
-    return abs(now - since) <= KEPT_FOR  # another worker's clock may be ahead of ours
+    return abs(now - since) <= KEPT_FOR  # another worker's clock may be ahead
 
 
 def _in_snapshots(tools: Toolbox, places: Places) -> set[str]:

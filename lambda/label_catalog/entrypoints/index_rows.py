@@ -108,7 +108,7 @@ class LabelReader:
     def _label_of_body(self, found: StoredLabel, facts: LabelFacts) -> str | None:
         """Return the label's hash of an object that was copied without its metadata.
 
-        Its key must be one that the template gives this label, in a place that only this project has.
+        Its key must be one that the template can have for this label, under a prefix that only this project has.
         """
         label = facts.label_hash
         own = self.project_hash in self._prefix and found.project_hash is None

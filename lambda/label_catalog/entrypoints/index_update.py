@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from label_catalog.entrypoints.work import Works
 
 _TRIES = 5  # updates of the pointer that another worker may win
-_LISTED = 500  # labels that Encord is asked about at a time
+_LISTED = 500  # labels in one request to Encord
 _MEMORY_SHARE = 0.3  # of the function's memory for DuckDB
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 _MEGABYTES_PER_PROCESSOR = 1769
@@ -49,7 +49,7 @@ def open_index(tools: Toolbox) -> IndexTables:
 
 
 def update(tools: Toolbox, works: Works, project_hash: str, keys: Iterable[str], *, repair: bool = False) -> Outcome:
-    """Bring the index to the current state of these keys. Raises RetryableError if other workers always win.
+    """Bring the index to the current state of these keys. Raises RetryableError if other workers were always faster.
 
     `repair`: write the rows even if the index has the same object under a key.
 

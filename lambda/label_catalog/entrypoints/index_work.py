@@ -73,7 +73,7 @@ class IndexWork:
         else:
             if not self.work.data.get("done"):
                 self._build_or_compare()
-                # Before the parts go: a worker that is killed between the two must not look for them again.
+                # Before the parts are removed: a worker that is killed between the two must not look for them again.
                 self.work.data["done"] = True
                 self.save()
             self._remove_parts()
@@ -96,7 +96,7 @@ class IndexWork:
         """Give up after several runs whose time was not enough: the merge of the parts cannot be divided."""
         merges = self.work.counts["merges"] = self.work.counts.get("merges", 0) + 1
         if merges > _MOST_MERGES:
-            problem = f"the parts of the index cannot be put together within one run ({merges - 1} have tried)"
+            problem = f"the parts of the index cannot be merged within one run ({merges - 1} attempts)"
             raise ExportError(
                 "index_time", f"{problem}: raise catalog_function_timeout or catalog_function_memory_size"
             )
@@ -329,7 +329,7 @@ class IndexWork:
                     return
                 tables.set_base([generation.labels], [generation.annotations])
                 if not self._add_listing(tables):
-                    raise RetryableError("encord_unavailable", "Encord did not give the listing")
+                    raise RetryableError("encord_unavailable", "Encord did not return the listing")
                 tables.add_names(ontology_names(ontology))
                 path = tables.folder / f"new-{ONTOLOGY}"
                 path.write_text(json.dumps(ontology), "utf-8")

@@ -95,7 +95,7 @@ class _Probe:
         refused = b'"RESOURCE_NOT_FOUND_ERROR"' in answer.body[:4096]
         return (
             ("does_not_hold" if refused else "holds"),
-            "asked for one label that exists and one that does not",
+            "requested one label that exists and one that does not",
             "none",
         )
 
@@ -147,8 +147,8 @@ class _Probe:
         if len(set(times)) < 3:  # noqa: PLR2004 - two have no order
             return "unknown", "fewer than three tasks in final stages", "none"
         if times == sorted(times, reverse=True):
-            return "holds", "the newest task comes first", "none"
-        order = "the oldest task comes first" if times == sorted(times) else "tasks come in no order of time"
+            return "holds", "the newest task is first", "none"
+        order = "the oldest task is first" if times == sorted(times) else "the tasks are in no order of time"
         return "does_not_hold", order, "none: the census reads all tasks"
 
     def approvals(self) -> Judged:
@@ -236,5 +236,5 @@ def _judged(question: str, ask: Callable[[], Judged]) -> dict[str, str]:
     try:
         answer, detail, setting = ask()
     except ExportError as error:
-        answer, detail, setting = "unknown", f"Encord could not be asked: {error.reason}", "none"
+        answer, detail, setting = "unknown", f"the request to Encord failed: {error.reason}", "none"
     return {"question": question, "answer": answer, "detail": detail, "setting": setting}

@@ -92,11 +92,11 @@ class Reconcile:
         return {**about, "outcome": "failed", "reason": reason, "detail": detail, "queued": 0}
 
     def _no_time(self, project: ProjectInfo, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Say that a run's time was not enough for a project: a failure where that is so for an hour."""
+        """Report that a run's time was not enough for a project. After an hour this is a failure."""
         completed = parse_edit_time(state.get("completed_at"))
         self._age(project, completed)
         if completed is None or abs(self._tools.now() - completed) > _LATE:
-            detail = "the time of one run is not enough: raise catalog_function_timeout, or name fewer projects"
+            detail = "the time of one run is not enough: raise catalog_function_timeout, or configure fewer projects"
             about = {"project_hash": project.project_hash, "reason": "no_time", "detail": detail}
             self._tools.telemetry.log("ERROR", "project_not_reconciled", **about)
             self._tools.telemetry.metrics({"ReconcileFailed": 1}, project=project.project_hash)
@@ -287,7 +287,7 @@ def lost_projects(tools: Toolbox, projects: Iterable[ProjectInfo]) -> list[dict[
         if name in listed or not is_hash(name) or tools.documents.load(Places(name).reconcile)[0] is None:
             continue
         detail = (
-            "Encord no longer lists the project for the key: give the key access again, or, if that is meant, delete "
+            "Encord no longer lists the project for the key: restore the key's access or, if this is intended, delete "
             f"{Places(name).reconcile} from the label bucket"
         )
         about = {"project_hash": name, "reason": "not_listed", "detail": detail}

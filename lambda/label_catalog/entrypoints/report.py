@@ -70,7 +70,7 @@ def _read(tools: Toolbox, project: ProjectInfo) -> dict[str, Any] | None:
     if body is None:
         return None
     if len(body) > _MOST_BYTES:
-        problem = f"{key} has {len(body)} bytes, more than an answer of Lambda holds: copy it from the bucket"
+        problem = f"{key} has {len(body)} bytes, more than a response of Lambda can have: copy it from the bucket"
         raise PermanentError("report_too_large", problem)
     return {**_about(project, key, body), "html": body.decode("utf-8", "replace")}
 
@@ -82,7 +82,7 @@ def _about(project: ProjectInfo, key: str, body: bytes) -> dict[str, Any]:
 
 
 def collected(tools: Toolbox, works: Works, project: ProjectInfo, exporter: object) -> ReportNumbers:
-    """Return all numbers of a project's report; `exporter` is what the event says of the exporter's failures."""
+    """Return all numbers of a project's report; `exporter` has the event's data about the exporter's failures."""
     try:
         log = exporter_log(exporter, project.project_hash)
     except ValueError as error:

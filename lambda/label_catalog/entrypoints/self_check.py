@@ -34,7 +34,7 @@ def _judged(tools: Toolbox, name: str, check: Callable[[], str]) -> dict[str, An
         return {"name": name, "ok": True, "detail": check()}
     except ExportError as error:
         result = {"name": name, "ok": False, "reason": error.reason, "detail": str(error)}
-    except Exception as error:  # noqa: BLE001 - the other checks say more; the text could hold anything
+    except Exception as error:  # noqa: BLE001 - the other checks still run; the text could contain anything
         result = {"name": name, "ok": False, "reason": "unexpected", "detail": where(error)}
     tools.telemetry.log("ERROR", "self_check_failed", check=name, reason=result["reason"], detail=result["detail"])
     return result

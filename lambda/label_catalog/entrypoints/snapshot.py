@@ -78,7 +78,7 @@ class Snapshots:
         if not found.labels:
             problems = [*problems, "no label matches snapshot_where"]
         if found.without_bytes:
-            problems = [*problems, f"the index does not know the SHA-256 of {found.without_bytes} labels: rebuild it"]
+            problems = [*problems, f"the index has no SHA-256 of {found.without_bytes} labels: rebuild it"]
         return {
             **about,
             "outcome": outcome,

@@ -1,4 +1,4 @@
-"""Writes a snapshot's formats, in parts: a run that ends is followed by one that goes on behind the last part.
+"""Writes a snapshot's formats in parts. When the time of a run ends, the next run continues after the last part.
 
 A part has a fixed number of labels, so the same snapshot gives the same bytes wherever runs end. Its texts are kept
 beside the work's state; the last step puts them together. A format's loss report is its last file.
@@ -33,8 +33,8 @@ from label_catalog.toolbox import OutOfTimeError, Toolbox
 
 _PART_LABELS = 20_000
 _PART_ANNOTATIONS = 100_000  # a part ends early where labels have many
-_CHECKED = 500  # labels between two looks at the time
-_MOST_RUNS = 3  # whose time was not enough for one more part
+_CHECKED = 500  # labels between two checks of the remaining time
+_MOST_RUNS = 3  # runs whose time was not enough for one more part
 _PIECE = 1 << 20
 _YEAR = (1980, 1, 1, 0, 0, 0)  # of the files in an archive, so that the same snapshot gives the same bytes
 
@@ -55,7 +55,7 @@ class SnapshotFormats:
         return self._places.snapshot(str(self._work.options["name"]), file)
 
     def write(self) -> None:
-        """Write the formats that are asked for and not there; raises OutOfTimeError where another run has to go on."""
+        """Write the requested formats that do not exist; raises OutOfTimeError if another run must continue."""
         tools, work = self._tools, self._work
         formats = work.options["formats"]
         asked = [name for name in formats if not tools.snapshots.exists(self._key(f"formats/{name}/{LOSSES}"))]
@@ -69,7 +69,7 @@ class SnapshotFormats:
                 if work.counts["format_runs"] < _MOST_RUNS:
                     raise
                 self._remove_parts()
-                problem = f"{name} cannot be written: a run is too short for one part of it, or to put them together"
+                problem = f"{name} cannot be written: a run is too short for one part of it, or to combine the parts"
                 raise ExportError("format_time", f"{problem}: raise catalog_function_timeout") from None
         if formats:
             self._remove_parts()
@@ -86,7 +86,7 @@ class SnapshotFormats:
         losses = Losses.from_document(state["losses"]) if "losses" in state else Losses()
         writer = self._writer(name, losses, state)
         for last in () if state.get("read") else self._read_parts(writer, state["cursor"]):
-            part = uuid.uuid4().hex[:8]  # a worker that lost the work never writes over another one's part
+            part = uuid.uuid4().hex[:8]  # a worker that lost the work never overwrites another worker's part
             for file, path in writer.end_part(len(state["parts"])).items():
                 tools.bucket.upload(self._places.part(work.work, part, file), path)
                 path.unlink()
@@ -103,7 +103,7 @@ class SnapshotFormats:
         self._note_progress()
 
     def _read_parts(self, writer: _Format, after: str) -> Iterator[str | None]:
-        """Have the labels behind a hash written; yield the last one's hash where a part ends, None at the end."""
+        """Add the labels after a hash to the part; yield the last label's hash where a part ends, None at the end."""
         count, annotations, last = 0, 0, None
         for label in labelled(self._folder / MANIFEST, self._folder / ANNOTATIONS, self._folder, after):
             label_hash = label.row["label_hash"]
@@ -122,7 +122,7 @@ class SnapshotFormats:
         self._save()
 
     def _kept(self, parts: list[str], file: str) -> Iterator[Path]:
-        """Yield the parts' files of a name, each removed when the next one is asked for."""
+        """Yield the parts' files of a name, each removed when the next one is requested."""
         for part in parts:
             self._tools.check_time()
             path = self._folder / f"kept-{file}"
@@ -157,17 +157,17 @@ class SnapshotFormats:
 
 
 class _Format(Protocol):
-    """A format: its parts, one after the other, and what they become."""
+    """A format: writes parts one after the other, and combines them."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the next part has to know."""
+        """The state that the next part needs."""
 
     def add(self, label: Labelled) -> None:
         """Add a label to the part."""
 
     def end_part(self, number: int) -> dict[str, Path]:
-        """End the part; return the files that are to be kept, by name."""
+        """End the part; return the files to keep, by name."""
 
     def finish(self, kept: Callable[[str], Iterator[Path]]) -> None:
         """Write the format. `kept` yields the files of a name of all parts in their order."""
@@ -281,7 +281,7 @@ class _Lines:
 
 
 class _Compressed:
-    """Lines in a gzip file, a member for each part: members one behind the other are a gzip file too (RFC 1952)."""
+    """Lines in a gzip file, a member for each part: a sequence of members is a gzip file too (RFC 1952)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -79,8 +79,8 @@ class SnapshotWork:
         if noted.get("where") != self._work.options["where"]:
             raise PermanentError(
                 "snapshot_begun",
-                f"snapshot {self._name} was begun with another filter ({noted.get('where')!r}) and not completed: take"
-                " the snapshot under another name, or with that filter",
+                f"snapshot {self._name} was started with another filter ({noted.get('where')!r}) and not completed: use"
+                " another name, or that filter",
             )
         self._have_rest(manifest, annotations, ontology, noted["generation"], folder)
         self._copy(manifest, folder, lock)
@@ -104,7 +104,7 @@ class SnapshotWork:
         if found.without_bytes:
             raise PermanentError(
                 "snapshot_bytes",
-                f"{found.without_bytes} labels match, and the index does not know their SHA-256: rebuild the index"
+                f"{found.without_bytes} labels match whose SHA-256 the index does not have: rebuild the index"
                 " (playbooks/index.yml -e index_rebuild=true)",
             )
         noted = {

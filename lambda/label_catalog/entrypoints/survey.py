@@ -144,15 +144,15 @@ class Survey:
             self.tools.check_time()
             self._note({"data_hashes": units}, bounded=False)
         if self._odd_units:
-            return  # the rows of other units are odd, and which they are cannot be said
+            return  # other units have odd rows, and it is not known which
         for unit in self.table.units_without_row():
             self._note_odd(OddRow(None, unit, None, "it has a task in a selected stage, and no label row"))
 
     @property
     def doubts(self) -> list[str]:
-        """Why what was listed is not known to be everything; nothing where it is.
+        """The reasons why the listing may be incomplete; empty if it is complete.
 
-        A listing that is asked for in windows of edit time does not show rows without one: the tasks do.
+        A listing that is requested in windows of edit time lacks rows without an edit time; the tasks show them.
         """
         if self.listings <= 1:
             return []

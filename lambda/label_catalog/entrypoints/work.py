@@ -60,7 +60,7 @@ class Works:
         if before is not None and before.is_open:
             if not same(before.options, dict(options)):
                 detail = (
-                    f"a {kind} is under way with other options: {describe(before.options)}; wait until it has ended"
+                    f"a {kind} with other options is in progress: {describe(before.options)}; wait until it has ended"
                 )
                 return {**about, "work": before.work, "outcome": "refused", "detail": detail}
             if before.is_stalled(tools.now()):
@@ -94,12 +94,12 @@ class Works:
         document, etag = tools.documents.load(key)
         work = Work.from_document(document)
         if work is None or work.work != message["work"] or not work.is_open:
-            tools.telemetry.log("INFO", "work_superseded", **_about(message), detail="it has ended, or is another's")
+            tools.telemetry.log("INFO", "work_superseded", **_about(message), detail="it has ended or was replaced")
             return
         try:
             self._run(work, _Saver(tools, key, work, etag), int(message["hops"]) + 1)
         except SupersededError:
-            tools.telemetry.log("INFO", "work_superseded", **_about(message), detail="another worker goes on with it")
+            tools.telemetry.log("INFO", "work_superseded", **_about(message), detail="another worker continues it")
 
     def _run(self, work: Work, saver: _Saver, hops: int) -> None:
         tools = self._tools

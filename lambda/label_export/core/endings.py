@@ -39,8 +39,8 @@ class Ending(Enum):
     # Webhooks
     REFUSED_UNSIGNED = _Row(
         "RefusedUnsigned",
-        no_alarm_because="it has no signature and no token, and Encord signs every webhook: a stranger's request; "
-        "or it is the one that playbooks/verify.yml sends to be refused",
+        no_alarm_because="it has no signature and no token, and Encord signs every webhook: it is not from Encord; "
+        "or playbooks/verify.yml sent it as a test that must be refused",
     )
     REFUSED = _Row("Refused", alarm="refused")
     REFUSED_AUTHENTICATED = _Row("RefusedAuthenticated", alarm="refused-authenticated")
@@ -56,7 +56,8 @@ class Ending(Enum):
     )
     ODD_ELEMENTS = _Row("OddElements", alarm="odd-elements")
 
-    # Webhooks that the HTTP API answers by itself. Filters of its access log count them (role front_door).
+    # Webhooks that the HTTP API refuses without invoking the function. Filters of its access log count them (role
+    # front_door).
     REJECTED_BY_API = _Row("ApiRejected", alarm="rejected")
     THROTTLED_BY_API = _Row("ApiThrottled", alarm="api-throttled")
 

@@ -153,4 +153,4 @@ class EnvironmentReader:
         try:
             return check(self.text(variable, default))
         except SettingsError as error:
-            raise self.wrong(variable, f"is not right: {error}") from None
+            raise self.wrong(variable, f"is not valid: {error}") from None

@@ -24,7 +24,7 @@ class ExportError(Exception):
 class RetryableError(ExportError):
     """May succeed in a retry: inside the function while time is left, then by redelivery.
 
-    `retry_after` is the pause in seconds that the other side asked for, or None.
+    `retry_after` is the pause in seconds that the other side requested, or None.
     """
 
     def __init__(self, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -37,7 +37,7 @@ class ThrottledError(RetryableError):
 
 
 class PermanentError(ExportError):
-    """Does not succeed by itself: an immediate retry is useless, an operator must see it (dead-letter queue)."""
+    """An operator must fix the cause: an immediate retry is useless, and the message becomes a dead letter."""
 
 
 class KeyRefusedError(PermanentError):
@@ -45,25 +45,25 @@ class KeyRefusedError(PermanentError):
 
 
 class TerminalError(ExportError):
-    """Encord's answer that there is nothing to export: the row or its data unit is deleted, or was never initialised.
+    """Encord's response that there is nothing to export: the row or its data unit is deleted, or was not initialised.
 
-    One such answer proves nothing. core/export.py ends a message with it only if a late receive confirms it. The object
-    of an earlier export stays.
+    One such response proves nothing. core/export.py ends a message only if a late receive confirms it. The object of an
+    earlier export stays.
     """
 
 
 class UnconfirmedError(ExportError):
-    """An answer that could end the message without an object, at a receive too early for it to count.
+    """A response that could end the message without an object, at a receive that is too early for it to count.
 
-    The message is redelivered. `reason` names what the answer said.
+    The message is redelivered. `reason` is that of the response.
     """
 
 
 class RefusedRequestError(ExportError):
     """An HTTP request that is not accepted.
 
-    `status` is the HTTP status of the answer, `field` names the part of the request that is wrong. If the sender
-    could not be authenticated, the answer says only that. `reason` and the message are only logged.
+    `status` is the HTTP status of the response, `field` names the part of the request that is wrong. If the sender
+    could not be authenticated, the response contains nothing else. `reason` and the message are only logged.
     """
 
     def __init__(self, status: int, reason: str, message: str, field: str | None = None) -> None:
@@ -124,20 +124,20 @@ _AWS_RETRYABLE = {
 
 
 def encord_failure(status: int, code: str | None, retry_after: float | None = None) -> ExportError:
-    """Sort a failed answer of Encord.
+    """Return the error for a failed response of Encord.
 
-    `status` is the HTTP status, or the envelope's where HTTP said 200; `code` the envelope's error name, if it has one.
-    Only errors that Encord names are terminal: a bare 403 or 404 can also come from a proxy.
+    `status` is the HTTP status, or the envelope's if HTTP's is 200; `code` the envelope's error name, if it has one.
+    Only errors that Encord names are terminal: a 403 or 404 without a name can also come from a proxy.
     """
     if code == "RESOURCE_NOT_FOUND_ERROR":
-        return TerminalError("row_deleted", "Encord has no such label row (any more)")
+        return TerminalError("row_deleted", "Encord has no such label row, or no longer has it")
     if code in _ENCORD_KEY_REFUSED or (code is None and status == HTTPStatus.UNAUTHORIZED):
         return KeyRefusedError(
             "key_refused",
             f"Encord refuses the private key ({code or 'HTTP 401'}): wrong key, or a key of another region",
         )
     if code == "AUTHORISATION_ERROR":
-        return no_access("Encord knows our key, and does not let it read this project's labels (AUTHORISATION_ERROR)")
+        return no_access("Encord accepts the key, but does not let it read this project's labels (AUTHORISATION_ERROR)")
     named = code or f"HTTP {status}"
     if code == _ENCORD_RATE_LIMIT or (code is None and status == HTTPStatus.TOO_MANY_REQUESTS):
         return ThrottledError("encord_unavailable", f"Encord answered {named}", retry_after)
@@ -156,12 +156,12 @@ def no_access(message: str) -> PermanentError:
 
 
 def aws_failure(service: str, status: int, code: str | None, retry_after: float | None = None) -> ExportError:
-    """Sort a failed answer of an AWS service; `code` is the error's name in its body, None if it has no body."""
+    """Return the error for a failed response of an AWS service; `code` is the error's name, None without a body."""
     named = f"{service} answered {code or f'HTTP {status}'}"
     if code in _AWS_RETRYABLE or "Throttl" in (code or "") or _may_pass(status):
         return RetryableError(f"{service}_unavailable", named, retry_after)
     if status == HTTPStatus.FORBIDDEN or code == "AccessDeniedException":
-        return PermanentError(f"{service}_access_denied", f"{named}: check the function's role")
+        return PermanentError(f"{service}_access_denied", f"{named}: check the policies of the function's role")
     return PermanentError(f"{service}_refused", named)
 
 

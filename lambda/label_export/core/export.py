@@ -74,9 +74,9 @@ def order(row: LabelRow, stored: StoredLabel | None) -> Order:
 class Exporter:
     """Brings labels up to date, within one invocation. Empty sets allow everything.
 
-    `late` says that the message was received so often (`late_receive`) that a negative answer of Encord counts. Before
+    `late`: the message was received so often (`late_receive`) that a negative answer of Encord counts. Before
     that, such an answer raises UnconfirmedError. At a late one the project is read once (PermanentError("no_access")
-    if it cannot be) and the question is asked again: only the second negative answer raises TerminalError.
+    if it cannot be) and the request is repeated: only the second negative answer raises TerminalError.
     """
 
     source: LabelSource
@@ -98,7 +98,7 @@ class Exporter:
         without labels, and as LabelSource does.
         """
         if self.projects and change.project_hash not in self.projects:
-            raise PermanentError("project", "the project is not (any more) one of export_function_projects")
+            raise PermanentError("project", "the project is not, or no longer, one of export_function_projects")
         if change.label_hash is not None:
             return [change.label_hash]
         return self._confirmed(
@@ -122,14 +122,14 @@ class Exporter:
             return ask()
         except TerminalError as error:
             if not late:
-                raise UnconfirmedError(error.reason, f"{error}. A later receive has to confirm it") from None
+                raise UnconfirmedError(error.reason, f"{error}. A later receive must confirm it") from None
         self.source.require_project(project_hash)
         return ask()
 
     def _labels_of_data(self, project_hash: str, data_hash: str) -> Sequence[str]:
         labels = self.source.labels_of_data(project_hash, data_hash)
         if not labels:
-            raise TerminalError("never_initialised", "the data unit has no label row: nobody has begun to label it")
+            raise TerminalError("never_initialised", "the data unit has no label row: labelling has not begun")
         return labels
 
     def _is_filtered(self, project_hash: str, label_hash: str, *, late: bool) -> bool:
@@ -141,7 +141,7 @@ class Exporter:
             problem = "Encord names no workflow stage for this label row, and export_function_workflow_stages is set"
             raise PermanentError("stage_unknown", problem)
         if stage not in self.stages and not late:  # the webhook can arrive before the task has moved
-            raise UnconfirmedError("stage", f"the task is in stage {stage!r}. A later receive has to confirm it")
+            raise UnconfirmedError("stage", f"the task is in stage {stage!r}. A later receive must confirm it")
         return stage not in self.stages
 
     def _export(self, project_hash: str, label_hash: str, *, late: bool) -> Result:
@@ -166,8 +166,8 @@ class Exporter:
             if standing is Order.SAME:
                 return Result(Outcome.UNCHANGED, key, row)
             if standing is Order.OLDER and not late:
-                problem = f"Encord serves other bytes with an earlier edit time ({row.edited_at}) than what is stored"
-                raise UnconfirmedError("older_edit_time", f"{problem}. A later receive has to confirm it")
+                problem = f"Encord serves other bytes with an earlier edit time ({row.edited_at}) than the stored one"
+                raise UnconfirmedError("older_edit_time", f"{problem}. A later receive must confirm it")
             if self.store.write(key, project_hash, row, stored):
                 return Result(Outcome.WENT_BACK if standing is Order.OLDER else Outcome.EXPORTED, key, row)
         raise RetryableError("contended", f"lost {MAX_LOOKS} races for the same object")

@@ -59,7 +59,7 @@ class LabelSource(Protocol):
         """
 
     def require_project(self, project_hash: str) -> None:
-        """Return if the key can read the project; PermanentError("no_access") if not, whatever code Encord returns."""
+        """Check that the key can read the project: PermanentError("no_access") if not, whatever code Encord returns."""
 
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
         """Return the title of the workflow stage that the label's task is in; None if the row names none."""

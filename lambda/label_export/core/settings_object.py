@@ -22,7 +22,7 @@ _WHERE = "deploy again; playbooks/deploy.yml writes it"
 
 
 def settings_key(environment: Mapping[str, str]) -> str | None:
-    """Return the object's key, None where there is no object; raises SettingsError for something else."""
+    """Return the object's key, None without an object; raises SettingsError for any other value."""
     key = environment.get(VARIABLE)
     if not key:
         return None
@@ -34,10 +34,10 @@ def settings_key(environment: Mapping[str, str]) -> str | None:
 def with_settings(environment: Mapping[str, str], key: str, content: bytes) -> dict[str, str]:
     """Return the environment with the variables of a settings object, which is a JSON object of texts.
 
-    Raises SettingsError for content that is not what the key says.
+    Raises SettingsError for content that does not match the key.
     """
     if hashlib.sha256(content).hexdigest() not in key:
-        raise SettingsError(f"The settings object {key} is not what was deployed: its SHA-256 differs ({_WHERE})")
+        raise SettingsError(f"The settings object {key} was changed after the deploy: its SHA-256 differs ({_WHERE})")
     try:
         values = json.loads(content)
     except (ValueError, RecursionError):

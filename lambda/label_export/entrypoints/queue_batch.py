@@ -22,7 +22,7 @@ Concurrently = Callable[[Callable[["_Item"], bool], Sequence["_Item"], float], S
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One label to export, and the messages that asked for it."""
+    """One label to export, and the messages that request it."""
 
     change: LabelChange
     message_ids: tuple[str, ...]

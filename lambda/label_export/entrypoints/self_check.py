@@ -26,14 +26,14 @@ class Projects(Protocol):
     """Encord's answers about projects. All methods raise ExportError."""
 
     def require_project(self, project_hash: str) -> None:
-        """Return if the key can read the project; PermanentError("no_access") if not."""
+        """Check that the key can read the project; PermanentError("no_access") if not."""
 
     def stage_titles(self, project_hash: str) -> frozenset[str]:
         """Return the titles of all stages of the project's workflow; empty if it has none."""
 
 
 class Outside(Protocol):
-    """What the function depends on, each part read without a cache. All methods raise ExportError."""
+    """The services that the function depends on, each read without a cache. All methods raise ExportError."""
 
     def signing_secrets(self) -> str:
         """Return the text of the signing secrets' secret."""
@@ -45,7 +45,7 @@ class Outside(Protocol):
         """Return the source of label rows."""
 
     def prove_writable(self, project_hash: str, row: LabelRow) -> None:
-        """Return if the bucket accepts an object for `row`, without writing one."""
+        """Check that the bucket accepts an object for `row`, without writing one."""
 
     def prove_queue(self) -> None:
         """Return if the queue answers."""
@@ -100,7 +100,7 @@ class SelfCheck:
         if secrets.surrounded():
             raise PermanentError(
                 "secret_white_space",
-                f"{secrets.surrounded()} of the secrets have a line's end, white space or quotes around them: store "
+                f"{secrets.surrounded()} of the secrets have a line end, white space or quotes around them: store "
                 f"them without",
             )
         return f"{signing} signing secrets and {tokens} URL tokens are set"

@@ -124,7 +124,7 @@ class WebhookEndpoint:
         changes = webhook.changes
         self._queue.send(changes)
         self._telemetry.measure("Enqueued", len(changes))
-        if not all(change.is_probe for change in changes):  # status.yml asks whether Encord has sent any
+        if not all(change.is_probe for change in changes):  # status.yml shows whether Encord has sent any
             self._telemetry.count("WebhooksAccepted")
         self._telemetry.log(
             "INFO",
@@ -158,7 +158,7 @@ class WebhookEndpoint:
             self._telemetry.record(
                 "ERROR",
                 "webhook_odd_elements",
-                detail="the webhook names something that is no hash; its other labels are queued",
+                detail="the webhook has elements that are not hashes; its other labels are queued",
                 elements=webhook.odd[:HASHES_IN_A_LINE],
                 event_uid=webhook.event_uid,
                 event_type=webhook.event_type,
@@ -194,7 +194,7 @@ class WebhookEndpoint:
     def _record_not_queued(self, outcome: str, reason: str, webhook: Webhook) -> None:
         """Log what an authentic webhook named, at any log level, in lines of a bounded length.
 
-        All hashes, although some may be queued: a message too many is harmless.
+        All hashes, although some may be queued: an additional message is harmless.
         """
         named = [("label_hashes", item) for item in webhook.label_hashes]
         named += [("data_hashes", item) for item in webhook.data_hashes]

@@ -26,7 +26,7 @@ PROBE_REASON = "verify_probe"
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 # Characters that copying, an editor or `echo` add around a secret; `\\n` as the two characters too.
 _SURROUNDING = re.compile(r"""^(?:\s|\ufeff|["'`])+|(?:\s|\\[nr]|["'`])+$""")
-_AROUND = "a line's end, white space or quotes around it: store it without"
+_AROUND = "a line end, white space or quotes around it: store it without"
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
@@ -59,10 +59,10 @@ class WebhookSecrets:
 def authenticate(
     headers: Mapping[str, str], token: str | None, body: bytes, secrets: WebhookSecrets, now: float
 ) -> None:
-    """Return if a valid signature or URL token is there, else raise RefusedRequestError(401).
+    """Check that the request has a valid signature or URL token; raises RefusedRequestError(401) if not.
 
-    `headers` have lower-case names, `body` is the raw body, `now` Unix seconds. The error's reason says what was wrong,
-    for the log. The answer must not say it.
+    `headers` have lower-case names, `body` is the raw body, `now` Unix seconds. The error's reason is for the log. The
+    response must not contain it.
     """
     if not secrets.signing_secrets and not secrets.url_tokens:
         _refuse_probe(headers, body)
@@ -70,7 +70,7 @@ def authenticate(
     if token is not None and _any_equal(token, secrets.url_tokens):
         return
     if token is not None and _any_equal(token, _bare(secrets.url_tokens)):
-        raise _refused("secret_white_space", f"the token fits a URL token of the secret that has {_AROUND}")
+        raise _refused("secret_white_space", f"the token matches a URL token of the secret that has {_AROUND}")
     signature = headers.get(SIGNATURE_HEADER)
     if signature is None:
         raise _refused(
@@ -86,16 +86,16 @@ def authenticate(
     signed = timestamp.encode() + b"." + body
     if not _any_equal(signature.lower(), _signatures(signed, secrets.signing_secrets)):
         if _any_equal(signature.lower(), _signatures(signed, _bare(secrets.signing_secrets))):
-            raise _refused("secret_white_space", f"{SIGNATURE_HEADER} fits a signing secret that has {_AROUND}")
+            raise _refused("secret_white_space", f"{SIGNATURE_HEADER} matches a signing secret that has {_AROUND}")
         _refuse_probe(headers, body)
-        raise _refused("signature_wrong", f"{SIGNATURE_HEADER} fits no signing secret{_successors(headers)}")
+        raise _refused("signature_wrong", f"{SIGNATURE_HEADER} matches no signing secret{_successors(headers)}")
 
 
 def _refuse_probe(headers: Mapping[str, str], body: bytes) -> None:
-    """Raise RefusedRequestError(401) if this is the webhook that playbooks/verify.yml sends to be refused."""
+    """Raise RefusedRequestError(401) if this is the webhook with which playbooks/verify.yml tests the refusal."""
     signed = headers.get(TIMESTAMP_HEADER, "").encode() + b"." + body
     if _any_equal(headers.get(SIGNATURE_HEADER, "").lower(), _signatures(signed, (PROBE_KEY,))):
-        raise _refused("verify_probe", "signed by playbooks/verify.yml with a key that is never valid, to be refused")
+        raise _refused("verify_probe", "playbooks/verify.yml tests the refusal with a key that is never valid")
 
 
 def _signatures(signed: bytes, secrets: tuple[str, ...]) -> tuple[str, ...]:

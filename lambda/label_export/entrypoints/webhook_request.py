@@ -38,7 +38,7 @@ class Webhook:
     """The content of an authenticated webhook, as far as it can be parsed.
 
     Hashes are distinct, in the order of the webhook. `odd` has the elements that are not hashes, as short
-    printable texts. `unnamed` says that at least one label was only a null.
+    printable texts. `unnamed`: at least one label was only a null.
     """
 
     event_uid: str
@@ -54,8 +54,8 @@ class Webhook:
     def changes(self) -> tuple[LabelChange, ...]:
         """What to queue: each label, and each data unit that the labels may not cover.
 
-        A webhook does not say which label belongs to which data unit, and a data unit can have several labels (one per
-        branch). Only a single data unit whose labels are all named is covered. A data unit too many costs a listing.
+        A webhook does not show which label belongs to which data unit, and a data unit can have several labels (one per
+        branch). Only a single data unit whose labels are all named is covered. A further data unit costs a listing.
         """
         if self.project_hash is None:
             return ()
@@ -83,7 +83,7 @@ def read_request(event: Mapping[str, Any], webhook_path: str) -> WebhookRequest:
     path = event.get("rawPath")
     if method != "POST":
         status = 404 if method in ("GET", "HEAD") else 405
-        raise RefusedRequestError(status, "method", "only POST is answered", "method")
+        raise RefusedRequestError(status, "method", "only POST is allowed", "method")
     if not isinstance(path, str) or not path.rstrip("/").endswith(webhook_path):
         raise RefusedRequestError(404, "path", "there is nothing at this path", "path")
     given = event.get("headers")
@@ -92,7 +92,7 @@ def read_request(event: Mapping[str, Any], webhook_path: str) -> WebhookRequest:
 
 
 def require_json(request: WebhookRequest) -> None:
-    """Return if the request's content type is JSON's; RefusedRequestError(415) if not."""
+    """Check that the request's content type is JSON's; RefusedRequestError(415) if not."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type != "application/json":
         raise RefusedRequestError(415, "content_type", "the content type must be application/json", "content-type")
@@ -106,7 +106,7 @@ def shows_identity(event: Mapping[str, Any]) -> bool:
 
 
 def parse_webhook(body: bytes) -> Webhook:
-    """Return what an authenticated webhook's body says.
+    """Return the content of an authenticated webhook's body.
 
     Lists and strings, plural and singular names are accepted. Unimportant values are converted: a uid that
     is not a text, an element that is not a hash. Raises RefusedRequestError(400), which names the field, for a body
@@ -125,7 +125,7 @@ def parse_webhook(body: bytes) -> Webhook:
 
 
 def require_labels(webhook: Webhook) -> None:
-    """Return if the webhook names something to export; RefusedRequestError(400), which names the field, if not."""
+    """Check that the webhook names something to export; RefusedRequestError(400), which names the field, if not."""
     payload = _object(webhook.payload, "payload")
     if webhook.project_hash is None:
         raise _wrong("payload.project_hash", "is missing or not a hash")
@@ -133,7 +133,7 @@ def require_labels(webhook: Webhook) -> None:
         return
     given = [name for name in (*_LABELS, *_DATA) if payload.get(name) not in (None, "", [], [None])]
     if given:
-        raise _wrong(f"payload.{given[0]}", "holds nothing that is a hash")
+        raise _wrong(f"payload.{given[0]}", "has no element that is a hash")
     raise _wrong("payload.label_hashes", "names no label, and payload.data_hashes no data unit")
 
 

@@ -150,7 +150,7 @@ def test_no_label_of_ten_thousand_is_skipped_after_twenty_kills(
     assert kills == 20
     assert work(system, project=project)["state"] == "completed"
     assert len(seen) == 10_000
-    assert sum(seen.values()) < 13_000, "what was queued before a kill is queued once more at the most"
+    assert sum(seen.values()) < 13_000, "labels that were queued before a kill are queued at most once more"
 
 
 def _kill_at(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch, operation: str, after: int) -> None:

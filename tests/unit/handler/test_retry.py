@@ -148,7 +148,7 @@ def test_calls_that_were_refused_together_count_once() -> None:
         pace.refused(began, None)
     assert pace.seconds() == pytest.approx(2 * FIRST_PAUSE)
     pace.refused(pace.began(), 9.0)
-    assert pace.seconds() == 9.0, "what is asked for counts in any case"
+    assert pace.seconds() == 9.0, "a requested pause counts in any case"
 
 
 def test_no_call_waits_longer_than_there_is_time() -> None:

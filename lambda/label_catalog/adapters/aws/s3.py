@@ -117,12 +117,12 @@ class LabelBucket:
         return True
 
     def upload(self, key: str, path: Path) -> None:
-        """Copy a file into an object, and replace what is there."""
+        """Copy a file into an object, replacing an existing one."""
         with translated("s3"):
             self._s3.upload_file(str(path), self._bucket, key)
 
     def upload_new(self, key: str, path: Path) -> bool:
-        """Copy a file into an object that does not exist yet; False where it does."""
+        """Copy a file into a new object. Return False if the object exists."""
         for _ in range(_WRITES):
             with translated("s3"), path.open("rb") as body:
                 try:
@@ -131,14 +131,14 @@ class LabelBucket:
                     status = code_of(error)[0]
                     if status == HTTPStatus.PRECONDITION_FAILED:
                         return False
-                    if status == HTTPStatus.CONFLICT:  # another write is under way: it says nothing about its end
+                    if status == HTTPStatus.CONFLICT:  # another write is in progress, and can still fail
                         continue
                     raise
             return True
-        raise RetryableError("s3_unavailable", f"another write to {key} is under way")
+        raise RetryableError("s3_unavailable", f"another write to {key} is in progress")
 
     def erase(self, key: str) -> None:
-        """Remove an object permanently: the current version, so that nothing of it stays behind a delete marker."""
+        """Remove an object permanently: the current version, without a delete marker."""
         with translated("s3"):
             try:
                 found = self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -183,7 +183,7 @@ class StateDocuments:
         """Write a document only over the version with this ETag (None: no object); raises SupersededError.
 
         Each write has a name, `write` in the document: no two writes have the same bytes, so a write whose response was
-        lost is recognised when S3 refuses its repetition. By default a name is made.
+        lost is recognised when S3 refuses its repetition. By default a new name is generated.
         """
         named = {**document, "write": write or uuid.uuid4().hex}
         return self._save(key, _json(named), "application/json", etag)
@@ -226,12 +226,12 @@ class StateDocuments:
         self._save(key, text.encode(), "text/plain", etag)
 
     def put(self, key: str, document: Mapping[str, Any]) -> None:
-        """Write a document, and replace what is there."""
+        """Write a document, replacing an existing one."""
         with translated("s3"):
             self._put(key, _json(document), "application/json", {})
 
     def put_page(self, key: str, page: bytes) -> None:
-        """Write an HTML page, and replace what is there."""
+        """Write an HTML page, replacing an existing one."""
         with translated("s3"):
             self._put(key, page, "text/html; charset=utf-8", {})
 
@@ -275,14 +275,14 @@ def _content(found: Mapping[str, Any], most: int, measure: bool) -> tuple[bytes 
     except zlib.error:  # declared as gzip, but it is not: its content cannot be read, and its bytes are not a label row
         return None, None, None
     except BotoCoreError as error:
-        raise RetryableError("s3_unavailable", f"s3 did not give a whole object: {type(error).__name__}") from None
+        raise RetryableError("s3_unavailable", f"S3 did not return a complete object: {type(error).__name__}") from None
     finally:
         stream.close()
     return (None if kept is None else bytes(kept)), digest.hexdigest(), size
 
 
 def _unpacked(unpack: Any, piece: bytes) -> Iterator[bytes]:
-    """Yield a piece, or what it unpacks to, in steps that stay small whatever the compression."""
+    """Yield a piece, decompressed if necessary, in small steps whatever the compression ratio is."""
     if unpack is None:
         yield piece
         return

@@ -55,7 +55,7 @@ class SnapshotBucket:
         self._threads = threads
 
     def put_once(self, key: str, path: Path, lock: Lock) -> bool:
-        """Write a file where there is nothing; False where something is there already."""
+        """Write a file to a new object. Return False if the object exists."""
         digest = _checked(path)
         for _ in range(_TRIES):
             with path.open("rb") as body:
@@ -65,7 +65,7 @@ class SnapshotBucket:
         raise _under_way(key)
 
     def put_json_once(self, key: str, document: Mapping[str, Any], lock: Lock) -> bool:
-        """Write a document if there is no object; False if there is one."""
+        """Write a document to a new object. Return False if the object exists."""
         body = json.dumps(document, indent=1, ensure_ascii=False).encode()
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         about = {"ContentType": "application/json", "ChecksumSHA256": digest}
@@ -76,7 +76,7 @@ class SnapshotBucket:
         raise _under_way(key)
 
     def _put_new(self, key: str, lock: Lock, **named: Any) -> bool | None:
-        """Write an object where there is none; None where another write is under way: nothing was written."""
+        """Write a new object. Return False if it exists, None if another write is in progress: nothing was written."""
         with translated("s3"):
             try:
                 self._s3.put_object(Bucket=self._bucket, Key=key, IfNoneMatch="*", **named, **lock.parameters)
@@ -103,7 +103,7 @@ class SnapshotBucket:
         return True
 
     def upload_text(self, key: str, texts: Iterable[str], content_type: str) -> None:
-        """Write texts one after the other as they arrive, without a file, and with only one part in memory."""
+        """Write texts in their order while they arrive, without a file, and with only one part in memory."""
         with translated("s3"):
             self._s3.upload_fileobj(
                 _Texts(texts), self._bucket, key, ExtraArgs={"ContentType": content_type}, Config=_TRANSFER
@@ -240,14 +240,14 @@ def _touches(rule: Mapping[str, Any], prefixes: Iterable[str]) -> bool:
 
 
 def _under_way(key: str) -> RetryableError:
-    return RetryableError("s3_unavailable", f"another write to {key} is under way")
+    return RetryableError("s3_unavailable", f"another write to {key} is in progress")
 
 
 def _gone(source: Frozen) -> PermanentError:
     return PermanentError(
         "snapshot_version_gone",
         f"label {source.label_hash} no longer has the version that the index names (its key is {source.key}): wait"
-        " until the index has caught up, and take the snapshot under another name",
+        " until the index has caught up, and create the snapshot under another name",
     )
 
 
@@ -255,7 +255,7 @@ def _not_lockable(bucket: str, lock: Lock) -> PermanentError:
     return PermanentError(
         "snapshot_lock",
         f"S3 refuses a lock in the bucket {bucket}, and catalog_function_snapshot_lock_mode is {lock.mode}: deploy with"
-        " label_bucket_object_lock, which says how the bucket gets Object Lock, or set the mode to none",
+        " label_bucket_object_lock (see its role's README), or set the mode to none",
     )
 
 

@@ -47,7 +47,7 @@ class ExportLane:
             entries = [entry for entry in entries if entry["Id"] in failed]
             if not entries:
                 return
-        raise RetryableError("sqs_unavailable", f"SQS did not take {len(entries)} of {len(changes)} messages")
+        raise RetryableError("sqs_unavailable", f"SQS did not accept {len(entries)} of {len(changes)} messages")
 
 
 class WorkQueue:

@@ -92,7 +92,7 @@ class EncordFeeds:
         self._projects: dict[str, Project] = {}
         self._session = requests.Session()
         self.requests = 0
-        """How many listings were asked for."""
+        """The number of requested listings."""
 
     def forget(self) -> None:
         """Read key and projects again at the next call."""
@@ -279,7 +279,7 @@ def _info(project: Project) -> ProjectInfo:
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """Convert the SDK's errors to the project's own. Their texts may contain anything, so only types are named."""
+    """Convert the SDK's errors to the project's own. Their texts may contain secrets, so only types are named."""
     try:
         yield
     except ExportError:
@@ -296,7 +296,7 @@ def _translated(what: str) -> Iterator[None]:
     except InvalidArgumentsError as error:
         raise PermanentError("encord_refused", f"Encord refuses the request for {what}: {_kind(error)}") from None
     except EncordException as error:
-        raise RetryableError("encord_unavailable", f"Encord did not give {what}: {_kind(error)}") from None
+        raise RetryableError("encord_unavailable", f"Encord did not return {what}: {_kind(error)}") from None
     except (
         requests.exceptions.RequestException,
         ValueError,

@@ -38,9 +38,9 @@ _seconds_left: ContextVar[float] = ContextVar("seconds_left")
 
 
 class AwsRefusalError(Exception):
-    """An AWS service answered with an error. Stays within this package: `failure` sorts it.
+    """An AWS service responded with an error. Stays within this package: `failure` converts it.
 
-    `code` is the error's name, None if the answer has none (an answer to HEAD has no body).
+    `code` is the error's name, None if the response has none (a response to HEAD has no body).
     """
 
     def __init__(self, service: str, status: int, code: str | None, retry_after: float | None) -> None:
@@ -51,7 +51,7 @@ class AwsRefusalError(Exception):
         self.retry_after = retry_after
 
     def failure(self) -> ExportError:
-        """Return the error as the core sorts it: retryable or permanent."""
+        """Return the core's error for it: retryable or permanent."""
         return aws_failure(self.service, self.status, self.code, self.retry_after)
 
 
@@ -99,7 +99,7 @@ class AwsClient:
     """Calls AWS; safe to share between threads. Each service's part of the SDK is loaded at its first call."""
 
     def __init__(self, transport: Transport, environment: Mapping[str, str]) -> None:
-        """`environment` gives the region and the role's credentials, which do not change while the process lives.
+        """`environment` has the region and the role's credentials, which do not change while the process lives.
 
         Custom endpoints (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, ...), FIPS and dual-stack endpoints
         (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT) are read by the SDK from the process's environment.
@@ -107,7 +107,7 @@ class AwsClient:
         self._transport = transport
         self._region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
         if not self._region:
-            raise SettingsError("AWS_REGION is not set: the Lambda runtime gives it")
+            raise SettingsError("AWS_REGION is not set: the Lambda runtime sets it")
         self._session = botocore.session.Session()
         self._session.register_component("data_loader", _Models())
         try:
@@ -117,7 +117,7 @@ class AwsClient:
                 environment.get("AWS_SESSION_TOKEN"),
             )
         except KeyError as error:
-            raise SettingsError(f"{error.args[0]} is not set: the Lambda runtime gives it") from None
+            raise SettingsError(f"{error.args[0]} is not set: the Lambda runtime sets it") from None
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
 
@@ -130,7 +130,7 @@ class AwsClient:
             parameters: the operation's parameters, as AWS's API reference names them.
             timeout: seconds that the call may take.
 
-        Raises what `aws_failure` says, and as `ask`.
+        Raises the error that `aws_failure` returns, and the errors of `ask`.
         """
         try:
             return self.ask(service, operation, parameters, timeout)
@@ -152,7 +152,7 @@ class AwsClient:
             failure = _refusal(service, error.response)
         except (ResponseParserError, AttributeError, KeyError, TypeError, ValueError):
             # Its parsers fail in all of these ways, for example at JSON that is no object.
-            failure = RetryableError("malformed_answer", f"{service} answered with something that cannot be read")
+            failure = RetryableError("malformed_answer", f"{service} sent a response that cannot be read")
         except BotoCoreError as error:  # its text can contain the request
             failure = PermanentError(f"{service}_sdk", f"the SDK cannot call {service}: {type(error).__name__}")
         finally:

@@ -22,9 +22,9 @@ from label_export.core.ports import Buffer, LabelRow, StoredLabel
 from label_export.retry import Retry
 
 EXPORTED_BY = f"encord-label-export/{__version__}"
-SINGLE_LIMIT = 64 << 20  # bytes that go up in one request; a connection that breaks costs at most that
+SINGLE_LIMIT = 64 << 20  # bytes of one request; if the connection breaks, at most these are sent again
 PART_BYTES = 16 << 20
-GZIP_PART_BYTES = 5 << 20  # S3's least for all parts but the last; of a row that is compressed three may be in memory
+GZIP_PART_BYTES = 5 << 20  # S3's minimum for all parts except the last; of a compressed row three may be in memory
 _SLICE = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's number for gzip's format; it writes no time into it: the same bytes each time
 _LOST = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}  # another write is in progress, or came first
@@ -36,9 +36,9 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How objects are kept: in which bucket, compressed or not, under which KMS key (None: as the bucket says).
+    """How objects are stored: in which bucket, compressed or not, with which KMS key (None: the bucket's default).
 
-    S3 refuses every call when another account than `owner` has the bucket; None asks for no account.
+    S3 refuses every call if another account than `owner` owns the bucket. With None the owner is not checked.
     """
 
     bucket: str
@@ -90,7 +90,7 @@ class S3Store:
         return self._retry(partial(self._put, first, {**parameters, **condition, "ChecksumSHA256": _checksum(digest)}))
 
     def prove_writable(self, key: str, project_hash: str, row: LabelRow) -> None:
-        """Return if an object could be written under `key`, without writing one; raises like `write`.
+        """Check that an object could be written under `key`, without writing one; raises like `write`.
 
         Starting and aborting an upload needs the same permissions as a write: s3:PutObject, and the KMS key's use.
         """
@@ -118,7 +118,7 @@ class S3Store:
         except AwsRefusalError as refusal:
             if refusal.status in _LOST and refusal.code != "OperationAborted":
                 return None
-            # NoSuchUpload: a try whose answer was lost has completed it. The next HEAD shows that.
+            # NoSuchUpload: an attempt whose response was lost has completed it. The next HEAD shows that.
             if refusal.status == HTTPStatus.NOT_FOUND and refusal.code in ("NoSuchKey", "NoSuchUpload"):
                 return None
             raise refusal.failure() from None
@@ -165,7 +165,7 @@ class S3Store:
         answer = self._call("create_multipart_upload", {**parameters, "ChecksumAlgorithm": "SHA256"}, timeout)
         upload_id = answer.get("UploadId")
         if not isinstance(upload_id, str) or not upload_id:
-            raise RetryableError("malformed_answer", "s3 began an upload without naming it")
+            raise RetryableError("malformed_answer", "S3 started an upload and returned no identifier")
         return upload_id
 
     def _part(self, key: str, upload_id: str, number: int, part: Buffer, timeout: float) -> dict[str, Any]:
@@ -175,16 +175,16 @@ class S3Store:
         return {"PartNumber": number, "ETag": answer.get("ETag", ""), "ChecksumSHA256": checksum}
 
     def _complete(self, key: str, upload_id: str, whole: Parameters, timeout: float) -> bool:
-        """Make the object appear, if all parts are there and the condition in `whole` holds.
+        """Complete the upload, if all parts are there and the condition in `whole` holds.
 
-        S3 can fail after it began to answer with 200, so only an answer that names the object is a success.
+        S3 can fail after it has sent status 200, so only a response that names the object is a success.
         """
         named = {"Key": key, "UploadId": upload_id}
         answer = self._conditionally("complete_multipart_upload", {**named, **whole}, timeout)
         if answer is None:
             return False
         if answer.get("Key") != key or not answer.get("Bucket") or not answer.get("ETag"):
-            raise RetryableError("malformed_answer", "s3 did not say that the upload is complete")
+            raise RetryableError("malformed_answer", "S3 did not confirm that the upload is complete")
         return True
 
     def _abort(self, key: str, upload_id: str) -> None:
@@ -217,7 +217,7 @@ class S3Store:
 
 
 def _stored(head: Mapping[str, Any]) -> StoredLabel:
-    """Return what an answer to HEAD says about an object.
+    """Return the facts about an object in a response to HEAD.
 
     An earlier export stored the hash as metadata. It does not count if the object's length differs from the stored one:
     then its bytes were replaced and its metadata kept. The caller can compare what is stored as served.

@@ -1,4 +1,4 @@
-"""Secrets by ARN: kept for minutes, refreshed when they were refused, and kept longer while they cannot be read."""
+"""Secrets by ARN: cached for minutes, refreshed after a refusal, and cached for longer if they cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEPT_FOR = 300.0  # seconds
-STALE_FOR = 3600.0  # seconds that a value is used for at most while it cannot be read
+STALE_FOR = 3600.0  # maximum seconds for which a value is used if it cannot be read again
 REFRESH_AFTER = 10.0  # seconds: refusals cannot make the function read a secret more often than this
 
 OnStale = Callable[[ExportError], None]
@@ -66,7 +66,7 @@ class Secret(Generic[T]):
                 return self._read(retry)
             if self._age() > KEPT_FOR and self._clock() - self._asked_at >= REFRESH_AFTER:
                 try:
-                    return self._read(retry.at_most(1))  # more tries would use the time for the work
+                    return self._read(retry.at_most(1))  # more attempts would take the time from the work
                 except ExportError as error:
                     self._on_stale(error)
             return self._value
@@ -103,7 +103,7 @@ class Secret(Generic[T]):
     def _ask(self, timeout: float) -> str:
         answer = self._aws.call("secretsmanager", "get_secret_value", {"SecretId": self._arn}, timeout)
         if answer.get("ARN") is None:  # the SDK returns an empty answer for a text that is not JSON
-            raise RetryableError("malformed_answer", "secretsmanager answered with something that is no secret")
+            raise RetryableError("malformed_answer", "Secrets Manager's response has no secret")
         text = answer.get("SecretString")
         if not isinstance(text, str):
             raise PermanentError("secret_not_text", f"the secret {self._arn} has no text value")

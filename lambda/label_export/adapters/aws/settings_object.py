@@ -12,13 +12,13 @@ from label_export.core.errors import ExportError, SettingsError
 from label_export.core.settings_object import BUCKET_VARIABLE, OWNER_VARIABLE
 from label_export.retry import Retry
 
-SECONDS = 8.0  # Lambda gives an initialisation ten
+SECONDS = 8.0  # Lambda allows ten for an initialisation
 
 
 def read_settings_object(environment: Mapping[str, str], key: str) -> bytes:
     """Return the object's content.
 
-    Raises SettingsError where it cannot be read: the start fails, and the next one asks again.
+    Raises SettingsError if it cannot be read: the cold start fails, and the next one reads it again.
     """
     ends = time.monotonic() + SECONDS
     aws = AwsClient(Transport(connections_per_host=1, environment=environment), environment)

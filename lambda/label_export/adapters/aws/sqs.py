@@ -39,11 +39,11 @@ class SqsQueue:
                 pass
 
     def prove(self) -> None:
-        """Return if the queue answers; raises as `send`."""
+        """Check that the queue responds; raises as `send`."""
         request = {"QueueUrl": self._queue_url, "AttributeNames": ["QueueArn"]}
         answer = self._retry(lambda timeout: self._aws.call("sqs", "get_queue_attributes", request, timeout))
         if "Attributes" not in answer:  # the SDK returns an empty answer for a text that is not JSON
-            raise RetryableError("malformed_answer", "sqs answered with something that is no queue's attributes")
+            raise RetryableError("malformed_answer", "SQS's response has no attributes of a queue")
 
     def _send_batch(self, bodies: list[str]) -> None:
         waiting = {str(number): body for number, body in enumerate(bodies)}
@@ -58,6 +58,6 @@ class SqsQueue:
             if refused:
                 raise PermanentError("sqs_refused", f"SQS refused {len(refused)} of {len(bodies)} messages")
             if waiting:
-                raise RetryableError("queue_partial", f"SQS did not take {len(waiting)} of {len(bodies)} messages")
+                raise RetryableError("queue_partial", f"SQS did not accept {len(waiting)} of {len(bodies)} messages")
 
         self._retry(once)

@@ -87,8 +87,8 @@ class _Node(msgspec.Struct):
 def open_envelope(body: Buffer, kind: type[T], retry_after: float | None = None) -> tuple[Buffer, T]:
     """Return the JSON text of the envelope's `response`, and its value as a `kind`.
 
-    Raises what `encord_failure` says for an error envelope, RetryableError("malformed_answer") for anything that is not
-    a whole envelope with a response of that kind.
+    For an error envelope, raises the error that `encord_failure` returns. Raises RetryableError("malformed_answer") for
+    anything that is not a complete envelope with a response of that kind.
     """
     view = memoryview(body)
     if view.readonly:
@@ -99,14 +99,14 @@ def open_envelope(body: Buffer, kind: type[T], retry_after: float | None = None)
         return _opened(view, kind, retry_after)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if isinstance(error, msgspec.ValidationError):
-            raise _malformed("its response is not what was asked for") from None
+            raise _malformed("its response does not have the requested form") from None
     except RecursionError:
         raise _malformed("it is nested too deeply") from None
     try:
         with _read_as_json(view):
             return _opened(view, kind, retry_after)
     except msgspec.ValidationError:
-        raise _malformed("its response is not what was asked for") from None
+        raise _malformed("its response does not have the requested form") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _malformed("it is not a whole JSON envelope") from None
 
@@ -120,16 +120,16 @@ def error_name(body: Buffer) -> str | None:
 
 
 def label_row(text: Buffer, members: RowMembers, *, project_hash: str, label_hash: str) -> LabelRow:
-    """Return the label row whose JSON text is `text`, after checking that its `label_hash` is the one asked for.
+    """Return the label row whose JSON text is `text`, after checking that its `label_hash` is the requested one.
 
     Today neither rows nor listings name their project: the signed request names it. A row that names another project
     is refused.
     Raises RetryableError("wrong_row"), TerminalError("data_deleted").
     """
     if members.label_hash != label_hash:
-        raise RetryableError("wrong_row", "Encord answered with another label row than was asked for")
+        raise RetryableError("wrong_row", "Encord returned another label row than the requested one")
     if members.project_hash is not None and members.project_hash != project_hash:
-        raise RetryableError("wrong_row", "Encord answered with a label row of another project")
+        raise RetryableError("wrong_row", "Encord returned a label row of another project")
     if isinstance(members.data_type, str) and members.data_type.lower() == "deleted":
         raise TerminalError("data_deleted", "the data unit of this label row was deleted")
     return LabelRow(

@@ -93,7 +93,7 @@ def _load(text: str, passphrase: str | None) -> Ed25519PrivateKey:
     except Exception:  # noqa: BLE001  (any error may contain the key's text)
         problem = f"it cannot be read; {_doubt(passphrase)}"
     if not problem and not isinstance(key, Ed25519PrivateKey):
-        problem = "it is not an Ed25519 key (ssh-keygen -t ed25519 makes one)"
+        problem = "it is not an Ed25519 key (ssh-keygen -t ed25519 creates one)"
     if problem or not isinstance(key, Ed25519PrivateKey):
         raise PermanentError(
             "private_key", f"the Encord private key cannot be used: {problem}"
@@ -105,7 +105,7 @@ def _doubt(passphrase: str | None) -> str:
     if not passphrase:
         return "is it whole?"
     if passphrase != passphrase.strip():
-        return "the passphrase has a line's end or white space around it: store it without (printf %s)"
+        return "the passphrase has a line end or white space around it: store it without (printf %s)"
     return "is the passphrase right?"
 
 

@@ -32,7 +32,7 @@ from label_export.core.ports import Buffer, LabelRow
 from label_export.retry import Retry
 
 # Share of the remaining time, until the first byte and between two bytes. A large row may take minutes, and if no byte
-# arrives there must be time for another try.
+# arrives there must be time for another attempt.
 READ_SHARE = 0.5
 REFUSED_FOR = 60.0  # seconds without calls after Encord refused the key and the secret held no other one
 
@@ -59,7 +59,7 @@ class CurrentKey:
         with self._lock:
             key = self._read(retry)
             if key.digest == self._refused and self._clock() - self._refused_at < REFUSED_FOR:
-                raise KeyRefusedError("key_refused", "Encord refused this private key a moment ago")
+                raise KeyRefusedError("key_refused", "Encord refused this private key less than a minute ago")
             return key
 
     def refresh(self, refused: EncordKey, retry: Retry) -> EncordKey | None:
@@ -124,7 +124,7 @@ class EncordSource:
         return sorted({label_hash if isinstance(label_hash, str) else "" for label_hash in found})
 
     def require_project(self, project_hash: str) -> None:
-        """Return if the key can read the project, tested with a listing of a data unit that cannot exist.
+        """Check that the key can read the project, with a listing of a data unit that cannot exist.
 
         See LabelSource.
         """
@@ -133,14 +133,14 @@ class EncordSource:
         except (TerminalError, PermanentError) as error:
             if error.reason not in ("no_access", "row_deleted"):
                 raise
-            raise no_access(f"Encord does not let us read project {project_hash}: {error}") from None
+            raise no_access(f"Encord does not let the key read project {project_hash}: {error}") from None
 
     def workflow_stage(self, project_hash: str, label_hash: str) -> str | None:
         """Return the title of the workflow stage that the label is in. See LabelSource."""
         rows = self._list(project_hash, label_hashes=[label_hash], include_all_label_branches=True)
         stages = [row.stage for row in rows if row.label_hash == label_hash]
         if not stages:  # a listing leaves out deleted rows without an error
-            raise TerminalError("row_deleted", "Encord has no such label row (any more)")
+            raise TerminalError("row_deleted", "Encord has no such label row, or no longer has it")
         return stages[0]
 
     def stage_titles(self, project_hash: str) -> frozenset[str]:
@@ -156,7 +156,7 @@ class EncordSource:
             request = Request("GET", self._domain + target, {"Accept": "application/json", **headers})
             response = self._transport.send(request, peer="Encord", timeout=timeout, read_timeout=READ_SHARE * timeout)
             if response.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-                raise no_access(f"Encord does not let us read project {project_hash} (HTTP {response.status})")
+                raise no_access(f"Encord does not let the key read project {project_hash} (HTTP {response.status})")
             if response.status != HTTPStatus.OK:
                 raise encord_failure(response.status, None, response.retry_after)
             return _titles(response.body)

@@ -125,7 +125,7 @@ def test_half_a_character_in_a_title_is_one_lost_character() -> None:
 
 
 def test_a_listing_takes_less_memory_than_its_text() -> None:
-    """Each row has a hundred members that nobody needs."""
+    """Each row has a hundred members that are not needed."""
     rows = [
         {"label_hash": f"l{number}", "data_hash": "d", "workflow_graph_node": {"title": "Complete", "uuid": "u"}}
         | {f"member {name}": {"x": [number]} for name in range(100)}

@@ -151,7 +151,7 @@ def test_terminal_cases_end_at_a_late_receive_and_leave_an_earlier_export(
         assert written.metric("Unconfirmed", reason) == 1
         assert written.metric("Terminal") is written.metric("Failed") is None
         assert [line["reason"] for line in written.logged("label_unconfirmed")] == [reason]
-    assert deployment.encord.count("labelrowmetadata") == 0, "the project is not asked for yet"
+    assert deployment.encord.count("labelrowmetadata") == 0, "the project is not requested yet"
     assert deployment.export(label, receive_count=LATE) == []
     assert deployment.encord.count("labelrowmetadata") == 1
     assert deployment.stored(label) is before

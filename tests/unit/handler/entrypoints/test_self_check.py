@@ -142,9 +142,9 @@ def test_all_failures_are_reported_without_secrets(deployment: Deployment, outpu
     assert set(failing(answer)) == {"webhook secrets", "private key", "encord", "bucket"}
     written = output()
     assert {line["check"] for line in written.logged("self_check_failed")} == set(failing(answer))
-    told = json.dumps(answer) + written.text
-    assert deployment.signing_secret not in told
-    assert all(line not in told for line in openssh(deployment.key).splitlines()[1:-1])
+    shown = json.dumps(answer) + written.text
+    assert deployment.signing_secret not in shown
+    assert all(line not in shown for line in openssh(deployment.key).splitlines()[1:-1])
 
 
 def test_a_secret_with_a_line_end_is_found_before_the_version_is_used(deployment: Deployment) -> None:
