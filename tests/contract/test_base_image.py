@@ -100,7 +100,7 @@ def test_a_digest_needs_no_registry_and_the_build_uses_the_platforms_digest_if_k
 def test_a_base_image_that_cannot_be_resolved_is_refused(checked: Any) -> None:
     found, output, *_ = checked
     assert found.keys() & {"unknown", "missing"} == set()
-    assert "handler_image_base is 'localhost:1/base:3.13', and localhost:1 does not answer as a registry" in output
+    assert "handler_image_base is 'localhost:1/base:3.13', and localhost:1 does not respond as a registry" in output
     assert f"@sha256:{'0' * 64}', and" in output
     assert "set handler_image_base_source to engine" in output
 

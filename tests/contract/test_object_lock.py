@@ -113,7 +113,7 @@ def test_a_bucket_that_was_made_without_object_lock_is_refused_until_its_owner_e
     assert module(aws, name=PLAIN)["changed"]
     for check in (True, False):
         refused = module(aws, check=check, name=PLAIN, object_lock=True)
-        assert "The bucket labels-plain was made without Object Lock" in refused["msg"]
+        assert "The bucket labels-plain was created without Object Lock" in refused["msg"]
         assert refused["refused"] == "no Object Lock"
     (tmp_path / "manifest").write_bytes(b"manifest")
     lock = Lock("COMPLIANCE", datetime.now(UTC) + timedelta(days=1))

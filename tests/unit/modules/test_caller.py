@@ -95,7 +95,7 @@ def said(environment: dict[str, str]) -> str:
         ("greeting", ["'greeting' does not write JSON", "credential_process"]),
         ("no-program", ["'no-program' cannot be read", "/nowhere/program", "credential_process a program"]),
         ("no-source", ["'no-source' has a role_arn", "source_profile or credential_source"]),
-        ("instance", ["This machine does not give", "'instance'", "on an EC2 instance"]),
+        ("instance", ["This machine does not provide", "'instance'", "on an EC2 instance"]),
         ("token", ["'token' cannot be read", "/nowhere/token", "web_identity_token_file is a file"]),
         ("half", ["are not complete", "aws_secret_access_key"]),
         ("loop", ["Your AWS configuration cannot be used"]),

@@ -83,4 +83,4 @@ def test_a_function_that_fails_is_an_error_with_its_text() -> None:
 
 def test_a_response_that_is_not_an_object_names_the_function() -> None:
     failed = run("catalog_info", FakeLambda("[]"), **REQUEST)
-    assert "is it the catalog function?" in failed["msg"]
+    assert "Check that it is the catalog function" in failed["msg"]

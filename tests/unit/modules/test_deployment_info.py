@@ -249,7 +249,7 @@ def test_everything_is_reported_and_nothing_is_changed() -> None:
     ]
     assert [alarm["state"] for alarm in found["alarms"]] == ["ALARM", "OK"]
     assert found["last_export"] == "2026-01-02T03:04:05Z"
-    assert "seen" not in json.dumps(found), "the function's environment is not told"
+    assert "seen" not in json.dumps(found), "the function's environment is not returned"
 
 
 def test_the_scans_of_further_functions_are_reported() -> None:
@@ -279,16 +279,16 @@ def test_the_shares_of_other_versions_are_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "told"),
+    ("mapping", "expected"),
     [
         ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, {"Filters": [{"Pattern": "{}"}]}),
         ({"KMSKeyArn": "arn:key"}, {"Filters": "encrypted"}),
     ],
 )
-def test_filters_are_reported(mapping: Values, told: Values) -> None:
+def test_filters_are_reported(mapping: Values, expected: Values) -> None:
     fake = FakeAccount()
     fake.mapping = mapping
-    assert done("deployment_info", fake, **NAMES)["mapping"]["filter_criteria"] == told
+    assert done("deployment_info", fake, **NAMES)["mapping"]["filter_criteria"] == expected
 
 
 def test_a_mapping_that_is_being_deleted_counts_as_missing() -> None:
@@ -330,8 +330,8 @@ def test_without_the_metric_the_last_export_is_read_from_the_log() -> None:
         seconds = int(time.time()) - age
         fake.logged = seconds * 1000
         found = done("deployment_info", fake, **NAMES)
-        told = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert (found["last_export"], found["queue"]["oldest_seconds"]) == (told, None)
+        expected = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert (found["last_export"], found["queue"]["oldest_seconds"]) == (expected, None)
     fake.logged = int(time.time() - 90_000) * 1000
     assert done("deployment_info", fake, **NAMES)["last_export"] == ""
     fake.empty = True
@@ -357,8 +357,8 @@ def test_the_last_webhook_is_known_by_its_metric_or_log_and_is_not_one_of_verify
     seconds = int(time.time()) - 60
     fake.logged = seconds * 1000
     fake.message = json.dumps({"event": "webhook_accepted", "event_uid": "verify-1"})
-    told = datetime.fromtimestamp(seconds - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert done("deployment_info", fake, **NAMES)["last_webhook"] == told
+    expected = datetime.fromtimestamp(seconds - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert done("deployment_info", fake, **NAMES)["last_webhook"] == expected
 
 
 def test_a_log_without_end_is_searched_for_a_while() -> None:
@@ -380,7 +380,7 @@ def test_refuses_plain_http(change: Any, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scan", "told"),
+    ("scan", "expected"),
     [
         (
             {"imageScanFindingsSummary": {"findingSeverityCounts": {"CRITICAL": 1, "LOW": 7}}},
@@ -395,7 +395,7 @@ def test_refuses_plain_http(change: Any, refused: bool) -> None:
     ],
     ids=["findings", "no findings", "not scanned", "no such image"],
 )
-def test_the_scan_of_the_image_in_use_is_reported(scan: Values | None, told: Values) -> None:
+def test_the_scan_of_the_image_in_use_is_reported(scan: Values | None, expected: Values) -> None:
     fake = FakeAccount()
     fake.scan = scan
-    assert done("deployment_info", fake, **NAMES)["image_scan"] == told
+    assert done("deployment_info", fake, **NAMES)["image_scan"] == expected

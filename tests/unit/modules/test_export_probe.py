@@ -124,8 +124,8 @@ def probe(fake: FakeAccount, **given: Any) -> Values:
     names = {"queue": "work", "log_group": "/log", "bucket": "labels", "key_template": TEMPLATE, "timeout": 5}
     result = done("export_probe", fake, **{**names, **given})
     assert not result["changed"]
-    told = json.dumps({key: value for key, value in result.items() if key != "invocation"})
-    assert [secret for secret in [*SECRETS, *TOKENS] if secret in told] == []
+    shown = json.dumps({key: value for key, value in result.items() if key != "invocation"})
+    assert [secret for secret in [*SECRETS, *TOKENS] if secret in shown] == []
     return result
 
 
@@ -171,7 +171,7 @@ def test_a_closed_environment_refuses_every_request_and_its_queue_is_tested(door
     fake = FakeAccount()
     result = probe(fake, url=door(fake, [], []).url)
     assert failing(result) == {}
-    assert "the environment is closed" in result["checks"][2]["name"]
+    assert "every webhook is refused" in result["checks"][2]["name"]
     assert [message["event_uid"] for message in fake.sent] == [result["event_uid"]]
 
 

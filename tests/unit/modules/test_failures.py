@@ -22,7 +22,7 @@ DENIED = (
 )
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     with pytest.raises(FailedError) as caught, plugin("module_utils.failures").reported(Module(), "The queue a"):
         raise error
     return str(caught.value)
@@ -32,7 +32,7 @@ def told(error: Exception) -> str:
     "code", ["AccessDenied", "AccessDeniedException", "AccessDeniedFault", "UnauthorizedOperation"]
 )
 def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
-    said = told(ClientError({"Error": {"Code": code, "Message": DENIED}}, "CreateQueue"))
+    said = message_of(ClientError({"Error": {"Code": code, "Message": DENIED}}, "CreateQueue"))
     assert said.startswith("The queue a")
     assert "sqs:CreateQueue on resource: arn:aws:sqs:eu-west-1:123456789012:a" in said
     assert "playbooks/policies.yml" in said
@@ -40,20 +40,20 @@ def test_a_missing_permission_is_named_with_where_to_add_it(code: str) -> None:
 
 def test_a_missing_permission_of_lambda_is_not_reported_as_one_of_the_caller() -> None:
     text = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
-    said = told(ClientError({"Error": {"Code": "AccessDeniedException", "Message": text}}, "CreateFunction"))
+    said = message_of(ClientError({"Error": {"Code": "AccessDeniedException", "Message": text}}, "CreateFunction"))
     assert text in said
     assert "The credentials lack a permission" not in said
 
 
 def test_another_refusal_says_nothing_of_permissions() -> None:
-    said = told(ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "GetQueueUrl"))
+    said = message_of(ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "GetQueueUrl"))
     assert said.startswith("The queue a: ")
     assert "gone" in said
     assert "playbooks/policies.yml" not in said
 
 
 def test_a_failed_connection_is_reported_too() -> None:
-    assert "Could not connect" in told(EndpointConnectionError(endpoint_url="https://nowhere"))
+    assert "Could not connect" in message_of(EndpointConnectionError(endpoint_url="https://nowhere"))
 
 
 def test_an_error_of_our_own_is_not_hidden() -> None:

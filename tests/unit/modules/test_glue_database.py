@@ -172,7 +172,7 @@ def test_a_table_of_others_is_neither_changed_nor_removed(fake: FakeGlue) -> Non
     for check in (True, False):
         result = run("glue_database", fake, check=check, **GIVEN)
         assert result["failed"]
-        assert "a table labels that this environment did not make" in result["msg"]
+        assert "a table labels that this environment did not create" in result["msg"]
         assert not done("glue_database", fake, check=check, **GIVEN, state="absent")["changed"]
     assert fake.state == {NAME: {"tags": OWNER, "tables": {"labels": theirs}}}
 

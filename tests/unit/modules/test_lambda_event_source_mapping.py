@@ -249,7 +249,7 @@ def test_a_mapping_that_stays_in_transition_gives_a_warning() -> None:
     result = done("lambda_event_source_mapping", fake, **EVERYTHING)
     assert result["changed"]
     (warning,) = result["warnings"]
-    assert "function:live still is Updating. Messages wait in the queue" in str(warning)
+    assert "function:live is still Updating. Messages wait in the queue" in str(warning)
 
 
 def test_a_mapping_that_is_being_deleted_counts_as_missing() -> None:

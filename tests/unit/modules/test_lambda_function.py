@@ -405,7 +405,7 @@ def test_a_function_from_a_zip_archive_is_refused() -> None:
     fake = FakeLambda()
     done("lambda_function", fake, **MINIMAL)
     fake.state["latest"]["Configuration"]["PackageType"] = "Zip"
-    assert "is made from a Zip archive" in run("lambda_function", fake, **MINIMAL)["msg"]
+    assert "was created from a Zip archive" in run("lambda_function", fake, **MINIMAL)["msg"]
 
 
 def test_a_role_that_lambda_does_not_know_yet_is_reported_in_awss_words() -> None:
@@ -541,20 +541,21 @@ def test_hidden_values_are_never_shown(check: bool, state: str, monkeypatch: pyt
     monkeypatch.setattr("ansible.module_utils.basic.remove_values", lambda value, _no_log: value)
     fake = FakeLambda()
     given = {**MINIMAL, "environment": {"PLAIN": "seen", "BOTH": "x"}}
-    told = [run("lambda_function", fake, **given, secret_environment={"KEY": "first-secret", "BOTH": "in-both-places"})]
+    secrets = {"KEY": "first-secret", "BOTH": "in-both-places"}
+    results = [run("lambda_function", fake, **given, secret_environment=secrets)]
     variables = fake.state["latest"]["Configuration"]["Environment"]["Variables"]
     assert variables == {"PLAIN": "seen", "KEY": "first-secret", "BOTH": "in-both-places"}
     variables["BY_HAND"] = "set-by-hand"
     given["environment"]["PLAIN"] = "seen-too"
     secrets = {"KEY": "second-secret", "BOTH": "in-both-places"}
-    told.append(run("lambda_function", fake, check=check, state=state, **given, secret_environment=secrets))
-    assert all(result["changed"] for result in told)
-    for result in told:
+    results.append(run("lambda_function", fake, check=check, state=state, **given, secret_environment=secrets))
+    assert all(result["changed"] for result in results)
+    for result in results:
         # Ansible hides it because of no_log. Since ansible-core 2.21, it is only there with INJECT_INVOCATION.
         result.pop("invocation", None)
         assert [secret for secret in SECRETS if secret in json.dumps(result)] == []
     if state == "present":
-        assert told[1]["diff"]["before"]["Environment"]["Variables"] == {
+        assert results[1]["diff"]["before"]["Environment"]["Variables"] == {
             "PLAIN": "seen",
             "KEY": HIDDEN,
             "BOTH": HIDDEN,

@@ -57,5 +57,5 @@ def test_a_missing_permission_is_reported() -> None:
     fake = FakeAccount()
     fake.refusals["describe_network_interfaces"] = ("UnauthorizedOperation", 1)
     message = run("lambda_network_info", fake, function_names=["function"], interfaces=True)["msg"]
-    assert "What of function is in a VPC could not be read" in message
+    assert "The VPC configuration of function could not be read" in message
     assert "The credentials lack a permission" in message

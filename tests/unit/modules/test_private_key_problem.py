@@ -119,25 +119,25 @@ def test_the_function_takes_the_same_keys(text: str) -> None:
     assert (private_key_problem(text) == "") is taken
 
 
-def letters_told(text: str) -> list[str]:
+def letters_shown(text: str) -> list[str]:
     """Return the parts of the key's body in the answer, eight letters at a time."""
-    told = private_key_problem(text)
+    message = private_key_problem(text)
     body = re.sub(r"\\r|\\n|\s", "", re.sub("-----[^-]*-----", "", text))
-    return [body[start : start + 8] for start in range(len(body) - 7) if body[start : start + 8] in told]
+    return [body[start : start + 8] for start in range(len(body) - 7) if body[start : start + 8] in message]
 
 
 @pytest.mark.parametrize(
     "text", [*(text for text, _ in BAD.values()), GOOD, ENCRYPTED], ids=[*BAD, "good", "encrypted"]
 )
 def test_no_answer_contains_any_of_the_key(text: str) -> None:
-    assert letters_told(text) == []
+    assert letters_shown(text) == []
 
 
 def test_no_answer_contains_any_of_a_key_with_one_changed_letter() -> None:
     for position in range(len(BODY)):
         for letter in ("A", "=", "-", "\x00"):
             text = with_body(BODY[:position] + letter + BODY[position + 1 :])
-            assert letters_told(text) == []
+            assert letters_shown(text) == []
 
 
 def test_the_filters_name() -> None:

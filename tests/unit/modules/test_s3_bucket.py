@@ -517,7 +517,7 @@ def test_an_existing_bucket_without_object_lock_is_refused_before_it_is_changed(
         result = run("s3_bucket", fake, check=check, **RECOGNISING, object_lock=True)
         assert (result["refused"], result["keeping"]) == ("no Object Lock", {"object_lock": False})
         assert (
-            "The bucket bucket was made without Object Lock, and object_lock is true. Nothing was changed."
+            "The bucket bucket was created without Object Lock, and object_lock is true. Nothing was changed."
             in (result["msg"])
         )
         assert "put-object-lock-configuration --bucket bucket" in result["msg"]

@@ -1,4 +1,4 @@
-"""Ansible callback: does once, in the controller, what the process of each task would otherwise do for itself.
+"""Ansible callback: does work once in the controller that the process of each task would otherwise repeat.
 
 Ansible forks a process for each task. A process inherits what the controller has loaded, and loads the rest itself.
 ``ansible.cfg`` enables this callback. Without it, a run takes longer and does the same.
@@ -27,7 +27,7 @@ description:
   - Keeps Python's garbage collector from the objects that the processes inherit.
 """
 
-# The action for each module. The modules are written in Python alone, end with `exit_json` or `fail_json`, and leave
+# The action for each module. The modules are pure Python, end with `exit_json` or `fail_json`, and leave
 # nothing in the process that the next item of a loop would see. Not among them:
 # - docker_image has the build context, with the private key, in a temporary file, which the end of a process removes;
 # - openssh_keypair has a temporary directory, which an exit handler removes. A task's process ends without them.
@@ -76,7 +76,7 @@ class CallbackModule(CallbackBase):
                 route(collection, actions)
             except (AttributeError, ImportError, TypeError, ValueError) as missing:
                 # An upgrade of Ansible may cost seconds here, but never the deploy.
-                display.vvv(f"Modules of {collection} run in processes of their own: {missing}")
+                display.vvv(f"Modules of {collection} run in separate processes: {missing}")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         # Otherwise a task's process collects garbage among all objects that it inherits, and so copies their memory.
@@ -88,7 +88,7 @@ class CallbackModule(CallbackBase):
 
 
 def route(collection: str, actions: dict[str, str]) -> None:
-    """Name our actions for modules of another collection, as it could itself in its ``plugin_routing``.
+    """Set our actions for modules of another collection, as it could itself in its ``plugin_routing``.
 
     Raises:
         AttributeError, TypeError: this version of ansible-core keeps the routing in another place.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: is_one_of_principals
-short_description: Say whether a caller is one of some users and roles
+short_description: Return whether a caller is one of some users and roles
 description:
   - Compares the ARN that GetCallerIdentity returns with ARNs as a condition on C(aws:PrincipalArn) has them, C(*) and
     C(?) included.
@@ -64,7 +64,7 @@ def without_path(principal: str) -> str:
 
 
 def matches(pattern: str, arn: str) -> bool:
-    # IAM knows * and ? alone; fnmatch would take [ for a set of characters.
+    # In IAM only * and ? are special; fnmatch would read [ as the start of a set of characters.
     return re.match(translate(pattern.replace("[", "[[]")), arn) is not None
 
 

@@ -1,15 +1,15 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Filter: what is wrong with an Encord private key, never with its text."""
+"""Filter: the problem of an Encord private key, without any of its text."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 name: private_key_problem
-short_description: Say what is wrong with an Encord private key
+short_description: Return the problem of an Encord private key
 description:
-  - Returns a sentence that says why a text is not a private key that Encord accepts, or an empty text if it is one.
+  - Returns the reason why a text is not a private key that Encord accepts, as a sentence; an empty text if it is one.
   - Encord keys are Ed25519 in OpenSSH's format. The sentence never contains any of the key's text.
 author: The label-export contributors
 options:
@@ -59,7 +59,7 @@ ED25519_PUBLIC_KEY = b"\0\0\0\x0bssh-ed25519"
 def private_key_problem(text: str, has_passphrase: bool = True) -> str:
     """Return why ``text`` is not an Encord private key, as a sentence without any of its text; empty if it is one.
 
-    ``has_passphrase`` says whether the function gets a passphrase for it.
+    ``has_passphrase``: whether the function gets a passphrase for it.
     """
     found = OPENSSH_KEY.search(text)
     if found is None:
@@ -69,7 +69,7 @@ def private_key_problem(text: str, has_passphrase: bool = True) -> str:
 
 
 def other_problem(text: str) -> str:
-    """Return what a text without a key in OpenSSH's format is."""
+    """Return the problem of a text without a key in OpenSSH's format."""
     start = text.lstrip("\ufeff \t\r\n")
     if not start:
         return "It is empty."
@@ -78,7 +78,7 @@ def other_problem(text: str) -> str:
     if start.startswith("PuTTY-User-Key-File"):
         return "It is in PuTTY's format. Convert it with: puttygen <the file> -O private-openssh-new -o <another file>"
     if start.startswith(("ssh-", "ecdsa-")):
-        return "It is a public key; give the private key, the file without .pub at its end."
+        return "It is a public key; use the private key, the file without .pub at its end."
     if is_base64_of_key(start):
         return "It is the base64 of a key. Decode it with: base64 --decode"
     return f"It does not begin with {BEGIN} and end with {END}: it is not a private key in OpenSSH's format."
@@ -90,7 +90,7 @@ def is_base64_of_key(text: str) -> bool:
 
 
 def body_problem(body: str, has_passphrase: bool) -> str:
-    """Return the same of what stands between a key's first and last line, given without white space."""
+    """Return the same for the text between a key's first and last line, without white space."""
     lines = [body[start : start + 70] for start in range(0, len(body), 70)]
     canonical = "\n".join([BEGIN, *lines, END, ""]).encode()
     try:
@@ -102,8 +102,8 @@ def body_problem(body: str, has_passphrase: bool) -> str:
         if is_ed25519 and not has_passphrase:
             return ENCRYPTED
     except (ValueError, UnsupportedAlgorithm):
-        return "It is damaged: what stands between its first and last line is not a key."
-    return "" if is_ed25519 else "It is not an Ed25519 key; make one with: ssh-keygen -t ed25519"
+        return "It is damaged: the text between its first and last line is not a key."
+    return "" if is_ed25519 else "It is not an Ed25519 key; create one with: ssh-keygen -t ed25519"
 
 
 class FilterModule:

@@ -1,16 +1,16 @@
 # Copyright: the label-export contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Filter: the logins that stand in a Docker configuration as they are."""
+"""Filter: the logins that a Docker configuration contains, without credential helpers."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 name: registry_logins
-short_description: Return the logins that a Docker configuration holds itself
+short_description: Return the logins that a Docker configuration contains itself
 description:
   - Returns the entries of C(auths) with a user name and a password, by registry.
-  - Entries without them, whose login a credential helper gives, are left out, and so is what is malformed. A text that
+  - Entries without them, whose login a credential helper has, are left out, and so are malformed entries. A text that
     is no Docker configuration has no logins.
 author: The label-export contributors
 options:

@@ -56,8 +56,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - The given environment variables, and those that make every module take the endpoint, profile and keys that were
-      checked, whatever the shell has.
+    - The given environment variables, and further variables that make every module use the endpoint, profile and keys
+      that were checked, whatever the shell has.
   type: list
   elements: dict
 """
@@ -101,7 +101,7 @@ class LookupModule(LookupBase):
         try:
             found = caller(variables_of_tasks, settings_file)
         except UnknownCallerError as error:
-            raise AnsibleLookupError(str(error)) from None  # its text says the cause, which Ansible would append
+            raise AnsibleLookupError(str(error)) from None  # its text contains the cause, which Ansible would append
         if found.account != account:
             raise AnsibleLookupError(
                 f"The credentials belong to account {found.account} ({found.arn}), but label_export_account_id is "
@@ -121,7 +121,7 @@ def unmeant(options: dict[str, Any]) -> str:
             f"label_export_name is '{options['name']}', label_export_environment '{environment}' and "
             f"label_export_account_id '{options['account_id']}', which do not name an environment. Run the playbook "
             f"without "
-            f"options that leave tasks out (--skip-tags, --start-at-task): it then says what is wrong in "
+            f"options that leave tasks out (--skip-tags, --start-at-task): it then shows the problem in "
             f"{settings_file}."
         )
     if options["state"] == "absent" and options["confirmed"] != environment:

@@ -7,9 +7,9 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: key_file
-short_description: Read a private key's file, or say why it cannot be read
+short_description: Read a private key's file, or return why it cannot be read
 description:
-  - Returns a dictionary with C(text), the file's text, and C(problem), a sentence that says why there is none. A file
+  - Returns a dictionary with C(text), the file's text, and C(problem), the reason if there is none. A file
     that is missing or cannot be read does not fail the lookup, so that a preflight can report it.
   - A file that is encrypted with ansible-vault is decrypted.
 author: The label-export contributors
@@ -62,7 +62,7 @@ KINDS = {
 
 
 class FileProblem(Exception):  # noqa: N818 - it is not raised further: its text becomes a result
-    """A sentence that says why a file is not a key's text."""
+    """The reason why a file is not a key's text, as a sentence."""
 
 
 class LookupModule(LookupBase):

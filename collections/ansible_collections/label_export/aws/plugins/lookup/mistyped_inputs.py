@@ -7,11 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: mistyped_inputs
-short_description: Find inputs that hold a mapping or a list where a single value is expected
+short_description: Find inputs that are a mapping or a list where a single value is expected
 description:
   - Returns a sentence for each input of a role that C(meta/argument_specs.yml) declares as a text, a path, a number or
-    true or false, and that holds a mapping or a list. Ansible accepts that for a text, and fails later, in a filter.
-  - YAML reads a value that begins with C({) or C([) and stands without quotes as one.
+    true or false, and that is a mapping or a list. Ansible accepts that for a text, and fails later, in a filter.
+  - YAML reads a value that begins with C({) or C([), without quotes, as one of these.
   - The sentence does not show the value, which may be a secret.
 author: The label-export contributors
 options:
@@ -65,7 +65,7 @@ def expected(roles: Path) -> Iterator[tuple[str, str, str]]:
 
 
 class LookupModule(LookupBase):
-    """Looks at the values as they are set, before templates in them are worked out."""
+    """Reads the values as they are set, before their templates are evaluated."""
 
     def run(self, _terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Return a sentence for each input that holds a mapping or a list in place of a single value."""
@@ -82,7 +82,7 @@ def is_list(value: Any) -> bool:
 
 
 def sentence(name: str, value: Any, wanted: str, file: str) -> str:
-    """Return what is wrong with an input, where it is set and what to do."""
+    """Return the problem of an input, where it is set and what to do."""
     kind, sign = ("a list", "[") if is_list(value) else ("a mapping", "{")
     return (
         f"{name} is {kind}, and {wanted} is expected. It is set in {file} or with -e. YAML reads a value that begins "

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 name: platform_manifest
 short_description: The digest of an image's manifest for one platform
 description:
-  - Asks the image's registry, and returns the digest of the manifest for one platform. Where the name leads to an index
-    of several platforms, the digest is that of the platform's own manifest, not of the index.
-  - Asks without a login first. A login is used only where the registry refuses that.
+  - Reads from the image's registry, and returns, the digest of the manifest for one platform. If the name leads to an
+    index of several platforms, the digest is that of the platform's own manifest, not of the index.
+  - The first request has no login. A login is used only if the registry refuses that.
 author: The label-export contributors
 options:
   _terms:
@@ -47,7 +47,7 @@ _raw:
       description: The image's name with its manifest's digest (C(name@sha256:...)). Empty where there is a problem.
       type: str
     problem:
-      description: A sentence that says why there is no digest. Empty where there is one.
+      description: The reason why there is no digest, as a sentence. Empty if there is a digest.
       type: str
     answered:
       description: Whether the registry answered. Where it did not, nothing is known about the image.
@@ -94,7 +94,7 @@ class Reference(NamedTuple):
 
 
 class NotFoundError(Exception):
-    """The registry answered, and there is no such manifest; the text says why."""
+    """The registry responded, and there is no such manifest; the text has the reason."""
 
 
 def parsed(name: str) -> Reference:
@@ -119,7 +119,7 @@ class Registry:
         host = DOCKER_HUB_API if reference.registry == DOCKER_HUB else reference.registry
         self.addresses = [f"https://{host}"]
         if host.partition(":")[0] in ("localhost", "127.0.0.1"):
-            # As engines do: a registry on this machine may go without TLS.
+            # As engines do: a registry on this machine may have no TLS.
             self.addresses.append(f"http://{host}")
 
     def manifest(self, version: str) -> tuple[str, str, bytes]:
@@ -146,7 +146,7 @@ class Registry:
         raise failure
 
     def get(self, address: str, path: str) -> Any:
-        """Return the answer to a request: without a login, or with one where the registry asks for it."""
+        """Return the response to a request: without a login, or with one if the registry requires it."""
         try:
             return self.opened(address + path)
         except HTTPError as error:
@@ -163,14 +163,14 @@ class Registry:
         raise refusal
 
     def opened(self, url: str, authorization: str = "") -> Any:
-        """Return the answer to one request for a manifest."""
+        """Return the response to one request for a manifest."""
         headers = {"Accept": ", ".join(INDEXES + MANIFESTS)}
         if authorization:
             headers["Authorization"] = authorization
         return open_url(url, headers=headers, timeout=TIMEOUT, unredirected_headers=["Authorization"])
 
     def authorizations(self, challenge: str) -> Iterator[str]:
-        """Yield what to send as Authorization, one after the other, until the registry accepts it."""
+        """Yield values of the header Authorization, one after the other, until the registry accepts one."""
         kind, _, fields = challenge.partition(" ")
         if kind.lower() == "basic" and self.login:
             yield f"Basic {self.login}"
@@ -181,7 +181,7 @@ class Registry:
                     yield f"Bearer {token}"
 
     def token(self, asked: dict[str, str], login: str) -> str:
-        """Return a token for what the registry asked for; an empty text where it is refused."""
+        """Return a token for the registry's challenge; an empty text if it is refused."""
         query = urlencode({name: asked[name] for name in ("service", "scope") if asked.get(name)})
         headers = {"Authorization": f"Basic {login}"} if login else {}
         try:
@@ -224,10 +224,10 @@ def looked_up(name: str, architecture: str, logins: dict[str, Any]) -> dict[str,
         problem = str(error)
     except HTTPError as error:
         problem = f"{reference.registry} refuses it: {error.code} {error.reason}"
-        answered = error.code < 500  # noqa: PLR2004 - what is the registry's own failure says nothing about the image
+        answered = error.code < 500  # noqa: PLR2004 - a failure of the registry itself shows nothing about the image
     except (OSError, ValueError, KeyError) as error:
         problem, answered = (
-            f"{reference.registry} does not answer as a registry: {error or type(error).__name__}",
+            f"{reference.registry} does not respond as a registry: {error or type(error).__name__}",
             False,
         )
     return {"reference": "", "problem": problem, "answered": answered}

@@ -51,7 +51,7 @@ from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):
-    """Imports the function's code, and gives it the environment."""
+    """Imports the function's code, and runs it with the environment."""
 
     def run(self, terms: list[dict[str, Any]], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Return the message with which the function refuses its settings."""

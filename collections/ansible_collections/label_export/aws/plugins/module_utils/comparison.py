@@ -33,14 +33,14 @@ def difference(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> 
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags without those that AWS owns (``aws:``), which users cannot set or remove."""
+    """Return the tags without the tags that AWS owns (``aws:``), which users cannot set or remove."""
     return {key: value for key, value in tags.items() if not key.startswith("aws:")}
 
 
 def canonical_statement(value: Any) -> Any:
     """Return a statement of a policy, or a part of one, in the one form that all its spellings share.
 
-    AWS gives back a list of one as its item, lists in another order, booleans and numbers as text, and ``"*"`` for
+    AWS returns a list of one as its item, lists in another order, booleans and numbers as text, and ``"*"`` for
     everyone in the longer form ``{"AWS": "*"}``. The result is itself a valid statement of the same meaning.
     """
     if isinstance(value, bool | int | float):

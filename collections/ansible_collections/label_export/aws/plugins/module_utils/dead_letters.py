@@ -8,13 +8,13 @@ import json
 from typing import Any
 
 BATCH = 10  # SQS's limit for one call
-HIDDEN_FOR = 30  # seconds: longer than it takes to receive all, so that none comes twice
-WAIT = 1  # seconds: SQS then asks all its servers, so that an empty answer means an empty queue
+HIDDEN_FOR = 30  # seconds: longer than it takes to receive all, so that none is received twice
+WAIT = 1  # seconds: SQS then queries all its servers, so that an empty response means an empty queue
 COUNTS = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
 
 def label_of(body: str) -> dict[str, Any]:
-    """Return what a message names: project, label or data unit, and event uid. Empty where it is not the exporter's."""
+    """Return a message's project, label or data unit, and event uid. Empty if it is not a message of the exporter."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -25,7 +25,7 @@ def label_of(body: str) -> dict[str, Any]:
 
 
 def received(client: Any, url: str, limit: int) -> list[dict[str, Any]]:
-    """Return what up to ``limit`` messages name, each once."""
+    """Return the names in up to ``limit`` messages, each once."""
     found: dict[str, dict[str, Any]] = {}
     while len(found) < limit:
         answer = client.receive_message(

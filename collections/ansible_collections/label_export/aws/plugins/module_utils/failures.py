@@ -1,4 +1,4 @@
-"""How the modules report what AWS refuses."""
+"""How the modules report errors of AWS."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DENIED = ("AccessDenied", "AccessDeniedException", "AccessDeniedFault", "Authori
 # Lambda uses the same code if Lambda itself lacks a permission, such as reading an image.
 LAMBDAS_OWN = "Lambda does not have permission"
 WHERE_TO_ALLOW = (
-    "The credentials lack a permission. Each that is needed is in the documents that playbooks/policies.yml writes for "
-    "the environment: write them again with this version and the present settings, and update the deployer's policies"
+    "The credentials lack a permission. The documents that playbooks/policies.yml writes for the environment contain "
+    "all required permissions: write them again with this version and settings, and update the deployer's policies"
 )
 
 
 class ExplainedError(Exception):
-    """An error whose text says what is wrong and what to do. The module returns ``values`` with it."""
+    """An error whose text names the problem and what to do. The module returns ``values`` with it."""
 
     def __init__(self, text: str, **values: Any) -> None:
         super().__init__(text)
@@ -33,7 +33,7 @@ class ExplainedError(Exception):
 def reported(module: AnsibleAWSModule, message: str) -> Iterator[None]:
     """Turn an error of AWS or of the connection to it into the module's failure, with ``message`` before its text.
 
-    For a missing permission, the text says where to add it. An ExplainedError is reported as it is.
+    For a missing permission, the text names where to add it. An ExplainedError is reported as it is.
     """
     try:
         yield

@@ -42,7 +42,7 @@ class Version:
             output = json.loads(answer["Payload"].read() or b"null")
             if answer.get("FunctionError"):
                 reason = output.get("errorMessage", output) if isinstance(output, dict) else output
-                log = f"Its log group /aws/lambda/{self.named['FunctionName']} has the rest."
+                log = f"Its log group /aws/lambda/{self.named['FunctionName']} has more."
                 raise ExplainedError(f"{self.text()} was invoked and failed: {reason}. {log}")
             return output
 

@@ -13,8 +13,8 @@ ENCRYPTED = "encrypted"
 def list_mappings(client: Any, function_name: str, **named: str) -> list[dict[str, Any]]:
     """Return the API's descriptions of the mappings to exactly this function, or ``function:alias``.
 
-    ``named`` goes into the request beside the function. One that is being deleted does not count: it takes no changes,
-    and is gone in a moment.
+    ``named`` is added to the request. A mapping that is being deleted does not count: it accepts no changes, and will
+    soon be gone.
     """
     try:
         pages = client.get_paginator("list_event_source_mappings").paginate(FunctionName=function_name, **named)

@@ -86,7 +86,7 @@ def target(params: dict[str, Any]) -> dict[str, str]:
 
 
 def list_statements(client: Any, named: dict[str, str]) -> dict[str, Statement]:
-    """Return the policy's statements in comparable form by their identifiers; ``named`` is what ``target`` gives."""
+    """Return the policy's statements in comparable form by their identifiers; ``named`` is the result of ``target``."""
     try:
         policy = json.loads(client.get_policy(aws_retry=True, **named)["Policy"])
     except is_boto3_error_code("ResourceNotFoundException"):

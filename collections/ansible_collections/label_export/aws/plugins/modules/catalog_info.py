@@ -12,7 +12,7 @@ description:
   - Invokes the catalog function with a request that only reads, and returns its answer.
   - With O(wait) it invokes the function again every few seconds, until no work that the answer lists is open, or until
     the time is over.
-  - C(amazon.aws.lambda_execute) invokes once, and a retried task prints every try as a failure.
+  - C(amazon.aws.lambda_execute) invokes once, and a task with retries prints every attempt as a failure.
 author: The label-export contributors
 options:
   function_name:
@@ -102,7 +102,7 @@ def answer_of(version: Version, *, missing_ok: bool) -> dict[str, Any]:
         raise
     if not isinstance(answer, dict):
         text = json.dumps(answer)[:200]
-        raise ExplainedError(f"{version.text()} returned {text}, which is no object: is it the catalog function?")
+        raise ExplainedError(f"{version.text()} returned {text}, not an object. Check that it is the catalog function.")
     found: dict[str, Any] = answer
     return found
 

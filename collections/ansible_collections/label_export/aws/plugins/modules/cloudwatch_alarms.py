@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: cloudwatch_alarms
 short_description: Ensure all metric alarms of one name prefix
 description:
-  - Creates, changes and deletes metric alarms, so that those whose names begin with a prefix are exactly the ones
-    listed.
+  - Creates, changes and deletes metric alarms, so that the alarms whose names begin with a prefix are exactly the
+    listed ones.
   - Unlike M(amazon.aws.cloudwatch_metric_alarm) it manages tags, corrects alarms whose actions were switched off,
     ignores the order of dimensions and actions, shows what changes, and deletes alarms that are no longer listed.
 author: The label-export contributors
@@ -214,7 +214,7 @@ def as_request(settings: Settings) -> dict[str, Any]:
 def find(client: Any, prefix: str, wanted: dict[str, Settings]) -> tuple[dict[str, Settings], dict[str, str]]:
     """Return the settings and the ARNs of the metric alarms with that prefix, each by full name.
 
-    Tags are asked for one alarm at a time, so only where they are managed.
+    Tags need a request for each alarm, so they are read only if they are managed.
     """
     pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"])
     settings: dict[str, Settings] = {}
@@ -229,7 +229,7 @@ def find(client: Any, prefix: str, wanted: dict[str, Settings]) -> tuple[dict[st
 
 
 def differences(current: dict[str, Settings], wanted: dict[str, Settings]) -> dict[str, dict[str, Settings]]:
-    """Return what changes by alarm: all settings of a new or removed one, otherwise those that change."""
+    """Return the changes by alarm: all settings of a new or removed one, otherwise the settings that change."""
     before: dict[str, Settings] = {}
     after: dict[str, Settings] = {}
     for name in sorted(current.keys() | wanted.keys()):

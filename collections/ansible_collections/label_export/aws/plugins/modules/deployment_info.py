@@ -264,7 +264,7 @@ class Account:
         return find_alias(self.client("lambda"), named) or {}
 
     def versions(self, in_use: str) -> list[dict[str, Any]]:
-        """Return the published versions, newest first: those that a rollback could use with their images."""
+        """Return the published versions, newest first; versions that a rollback could use have their images."""
         try:
             pages = self.client("lambda").get_paginator("list_versions_by_function")
             listed = [
@@ -298,7 +298,7 @@ class Account:
         return str(resolved if "@" in resolved and "@" not in named else named)
 
     def images_found(self, images: list[str]) -> set[str]:
-        """Return those images that the repository still has."""
+        """Return which of the images the repository still has."""
         wanted = {image.rpartition("@")[2]: image for image in images if "@sha256:" in image}
         if not wanted:
             return set()
@@ -325,7 +325,7 @@ class Account:
         return scans
 
     def image_scan(self, image: str, repository: str) -> dict[str, Any]:
-        """Return when an image was pushed and what ECR's scan found in it; empty when ECR has no such image."""
+        """Return when an image was pushed, and the findings of ECR's scan; empty if ECR has no such image."""
         digest = image.rpartition("@")[2]
         if not digest.startswith("sha256:"):
             return {}

@@ -50,7 +50,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.failures import r
 def main() -> None:
     module = AnsibleAWSModule(argument_spec={}, supports_check_mode=True)
     client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
-    with reported(module, "No login to the ECR registry was given"):
+    with reported(module, "AWS returned no login to the ECR registry"):
         token = client.get_authorization_token(aws_retry=True)["authorizationData"][0]["authorizationToken"]
     username, _colon, password = base64.b64decode(token).decode().partition(":")
     module.exit_json(changed=False, username=username, password=password)

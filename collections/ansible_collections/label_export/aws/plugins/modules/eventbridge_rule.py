@@ -231,7 +231,7 @@ class Rule:
 
 
 def refuse_failed(answer: dict[str, Any]) -> None:
-    """Raise ExplainedError for targets that EventBridge did not take: its answer is no error then."""
+    """Raise ExplainedError for targets that EventBridge did not accept: its response is not an error then."""
     if answer.get("FailedEntryCount"):
         first = (answer.get("FailedEntries") or [{}])[0]
         raise ExplainedError(f"EventBridge refused a target: {first.get('ErrorCode')}: {first.get('ErrorMessage')}")

@@ -80,7 +80,7 @@ ENDINGS = {
 DEAD = "dead letter"
 PROBE_PREFIX = "verify-"  # event uids of export_probe
 EXAMPLES_SHOWN = 3
-UNKNOWN = "the log that was read does not say"
+UNKNOWN = "not in the log that was read"
 
 Line = dict[str, Any]
 
@@ -115,7 +115,7 @@ def names(line: Line) -> list[str]:
 
 
 def failures(lines: Iterable[Line], letters: Iterable[Line]) -> list[dict[str, Any]]:
-    """Count labels by project, ending and reason; a label counts once for each, however often it was tried."""
+    """Count labels by project, ending and reason; a label counts once for each, whatever the number of attempts."""
     labels: dict[tuple[str, str, str], dict[str, None]] = {}
     last: dict[str, str] = {}
 

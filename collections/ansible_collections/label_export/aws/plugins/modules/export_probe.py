@@ -12,8 +12,8 @@ description:
   - Sends a webhook as Encord would, signed, through the public endpoint, and reads the function's log to see
     what happened to it. The label has a random hash, so Encord has no such label, and nothing is stored.
   - A webhook with a wrong signature is sent first, and must be refused.
-  - The function knows a probe by its event's uid, and deletes its message whatever the result is, so it never becomes
-    a dead letter.
+  - The function recognises a probe by its event's uid, and deletes its message whatever the result is, so it never
+    becomes a dead letter.
 author: The label-export contributors
 options:
   url:
@@ -86,7 +86,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: The checks, each with C(name), C(ok), C(found) and C(next), which says what to do if it is not ok.
+  description: The checks, each with C(name), C(ok), C(found), and in C(next) what to do if it is not ok.
   returned: always
   type: list
   elements: dict
@@ -118,8 +118,8 @@ from ansible_collections.label_export.aws.plugins.module_utils.log_events import
 PROBE_PREFIX = "verify-"
 # A type without an export: the function verifies the signature, and answers that it accepted no label.
 HARMLESS_EVENT = "label_export_probe_event"
-# Signs what must be refused. The function knows it (lambda/label_export/entrypoints/webhook_authentication.py), and
-# does not count it for the alarm `refused`.
+# Signs the webhook that must be refused. The function recognises it
+# (lambda/label_export/entrypoints/webhook_authentication.py), and does not count it for the alarm `refused`.
 NEVER_VALID = "label-export-verify: this key is public and never valid"
 LOOK_BACK = 600  # seconds that this machine's clock may be ahead of the log's
 PAUSE = 0.5  # seconds between two searches of the log
@@ -158,7 +158,7 @@ def judged(end: dict[str, Any] | None, random_project: bool, timeout: int) -> tu
         return (
             False,
             f"nothing in the log within {timeout} s",
-            "look whether the mapping takes messages (playbooks/status.yml), and into the function's log",
+            "check whether the mapping is enabled (playbooks/status.yml), and read the function's log",
         )
     reason, detail = end.get("reason", ""), end.get("detail", "")
     found = f"{end['event']}: {reason}, {detail}" if reason else str(end["event"])
@@ -190,7 +190,7 @@ class Probe:
         return ok
 
     def post(self, body: bytes, headers: dict[str, str], url: str | None = None) -> str:
-        """Send a webhook; return the answer's status as text, or what went wrong, without the URL."""
+        """Send a webhook; return the response's status as text, or the error, without the URL."""
         try:
             answer = open_url(
                 url or self.params["url"],
@@ -214,12 +214,12 @@ class Probe:
         plain = {"Content-Type": "application/json"}
         body = webhook(self.uid, self.params["event_type"], self.project, self.label)
         forged = self.post(body, signed(body, NEVER_VALID, time.time()))
-        advice = "the endpoint does not lead to the function: deploy, and look at the API's access log"
+        advice = "the endpoint does not lead to the function: deploy, and read the API's access log"
         self.note("a webhook with a wrong signature is refused", forged == "401", said(forged), advice)
         unsigned = self.post(body, plain)
         self.note("a webhook without a signature is refused", unsigned == "401", said(unsigned), advice)
         harmless = webhook(self.uid, HARMLESS_EVENT, self.project, self.label)
-        stale = "deploy, which hands the inventory's secrets over"
+        stale = "deploy, which stores the inventory's secrets"
         for number, secret in enumerate(secrets[1:], start=2):
             answer = self.post(harmless, signed(harmless, secret, time.time()))
             self.note(f"signing secret {number} is accepted", answer == "202", said(answer), stale)
@@ -229,7 +229,7 @@ class Probe:
         if not secrets and not urls:
             self.send()
             return self.note(
-                "no secret is set, so the environment is closed and the probe goes to the queue",
+                "no secret is set, so every webhook is refused and the probe is sent to the queue",
                 True,
                 "every webhook is refused",
                 "",
@@ -265,7 +265,7 @@ class Probe:
         return None
 
     def follow(self) -> float:
-        """Wait for the probe's end and judge it; return the seconds that it took."""
+        """Wait for the probe's end and check it; return the seconds that it took."""
         logs, began = self.client("logs"), time.monotonic()
         while (end := self.end(logs)) is None and time.monotonic() - began < self.params["timeout"]:
             time.sleep(PAUSE)

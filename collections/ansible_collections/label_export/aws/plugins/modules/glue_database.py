@@ -11,11 +11,11 @@ short_description: Ensure a database of the Glue Data Catalog with its tables
 description:
   - Creates, changes or deletes a database of the Glue Data Catalog and the tables that are named.
     No module of amazon.aws or community.aws does.
-  - Other tables of the database stay, and so does the database then.
+  - Other tables of the database stay. A database that has other tables is not deleted.
   - A table belongs to an environment if it has the tags of O(identity_tags) among its parameters, since Glue has no
     tags for tables. Other tables of these names are neither changed nor deleted.
-  - A database belongs to an environment if it has these tags. One that lacks them gets them, but is not deleted. One
-    that has other values of them belongs to another environment and is refused.
+  - A database belongs to an environment if it has these tags. A database without them gets them, but is not deleted. A
+    database with other values of them belongs to another environment and is refused.
 author: The label-export contributors
 options:
   arn:
@@ -94,7 +94,7 @@ options:
     type: dict
     default: {}
   identity_tags:
-    description: Keys of the tags in O(tags) that say whose the database and its tables are.
+    description: Keys of the tags in O(tags) that identify the owner of the database and its tables.
     type: list
     elements: str
     required: true
@@ -143,7 +143,7 @@ EXTERNAL = "EXTERNAL_TABLE"
 
 
 def identity(params: dict[str, Any]) -> dict[str, str]:
-    """Return the tags that say whose a database or a table is."""
+    """Return the tags that identify the owner of a database or table."""
     return {key: str(params["tags"][key]) for key in params["identity_tags"]}
 
 
@@ -271,7 +271,7 @@ class Database:
             if current is None or key not in current:
                 self.client.create_table(aws_retry=True, DatabaseName=self.name, TableInput=table)
             else:
-                # Glue keeps each former version of a table unless it is asked not to.
+                # By default Glue keeps each former version of a table.
                 self.client.update_table(aws_retry=True, DatabaseName=self.name, TableInput=table, SkipArchive=True)
 
     def delete(self, tables: list[str], whole: bool) -> None:
@@ -298,8 +298,8 @@ def refuse_others(module: AnsibleAWSModule, name: str, tags: dict[str, str], tab
     for table, settings in tables.items():
         if settings is not None and not has_identity(settings["parameters"], ours):
             raise ExplainedError(
-                f"The database {name} has a table {table} that this environment did not make: it lacks the parameters "
-                f"{', '.join(ours)} of this environment. Nothing was changed.",
+                f"The database {name} has a table {table} that this environment did not create: it lacks the "
+                f"parameters {', '.join(ours)} of this environment. Nothing was changed.",
                 refused=name,
             )
 

@@ -11,8 +11,8 @@ short_description: Ensure an API Gateway HTTP API in front of one function
 description:
   - Creates, changes or deletes an HTTP API that passes requests to one Lambda function (payload format 2.0), with its
     integration, routes and automatically deployed C($default) stage.
-  - The API answers at its own endpoint, allows no other origins (CORS), and has no throttling for single routes; such
-    settings from elsewhere are removed.
+  - The API has its own endpoint, allows no other origins (CORS), and has no throttling for single routes. If such
+    settings were added elsewhere, they are removed.
   - No upstream module manages API Gateway's HTTP APIs.
   - The API is found by its name, because AWS chooses its identifier. Two APIs with that name are refused.
 author: The label-export contributors
@@ -39,7 +39,7 @@ options:
     elements: str
     default: []
   timeout:
-    description: Seconds after which the API gives up on the function, up to 30.
+    description: Seconds after which the API stops waiting for the function, up to 30.
     type: int
     default: 30
   throttling_rate_limit:

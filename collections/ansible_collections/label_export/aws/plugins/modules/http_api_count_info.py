@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: http_api_count_info
-short_description: How many HTTP APIs the account has in the region
+short_description: Count the HTTP APIs that the account has in the region
 description:
   - Counts HTTP and WebSocket APIs, which share one quota, and returns whether one of a certain name is among them.
   - No upstream module lists them.

@@ -10,7 +10,7 @@ module: iam_inline_policies
 short_description: Ensure that IAM roles have no inline policies
 description:
   - Removes every inline policy from roles. M(amazon.aws.iam_role) manages attached policies only, and an inline policy
-    that was added elsewhere gives a role more permissions just the same.
+    that was added elsewhere gives a role more permissions in the same way.
   - A role that does not exist has none.
 author: The label-export contributors
 options:

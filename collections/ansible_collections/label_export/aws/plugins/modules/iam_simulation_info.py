@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: iam_simulation_info
-short_description: Return which actions of policy documents a user or role may not do
+short_description: Return which actions of policy documents a user or role is not allowed
 description:
   - Simulates, with IAM, every action of some policy documents, on every resource that they name, for a user or role
     with all its policies, its permissions boundary and the organization's policies. No module of amazon.aws does.
@@ -82,7 +82,7 @@ UNANSWERED = [*DENIED, "NoSuchEntity", "InvalidInput"]
 
 
 class UnknownPrincipalError(Exception):
-    """Credentials whose permissions IAM cannot simulate. The text says why."""
+    """Credentials whose permissions IAM cannot simulate. The text has the reason."""
 
 
 def as_list(value: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: label_requeue
-short_description: Queue the labels that a function's log says were not queued, or not exported
+short_description: Queue the labels that, according to a function's log, were not queued or not exported
 description:
   - Reads the lines of a time span that have one of the given values in field C(event), and queues one message for
     each label and data unit that they name. A message only makes the function read the label, so repeated runs leave
@@ -158,8 +158,8 @@ def requeue(module: AnsibleAWSModule, logs: Any, sqs: Any) -> None:
         queued += taken
         if taken < len(bodies):
             module.fail_json(
-                msg=f"SQS took {queued} of {len(wanted)} messages and refused {len(bodies) - taken}. Run this again: a "
-                "label that is queued twice is exported once.",
+                msg=f"SQS accepted {queued} of {len(wanted)} messages and refused {len(bodies) - taken}. Run this "
+                "again: a label that is queued twice is exported once.",
                 queued=queued,
                 changed=queued > 0,
             )

@@ -10,7 +10,7 @@ module: lambda_alias
 short_description: Ensure an alias routes every call to one version of a function
 description:
   - Creates an alias, or moves it to another version, and removes routing of a share of the calls to other versions.
-  - Unlike M(amazon.aws.lambda_alias) it finds and removes such shares, which that module leaves, and has a diff.
+  - Unlike M(amazon.aws.lambda_alias) it finds and removes such routing, and has a diff.
     A function's aliases are deleted with the function.
 author: The label-export contributors
 options:

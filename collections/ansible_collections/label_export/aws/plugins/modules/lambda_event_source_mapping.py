@@ -141,7 +141,7 @@ def wait_until_at_rest(module: AnsibleAWSModule, client: Any) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     module.warn(
         f"After {LOOKS * SECONDS_BETWEEN_LOOKS} s the mapping of {module.params['event_source_arn']} to "
-        f"{module.params['function_name']} still is {state}. Messages wait in the queue until it is Enabled."
+        f"{module.params['function_name']} is still {state}. Messages wait in the queue until it is Enabled."
     )
 
 

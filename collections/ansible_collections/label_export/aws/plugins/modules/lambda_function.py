@@ -436,8 +436,8 @@ def usable(module: AnsibleAWSModule, function: Function) -> tuple[dict[str, Any]
     found = function.get()
     if found and found["Configuration"].get("PackageType") != "Image":
         module.fail_json(
-            msg=f"The function {function.name} is made from a Zip archive, which AWS cannot turn into one made from an "
-            "image. Delete it, or choose another name."
+            msg=f"The function {function.name} was created from a Zip archive, and AWS cannot change it to an image. "
+            "Delete it, or choose another name."
         )
     if found and not module.check_mode:
         found = function.settle(found)

@@ -11,8 +11,8 @@ short_description: Ensure a Function URL that everyone may call
 description:
   - Creates, corrects or deletes the URL of a function or alias, without authentication (C(NONE)), together with the two
     statements of its resource policy that such a URL needs, C(lambda:InvokeFunctionUrl) and C(lambda:InvokeFunction).
-    With only one of them every call is answered 403.
-  - The function must authenticate its callers itself. AWS Security Hub counts a function that everyone may invoke as
+    With only one of them every call gets a 403.
+  - The function must authenticate its callers itself. AWS Security Hub rates a function that everyone may invoke as
     critical (Lambda.1).
   - No upstream module manages Function URLs.
 author: The label-export contributors

@@ -12,7 +12,7 @@ description:
   - Invokes a version or alias synchronously and returns its answer. The function is expected to change nothing.
   - A version that was not invoked for some weeks is inactive. An invocation then fails, and Lambda activates the
     version again. The module waits for that and retries. M(amazon.aws.lambda_execute) waits for the unpublished
-    version to be active, which nothing invokes and nothing activates.
+    version to become active, which nothing invokes or activates.
 author: The label-export contributors
 options:
   function_name:

@@ -26,10 +26,10 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Nothing is ever changed.
+    description: It only reads.
     support: full
   diff_mode:
-    description: Nothing is ever changed.
+    description: It only reads.
     support: N/A
 extends_documentation_fragment: label_export.aws.module
 """
@@ -106,7 +106,7 @@ def main() -> None:
     names: list[str] = module.params["function_names"]
     retry = AWSRetry.jittered_backoff()
     functions = module.client("lambda", retry_decorator=retry)
-    with reported(module, f"What of {', '.join(names)} is in a VPC could not be read"):
+    with reported(module, f"The VPC configuration of {', '.join(names)} could not be read"):
         versions = [version for name in names for version in vpc_versions(functions, name)]
         found: list[str] = []
         if module.params["interfaces"]:

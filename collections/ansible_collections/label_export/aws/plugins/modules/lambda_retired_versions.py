@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: lambda_retired_versions
 short_description: Remove old versions of a function, and images that no kept version needs
 description:
-  - Removes published versions of a function but for the newest ones and those that an alias names, and newer ones with
-    an environment that is not wanted any more. Then removes images
-    of the function's ECR repository but for the newest ones and those that a version which is left, or the unpublished
-    one, runs.
+  - Removes published versions of a function, except the newest ones and the ones that an alias names. It also removes
+    newer versions with an environment that must no longer be used (O(retired_environment)).
+  - Then removes images of the function's ECR repository, except the newest ones and the ones that a remaining version,
+    or the unpublished one, runs.
   - A lifecycle policy of ECR cannot remove such images, because it does not know which images are in use. A function
     whose image is gone becomes inactive.
   - In check mode, O(new_image_uri) and O(new_version) name what earlier tasks would create. They count as if they
@@ -38,8 +38,8 @@ options:
     required: true
   retired_environment:
     description:
-      - Variables of a version's environment, each with a list of values. A version that has one of them goes too,
-        however new it is, and with it its image, unless a version that stays runs it.
+      - Variables of a version's environment, each with a list of values. A version that has one of them is removed too,
+        however new it is, with its image, unless a remaining version runs the image.
     type: dict
     default: {}
   new_image_uri:
@@ -95,7 +95,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 versions:
-  description: The versions that were removed; in check mode those that would be.
+  description: The versions that were removed; in check mode the versions that would be removed.
   returned: always
   type: list
   elements: str
@@ -111,7 +111,7 @@ left_by_environment:
   type: list
   elements: str
 images:
-  description: The digests of the images that were removed; in check mode those that would be.
+  description: The digests of the images that were removed; in check mode of the images that would be removed.
   returned: always
   type: list
   elements: str
@@ -137,7 +137,7 @@ def retired_versions(versions: Collection[str], named: Collection[str], kept: in
 
 
 def has_environment(configuration: Mapping[str, Any], wanted: Mapping[str, Collection[str]]) -> bool:
-    """Say whether a version, as ListVersionsByFunction shows it, has one of these values in its environment."""
+    """Return whether a version, in ListVersionsByFunction's form, has one of these values in its environment."""
     variables = configuration.get("Environment", {}).get("Variables", {})
     return any(variables.get(name) in values for name, values in wanted.items())
 
@@ -148,7 +148,7 @@ def reference(image_uri: str) -> str:
 
 
 def is_named(image: Mapping[str, Any], references: Collection[str]) -> bool:
-    """Say whether an image, as DescribeImages answers, has one of these digests or tags."""
+    """Return whether an image, in DescribeImages' form, has one of these digests or tags."""
     return image["imageDigest"] in references or not set(image.get("imageTags", [])).isdisjoint(references)
 
 
@@ -190,11 +190,11 @@ class History:
             return []
 
     def versions(self) -> dict[str, dict[str, Any]]:
-        """Return the configurations of the versions by their numbers, the unpublished one's included."""
+        """Return the configurations of the versions by their numbers, including the unpublished one's."""
         return {version["Version"]: version for version in self.pages("list_versions_by_function", "Versions")}
 
     def named_versions(self, moved: dict[str, str]) -> set[str]:
-        """Return the versions that aliases name, those that get a share of the invocations included.
+        """Return the versions that aliases name, including versions that get a share of the invocations.
 
         ``moved`` has, for an alias, the version that it names instead and routes all invocations to.
         """

@@ -33,7 +33,7 @@ options:
   metric_filters:
     description:
       - Filters that count events as a metric, by name. Not managed when left out.
-      - Other filters that write to O(metric_namespace) are removed. Those that write elsewhere stay.
+      - Other filters that write to O(metric_namespace) are removed. Filters that write elsewhere stay.
       - M(amazon.aws.cloudwatchlogs_log_group_metric_filter) fails in a check of an account that lacks the log group,
         and finds a difference on every run where a dimension has an upper-case letter.
     type: dict
@@ -57,7 +57,7 @@ EXAMPLES = r"""
     name: /aws/lambda/label-export-dev
     retention: 30
 
-- name: Count what the access log says was refused
+- name: Count the refused requests in the access log
   label_export.aws.log_group:
     name: /aws/vendedlogs/apigateway/label-export-dev
     retention: 30
@@ -104,7 +104,7 @@ def wanted_settings(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def metric(name: str, namespace: str, dimensions: dict[str, str]) -> dict[str, Any]:
-    """Return what a filter makes of each event: one of the metric that has its name."""
+    """Return a filter's transformation: each event counts one for the metric with the filter's name."""
     made = {"metricName": name, "metricNamespace": namespace, "metricValue": "1"}
     return {**made, **({"dimensions": dimensions} if dimensions else {})}
 

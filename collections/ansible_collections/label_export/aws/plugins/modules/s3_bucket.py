@@ -85,7 +85,7 @@ options:
     default: {}
   managed_by_tag:
     description:
-      - Key of the tag in O(tags) that says who manages the bucket. A bucket with this tag and O(identity_tags) is
+      - Key of the tag in O(tags) that shows who manages the bucket. A bucket with this tag and O(identity_tags) is
         brought to the wanted state, whatever was changed on it.
       - A bucket with this tag, but another value of one of O(identity_tags), belongs to another environment and is
         refused.
@@ -219,8 +219,8 @@ def wanted_settings(params: dict[str, Any], current: dict[str, Any]) -> dict[str
 def is_key(current: str, wanted: str) -> bool:
     """Return whether the key that a bucket names may be the one with the ARN ``wanted``.
 
-    S3 keeps the name that it was given: an ARN, an identifier, an alias, or none for AWS's own key. The last two say
-    nothing about the ARN, so whoever gives one has seen to it.
+    S3 keeps the name that was set: an ARN, an identifier, an alias, or none for AWS's own key. The last two do not show
+    the ARN, so they count as the wanted key.
     """
     return bool(wanted) and (
         not current or "alias/" in current or current == wanted or wanted.endswith(f":key/{current}")
@@ -237,12 +237,12 @@ def owners_settings(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str
     if algorithm == "aws:kms" and not is_key(key, wanted["encryption"]["kms_key_arn"]):
         kept["kms_key_arn"] = key if key.startswith("arn:") and ":key/" in key else f"ARN of {key or 'alias/aws/s3'}"
     elif algorithm == "aws:kms:dsse":
-        kept["name"] = "another bucket, since this one encrypts twice, which cannot be wanted here"
+        kept["name"] = "another bucket, since this one encrypts twice (DSSE-KMS), which is not supported here"
     return kept
 
 
 def is_managed(params: dict[str, Any], current: dict[str, Any]) -> bool:
-    """Return whether the bucket's tags say that it belongs to this environment."""
+    """Return whether the bucket's tags show that it belongs to this environment."""
     keys = [params["managed_by_tag"], *params["identity_tags"]]
     return bool(params["managed_by_tag"]) and all(current["tags"].get(key) == params["tags"][key] for key in keys)
 
@@ -258,15 +258,15 @@ def refuse_the_wrong_owner(params: dict[str, Any], current: dict[str, Any], want
     if tags.get(manager) == ours[manager] and others:
         raise ExplainedError(
             f"The bucket {name} belongs to another environment: its tags are {as_line(others)}, expected are "
-            f"{as_line({key: identity[key] for key in others})}. Nothing was changed. Name another bucket, or, to hand "
-            "this one over, remove these tags from it.",
+            f"{as_line({key: identity[key] for key in others})}. Nothing was changed. Name another bucket, or remove "
+            "these tags from this one to use it.",
             refused="another environment",
         )
     if kept := owners_settings(current, wanted):
         raise ExplainedError(
             f"The bucket {name} belongs to its owner: it lacks the tags {', '.join([manager, *identity])} of this "
             "environment. It has an access log or an encryption that would be replaced. Nothing was changed. To keep "
-            f"what it has, set {as_line(kept)}. To give it up, remove it from the bucket.",
+            f"them, set {as_line(kept)}. Otherwise remove them from the bucket.",
             refused="the owner's settings",
             keeping=kept,
         )
@@ -276,32 +276,32 @@ def refuse_what_s3_refuses(bucket: Bucket, current: dict[str, Any], changes: dic
     """Raise ExplainedError for a bucket for which S3 would accept only some of the changes.
 
     S3 takes neither a policy with a public statement while public policies are blocked, nor the bucket owner's
-    ownership of all objects while the bucket's ACL grants something to others. ``so_far`` says what was changed.
+    ownership of all objects while the bucket's ACL grants something to others. ``so_far``: what was changed.
     """
     if current["policy"] and {"policy", "public_access_block"} & changes.keys() and bucket.is_public_by_policy():
         public = [item.get("Sid", "one without a Sid") for item in current["policy"]["Statement"] if is_open(item)]
         raise ExplainedError(
             f"The policy of the bucket {bucket.name} makes it public, and S3 refuses such a policy while public access "
-            f"is blocked. {so_far} Remove the public statements ({', '.join(public) or 'S3 does not say which'}) from "
+            f"is blocked. {so_far} Remove the public statements ({', '.join(public) or 'S3 does not name them'}) from "
             "its policy, or name another bucket.",
             refused="a public policy",
         )
     if "object_ownership" in changes and (others := bucket.acl_grants_to_others()):
         raise ExplainedError(
-            f"The ACL of the bucket {bucket.name} grants {', '.join(others)}, and S3 gives all objects to the bucket's "
-            f"owner only when the ACL grants nothing to others. {so_far} Move these grants to the bucket's policy and "
-            "remove them from the ACL, or name another bucket.",
+            f"The ACL of the bucket {bucket.name} grants {', '.join(others)}. S3 makes the bucket's owner the owner of "
+            f"all objects only if the ACL grants nothing to others. {so_far} Move these grants to the bucket's policy "
+            "and remove them from the ACL, or name another bucket.",
             refused="an ACL",
         )
 
 
 def refuse_without_object_lock(bucket: Bucket, changes: dict[str, Any], so_far: str) -> None:
-    """Raise ExplainedError for an existing bucket that lacks the Object Lock that is wanted."""
+    """Raise ExplainedError for an existing bucket without Object Lock, if the option requires it."""
     if "object_lock" not in changes:
         return
     raise ExplainedError(
-        f"The bucket {bucket.name} was made without Object Lock, and object_lock is true. {so_far} Object Lock holds "
-        "for the whole bucket, and S3 does not let anyone disable it. To enable it all the same, run this as the "
+        f"The bucket {bucket.name} was created without Object Lock, and object_lock is true. {so_far} Object Lock "
+        "applies to the whole bucket, and nobody can disable it. To enable it in any case, run this as the "
         f"bucket's owner, and deploy again: aws s3api put-object-lock-configuration --bucket {bucket.name} "
         "--object-lock-configuration ObjectLockEnabled=Enabled (the bucket must be versioned). Otherwise name another "
         "bucket, or set object_lock to false.",
@@ -351,9 +351,9 @@ class Bucket(BucketReader):
             return False
         except is_boto3_error_code("403"):
             raise ExplainedError(
-                f"There is a bucket {self.name}, but not for these credentials: it belongs to another account than "
-                f"{self.module.params['expected_owner'] or 'theirs'}, or they lack s3:ListBucket. Choose another name, "
-                "or give them the permission."
+                f"There is a bucket {self.name}, but these credentials cannot use it: it belongs to another account "
+                f"than {self.module.params['expected_owner'] or 'theirs'}, or they lack s3:ListBucket. Choose another "
+                "name, or add the permission."
             ) from None
         # The SDK follows a bucket to its region, so that it answers from there.
         region = answer.get("BucketRegion") or self.region
@@ -467,10 +467,10 @@ class Bucket(BucketReader):
         if kept:
             first = kept[0]
             raise ExplainedError(
-                f"{len(kept)} versions of objects in {self.name} were not deleted, and so the bucket stays. All others "
-                f"were. The first one is {first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: "
-                f"{first.get('Message')} What Object Lock protects can be deleted when its time has ended: destroy "
-                "again then."
+                f"{len(kept)} versions of objects in {self.name} were not deleted, so the bucket stays. All others "
+                f"were deleted. The first one is {first.get('Key')} ({first.get('VersionId')}): {first.get('Code')}: "
+                f"{first.get('Message')} Versions with Object Lock can be deleted after their retention has ended: "
+                "run destroy again then."
             )
 
     def delete(self) -> None:
@@ -479,8 +479,8 @@ class Bucket(BucketReader):
     def empty_and_delete(self) -> None:
         """Empty and delete the bucket. Raises ExplainedError.
 
-        An invocation of a deleted function goes on for a while and may write one more object. So a bucket that
-        is not empty is emptied again, for STILL_WRITTEN_SECONDS at most.
+        An invocation of a deleted function continues for a while and may write one more object. So a bucket that
+        is not empty is emptied again, for at most STILL_WRITTEN_SECONDS.
         """
         end = time.monotonic() + STILL_WRITTEN_SECONDS
         while True:
@@ -511,7 +511,7 @@ def ensure_present(module: AnsibleAWSModule, bucket: Bucket) -> None:
     if changed and not module.check_mode:
         if not existed:
             bucket.create()
-            # S3 gives a new bucket safe defaults; only what differs from them is set.
+            # A new bucket has safe defaults; only settings that differ from them are written.
             created = bucket.settings()
             wanted = wanted_settings(module.params, created)
             changes = changed_values(created, wanted)

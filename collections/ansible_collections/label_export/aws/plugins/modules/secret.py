@@ -54,7 +54,7 @@ options:
     type: dict
 attributes:
   check_mode:
-    description: Nothing is changed. For a deleted secret that would be restored, the result says only that.
+    description: Nothing is changed. For a deleted secret that would be restored, the result shows only that.
     support: full
   diff_mode:
     description: Shows each changed setting, never the value.
@@ -311,7 +311,7 @@ def ensure_present(module: AnsibleAWSModule, secret: Secret) -> None:
         if changed_elsewhere:
             wanted["value"] = current["value"]
         elif current["value"] == HIDDEN and secret.version and secret.record != secret.version:
-            # The value is the wanted one, whoever wrote it. From now on the module may replace it.
+            # The value is the wanted one, even if another user wrote it. From now on the module may replace it.
             current["written_version"], wanted["written_version"] = secret.record, secret.version
     changes = changed_values(current, wanted)
     diff = difference(current, wanted)

@@ -7,12 +7,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: settings_object
-short_description: Ensure an object with settings that a function's environment has no room for
+short_description: Ensure an object with settings that do not fit into a function's environment
 description:
   - Stores a text under a key with its SHA-256, in a bucket. Such an object never changes, so each version of a function
     has the settings that it was deployed with.
   - With O(purge), removes the objects that no version of the given functions names in its environment.
-  - M(amazon.aws.s3_object) cannot tell which objects are named, and does not check who owns the bucket.
+  - M(amazon.aws.s3_object) does not know which objects are in use, and does not check who owns the bucket.
 author: The label-export contributors
 options:
   bucket:
@@ -20,11 +20,11 @@ options:
     type: str
     required: true
   expected_owner:
-    description: The account that has to own the bucket.
+    description: The account that must own the bucket.
     type: str
     required: true
   prefix:
-    description: What the objects' keys begin with. All objects under it are taken for settings objects.
+    description: The prefix of the objects' keys. All objects under it count as settings objects.
     type: str
     required: true
   content:
@@ -80,7 +80,7 @@ key:
   returned: always
   type: str
 removed:
-  description: The keys of the objects that were removed; in check mode those that would be.
+  description: The keys of the objects that were removed; in check mode of the objects that would be removed.
   returned: always
   type: list
   elements: str
@@ -153,7 +153,7 @@ def ensure(module: AnsibleAWSModule, objects: Objects, functions: Any) -> None:
         if key not in present and not module.check_mode:
             objects.store(key, content, params["kms_key_arn"])
     surplus: set[str] = set()
-    if params["purge"] and present - {key}:  # without surplus objects no function is asked
+    if params["purge"] and present - {key}:  # without surplus objects no function is read
         surplus = present - {key} - used_keys(functions, params["functions"], params["variable"])
     if not module.check_mode:
         for each in sorted(surplus):

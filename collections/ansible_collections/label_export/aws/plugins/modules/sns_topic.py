@@ -37,8 +37,8 @@ options:
   emails:
     description:
       - The addresses that get each message. Each gets one e-mail and must confirm.
-      - An address that is confirmed and no longer listed is unsubscribed. One that never confirmed is forgotten by SNS
-        itself. Not managed when left out.
+      - An address that is confirmed and no longer listed is unsubscribed. SNS itself removes an address that never
+        confirmed. Not managed when left out.
     type: list
     elements: str
   tags:
@@ -68,7 +68,7 @@ arn:
   returned: always
   type: str
 unconfirmed_emails:
-  description: The listed addresses that have not confirmed yet; in check mode those that would need to.
+  description: The listed addresses that have not confirmed yet; in check mode the addresses that would have to confirm.
   returned: when state is present
   type: list
 """

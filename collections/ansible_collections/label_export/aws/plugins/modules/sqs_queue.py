@@ -71,7 +71,7 @@ extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
-- name: Ensure the queue hands failures to the dead-letter queue
+- name: Ensure the queue moves failed messages to the dead-letter queue
   label_export.aws.sqs_queue:
     name: label-export-dev
     visibility_timeout: 720
@@ -86,7 +86,7 @@ queue_url:
   returned: when state is present
   type: str
 attributes:
-  description: The queue's attributes after the run, as the API gives them; in check mode as they would be.
+  description: The queue's attributes after the run, as the API returns them; in check mode as they would be.
   returned: when state is present
   type: dict
 """

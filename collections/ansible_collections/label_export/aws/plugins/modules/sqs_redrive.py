@@ -37,7 +37,7 @@ extends_documentation_fragment: label_export.aws.module
 """
 
 EXAMPLES = r"""
-- name: Have dead letters tried again
+- name: Retry dead letters
   label_export.aws.sqs_redrive:
     source: label-export-dev-dead-letters
     destination: label-export-dev
@@ -63,7 +63,7 @@ from ansible_collections.label_export.aws.plugins.module_utils.failures import r
 BATCH = 10  # SQS's limit for one call
 # Seconds that a received message is hidden: enough to send and delete ten, and short for the next run.
 HIDDEN_FOR = 60
-# Seconds to wait for a message: SQS then asks all its servers, so that an empty answer means an empty queue.
+# Seconds to wait for a message: SQS then queries all its servers, so that an empty response means an empty queue.
 WAIT = 1
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 
@@ -108,7 +108,7 @@ class Redrive:
         return list(answer.get("Messages", []))
 
     def move(self, messages: list[dict[str, Any]]) -> list[str]:
-        """Send the messages, and delete those that were taken. Return why others were not, one text each."""
+        """Send the messages, and delete the ones that SQS accepted. Return a reason for each of the others."""
         entries = [entry(number, message) for number, message in enumerate(messages)]
         sent = self.client.send_message_batch(aws_retry=True, QueueUrl=self.destination, Entries=entries)
         taken = [
@@ -144,7 +144,7 @@ def redrive(module: AnsibleAWSModule, client: Any) -> None:
         if problems:
             module.fail_json(
                 msg=f"{len(problems)} of {len(messages)} messages could not be moved from {module.params['source']} "
-                f"({problems[0]}); {moved} were moved before. Those stay there, and none is lost: run this again.",
+                f"({problems[0]}); {moved} were moved before. The others stay there, and none is lost: run this again.",
                 moved=moved,
                 changed=moved > 0,
             )

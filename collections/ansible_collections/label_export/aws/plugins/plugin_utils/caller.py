@@ -1,4 +1,4 @@
-"""Asks AWS whose credentials the modules of a task would use, and says why where there is no answer.
+"""Determines the account of the credentials that the modules of a task would use, or the reason why it is not known.
 
 No task is needed for it, so that no option of ansible-playbook can leave it out (lookup ``checked_environment``).
 """
@@ -33,24 +33,24 @@ class Caller(NamedTuple):
 
 
 class UnknownCallerError(Exception):
-    """AWS did not say who calls. The text says why, and what to do."""
+    """The caller could not be determined. The text has the reason, and what to do."""
 
 
 def one_aws(given: Mapping[str, str], shell: Mapping[str, str]) -> dict[str, str]:
-    """Return a task's variables, with those that make each module take the credentials and endpoint that are checked.
+    """Return a task's variables, extended so that each module uses the credentials and the endpoint that are checked.
 
     SDK and amazon.aws do not read the same variables in the same order: botocore takes AWS_DEFAULT_PROFILE before
     AWS_PROFILE, amazon.aws the other way round, and it also reads AWS_ACCESS_KEY and AWS_SECRET_KEY.
 
     Args:
-        given: The variables that the task is to have.
+        given: The variables of the task.
         shell: The environment variables of the process, which the task has too.
     """
     url = given.get("AWS_ENDPOINT_URL")
     profile = profile_of(given, shell)
     return {
         **given,
-        # What the shell has for single services would come first, and a setting could have all of it ignored.
+        # The shell's variables for single services would have priority, and a setting could disable all endpoints.
         **(dict.fromkeys([*endpoint_variables(shell), "AWS_ENDPOINT_URL"], url) if url else {}),
         **({"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"} if url else {}),
         **(dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE"), profile) if profile else {}),
@@ -59,14 +59,14 @@ def one_aws(given: Mapping[str, str], shell: Mapping[str, str]) -> dict[str, str
 
 
 def profile_of(given: Mapping[str, str], shell: Mapping[str, str]) -> str:
-    """Return the name of the profile that is meant; empty for the default one."""
+    """Return the name of the selected profile; empty for the default one."""
     return given.get("AWS_PROFILE") or shell.get("AWS_PROFILE") or shell.get("AWS_DEFAULT_PROFILE") or ""
 
 
 def two_identities(given: Mapping[str, str], shell: Mapping[str, str]) -> str:
-    """Return what to do about a shell that has a profile and keys; empty where it has one of them.
+    """Return what to do about a shell that has a profile and keys; empty if it has at most one of them.
 
-    An SDK takes the keys then, and amazon.aws refuses both after the check.
+    An SDK would use the keys, and amazon.aws would refuse both after the check.
     """
     keys = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if shell.get(name)]
     profiles = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if shell.get(name)]
@@ -74,7 +74,7 @@ def two_identities(given: Mapping[str, str], shell: Mapping[str, str]) -> str:
         return ""
     return (
         f"Your shell has the profile '{profile_of(given, shell)}' ({profiles[0]}) and access keys ({keys[0]}), and "
-        f"only one of them can be meant. For the profile, type: unset {' '.join(keys)}. For the keys, type: unset "
+        f"only one of them can be used. For the profile, type: unset {' '.join(keys)}. For the keys, type: unset "
         f"{' '.join(profiles)}."
     )
 
@@ -93,7 +93,7 @@ def configured_elsewhere(environment: Mapping[str, str]) -> tuple[str, str, dict
     """Return the AWS configuration's file, the profile in use, and its settings with an endpoint other than AWS.
 
     These are `endpoint_url` of the profile, and of each service in the section `services` that it names (SDK guide,
-    service-specific endpoints). What cannot be read is left to `caller`, which says why.
+    service-specific endpoints). If the configuration cannot be read, `caller` reports the reason.
     """
     with environment_of(environment):
         session = botocore.session.Session()
@@ -163,7 +163,7 @@ def caller(environment: Mapping[str, str], settings_file: str) -> Caller:
 
 
 def problem(error: Exception, session: Any, profile: str, settings_file: str) -> str:
-    """Return what is wrong with the credentials, and what to do, as sentences."""
+    """Return the problem of the credentials, and what to do, as sentences."""
     where = f"AWS_PROFILE or label_export_aws_profile in {settings_file}"
     sentences: list[tuple[type | tuple[type, ...], str]] = [
         (
@@ -184,21 +184,21 @@ def problem(error: Exception, session: Any, profile: str, settings_file: str) ->
         ),
         (
             errors.MissingDependencyException,
-            f"The profile '{profile}' was made by `aws login`, for which the package awscrt is missing. Type: make "
+            f"The profile '{profile}' was created by `aws login`, for which the package awscrt is missing. Type: make "
             f"install",
         ),
         (
             errors.NoCredentialsError,
             f"There are no AWS credentials. Name a profile ({where}), or set AWS_ACCESS_KEY_ID and "
             f"AWS_SECRET_ACCESS_KEY; "
-            "to make a profile, type: aws configure",
+            "to create a profile, type: aws configure",
         ),
         (errors.PartialCredentialsError, incomplete(error, profile, where)),
         (errors.CredentialRetrievalError, not_given(error, profile)),
         (
             json.JSONDecodeError,
-            f"The program that gives the credentials of the profile '{profile}' does not write JSON ({error}). Run it "
-            f"yourself to see what it writes; it is the credential_process in your AWS configuration.",
+            f"The program that returns the credentials of the profile '{profile}' does not write JSON ({error}). Run "
+            f"it yourself to see what it writes; it is the credential_process in your AWS configuration.",
         ),
         (
             (errors.ConfigParseError, errors.ConfigNotFound, errors.InvalidConfigError, errors.UnknownCredentialError),
@@ -218,7 +218,7 @@ def problem(error: Exception, session: Any, profile: str, settings_file: str) ->
         (errors.ClientError, refused(error, profile, where)),
         (
             OSError,
-            f"The AWS credentials of the profile '{profile}' cannot be read ({error}). Correct what it names in "
+            f"The AWS credentials of the profile '{profile}' cannot be read ({error}). Correct the profile in "
             f"your AWS configuration: web_identity_token_file is a file, credential_process a program.",
         ),
     ]
@@ -233,7 +233,7 @@ def incomplete(error: Exception, profile: str, where: str) -> str:
     """Return what to add to credentials of which a part is missing."""
     if getattr(error, "kwargs", {}).get("provider") == "assume-role":
         return (
-            f"The profile '{profile}' has a role_arn, and nothing says whose credentials assume the role. Add "
+            f"The profile '{profile}' has a role_arn, but no credentials that assume the role. Add "
             f"source_profile or credential_source to it in your AWS configuration, or name another profile ({where})."
         )
     return (
@@ -243,21 +243,21 @@ def incomplete(error: Exception, profile: str, where: str) -> str:
 
 
 def not_given(error: Exception, profile: str) -> str:
-    """Return what to do where a program, or this machine, does not give the credentials of a profile."""
+    """Return what to do if a program, or this machine, does not return the credentials of a profile."""
     if getattr(error, "kwargs", {}).get("provider") == "custom-process":
         return (
-            f"The program that gives the credentials of the profile '{profile}' failed ({error}). Run it yourself to "
+            f"The program that returns the credentials of the profile '{profile}' failed ({error}). Run it yourself to "
             f"see why; it is the credential_process in your AWS configuration."
         )
     return (
-        f"This machine does not give the credentials that the profile '{profile}' asks it for ({error}). "
-        f"credential_source in your AWS configuration works only where it says: on an EC2 instance or in a container "
-        f"with a role."
+        f"This machine does not provide the credentials of the profile '{profile}' ({error}). credential_source in "
+        f"your AWS configuration works only in the place that it names: on an EC2 instance or in a container with a "
+        f"role."
     )
 
 
 def refused(error: Exception, profile: str, where: str) -> str:
-    """Return what to do about an answer of AWS's that is a refusal."""
+    """Return what to do about a refusal by AWS."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     advice = {
         "ExpiredToken": f"The session has expired. Sign in again (aws sso login --profile {profile}), or get new "
@@ -267,8 +267,8 @@ def refused(error: Exception, profile: str, where: str) -> str:
         "credentials AWS_SESSION_TOKEN.",
         "SignatureDoesNotMatch": "The secret access key does not belong to the access key, or the clock is wrong.",
         "RequestTimeTooSkewed": "The clock of this machine is wrong.",
-        "AccessDenied": f"The credentials may not do what they are to do first. For a role, check that the profile "
-        f"'{profile}' may assume it.",
+        "AccessDenied": f"The credentials are not allowed to make the first request. For a role, check that the "
+        f"profile '{profile}' may assume it.",
     }
     code = {"ExpiredTokenException": "ExpiredToken", "RequestExpired": "RequestTimeTooSkewed"}.get(code, code)
     return f"AWS refuses the credentials ({error}). {advice.get(code, f'Check {where}.')}"
