@@ -1,6 +1,6 @@
 """From nothing to a label in S3: runs every step, and reports its time, and its log if it failed.
 
-Runs with any Python 3.11, since the first step is what makes the environment.
+Runs with any Python from 3.11 on, since the first step creates the environment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INSTALLED_ON_THE_SYSTEM = re.compile(
 NEXT_STEP = """\
 Next, on AWS: set your account, region and key in inventory/dev/group_vars/label_export, then run
   .venv/bin/ansible-playbook deploy.yml -i inventory/dev
-README.md, "Deploy to AWS", leads through it. `make down` ends what runs here."""
+README.md, "Deploy to AWS", explains it. `make down` ends what runs here."""
 
 STEPS = (
     ("Install what the playbooks need", "install", [str(ROOT / "scripts" / "install")]),

@@ -2,7 +2,7 @@
 
 Usage: fresh_roots.py [NAME...], as root on Linux with mmdebstrap (see ROOTS for the names; all by default).
 
-Each root gets nothing but what the README asks for: make, git, Python and a container engine. In it, `inventory/dev` is
+Each root gets only what the README requires: make, git, Python and a container engine. In it, `inventory/dev` is
 filled in as on AWS, together with the addresses of the local stack. The commands are the README's own lines: one that
 is not there ends the run. The administrator's part is done from the files that playbooks/policies.yml writes.
 The output of every step is in .local/fresh-roots/logs, and the table at the end has the seconds of each.
@@ -252,7 +252,7 @@ def install(newcomer: Newcomer) -> None:
         refusal = newcomer.run(step, command, fails=True)
         advice = re.search(r"sudo (apt-get install \S+)", refusal)
         if not advice:
-            raise StepError(f"{INSTALL} does not say which package is missing:\n{refusal}")
+            raise StepError(f"{INSTALL} does not name the missing package:\n{refusal}")
         newcomer.run(
             "apt-get install", f"apt-get update -qq && {advice[1]} -y -qq --no-install-recommends", user="root"
         )

@@ -20,7 +20,7 @@ LOOK_EVERY_SECONDS = 0.1
 
 
 class LocalStack:
-    """Where everything is, read from what the role local_stack wrote down. Raises SystemExit when nothing runs.
+    """The addresses of the stack, from the file that the role local_stack wrote. Raises SystemExit if no stack runs.
 
     With ``account``, another account of the local AWS, as its owner sees it.
     """

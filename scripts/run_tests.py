@@ -1,7 +1,7 @@
 """Run every step of `make test`, even after one has failed, and list at the end what failed.
 
-A step is a target of the Makefile. The steps of a lane run one after the other, and the lanes beside each other: a
-deploy mostly waits for one answer after another, and leaves a core to the steps of the other lane. A step's output is
+A step is a target of the Makefile. The steps of a lane run one after the other, and the lanes in parallel: a deploy
+mostly waits for one response after another, and leaves a core to the steps of the other lane. A step's output is
 printed when it ends, and is in a file meanwhile. A target that runs pytest writes a report of JUnit's form to
 $REPORTS/<target>.xml, where failed tests are found.
 """
@@ -25,10 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # The steps of the second lane start and stop the local stack of this checkout. Those of the first do not touch it.
 LANES = (("lint", "audit", "unit", "other-node"), ("newcomer", "molecule"))
-# pytest's report has this property for a test that ran other tests, with the names of those that failed.
+# pytest's report has this property for a test that ran other tests, with the names of the failed ones.
 FAILED_INSIDE = "failed"
 LAST_LINES = 3
-# The form in which pytest names a failed test, and in which a step reports that it could not try something here.
+# The form in which pytest names a failed test, and in which a step reports what it could not test here.
 FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 NOT_TRIED = "NOT TRIED"
 

@@ -74,7 +74,7 @@ class CallbackModule(CallbackBase):
             )
         if not self.started_tasks:
             fail(
-                f"Nothing was done: the options left no task of {self.playbook} to run. Look at --tags, --skip-tags, "
+                f"Nothing was done: the options left no task of {self.playbook} to run. Check --tags, --skip-tags, "
                 "--start-at-task and --step."
             )
 
@@ -82,7 +82,7 @@ class CallbackModule(CallbackBase):
 def fail(message: str) -> NoReturn:
     """Show the message and end the run with exit code 1.
 
-    Ansible turns an exception of a callback into a warning, so this one is none of `Exception`.
+    Ansible turns an `Exception` of a callback into a warning, so this is a `SystemExit`.
     """
     display.error(message, wrap_text=False)
     raise SystemExit(1)

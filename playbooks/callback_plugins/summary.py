@@ -1,4 +1,4 @@
-"""Ansible callback: ends a run with what matters of it: what was changed and what to do next, or why it failed.
+"""Ansible callback: ends a run with a summary: what was changed and what to do next, or why it failed.
 
 Ansible loads it for every playbook of this directory. It writes only below Ansible's usual output, never below another
 format's (``ANSIBLE_STDOUT_CALLBACK``), which a program may read.
@@ -17,14 +17,14 @@ DOCUMENTATION = """
 name: summary
 type: notification
 short_description: End a run with what was changed and what to do next, or why it failed
-description: What fits a screen, below the recap.
+description: A summary below the recap that fits on a screen.
 """
 
 USUAL_OUTPUT = ("default", "ansible.builtin.default")
-# So that the summary fits a screen. Notes get the lines that changes leave.
+# So that the summary fits on a screen. Notes get the lines that changes leave.
 LINES = 36
 LINES_OF_CHANGES = 20
-# Tasks of this name have something to say to a person.
+# Tasks with such names report something to a person.
 NOTE = re.compile(r"\| (Say|Tell|Report|Show) ")
 # What Ansible puts before the text of an exception.
 FRAMES = (
@@ -81,20 +81,20 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if constants.DEFAULT_STDOUT_CALLBACK not in USUAL_OUTPUT:
             return
-        # A failure that a `rescue` took up is none of the run's.
+        # A failure that a `rescue` handled is not a failure of the run.
         failed = {host: what for host, what in self.failures.items() if host in {**stats.failures, **stats.dark}}
         for line in self.failed(failed) if failed else self.done():
             self._display.display(line)
 
     def change(self, task: Any, item: str) -> None:
-        """Take down a change, once."""
+        """Record a change, once."""
         role, _colon, intention = task.get_name().partition(" : ")
         line = f"  {role}: {intention.rpartition('| ')[2]}{f' ({item})' if item else ''}"
         if line not in self.changes:
             self.changes.append(line)
 
     def done(self) -> list[str]:
-        """Return the summary of a run that did not fail; empty where there is nothing to say."""
+        """Return the summary of a run that did not fail; empty if there is nothing to report."""
         if not self.changes and not self.notes:
             return []
         would = " (nothing was: this is a check)" if context.CLIARGS.get("check") else ""
@@ -121,7 +121,7 @@ def parts(result: Any) -> tuple[dict[str, Any], Any]:
 def reason(content: dict[str, Any]) -> str:
     """Return why a task failed, on one line, without what Ansible puts before it."""
     if content.get("censored"):
-        return "The reason may hold a secret, so it is not shown. To see it, add -e label_export_secure_logging=false."
+        return "The reason may contain a secret and is not shown. To see it, add -e label_export_secure_logging=false."
     text = " ".join(str(content.get("msg", "No reason is known.")).split())
     for frame in FRAMES:
         text = frame.sub("", text, count=1)

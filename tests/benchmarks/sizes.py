@@ -20,7 +20,7 @@ MOST_MEMORY = 1e9
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a person asked for."""
+    """The options of the command line."""
 
     sizes: tuple[int, ...]
     full: bool

@@ -608,7 +608,7 @@ def test_only_named_readers_can_read_a_secret_and_nobody_is_locked_out(account: 
         ("events", "remove_targets", {"Rule": f"{PROD.name}-labels", "Ids": ["queue"]}),
         ("events", "delete_rule", {"Name": f"{PROD.name}-labels"}),
         ("events", "put_rule", {"Name": "label-export-dev-labels-2", "EventPattern": PATTERN}),
-        # Events of its own bucket to somebody else's queue, and beside its own.
+        # Events of its own bucket to another environment's queue, in addition to its own.
         ("events", "put_targets", {"Rule": f"{DEV.name}-labels", "Targets": [PROD.target()]}),
         ("events", "put_targets", {"Rule": f"{DEV.name}-labels", "Targets": [DEV.target(), PROD.target()]}),
         ("cloudwatch", "delete_alarms", {"AlarmNames": [f"{PROD.name}/errors"]}),

@@ -270,7 +270,8 @@ def test_an_engine_that_does_not_answer_is_reported_in_a_check_and_before_anythi
     assert found.code != 0
     # The run ends with one sentence and the command, without Ansible's error frame.
     end = found.output.partition("PLAY RECAP")[2].partition("FAILED: ")[2]
-    assert end.startswith("handler_image : Engine | Ensure there is an engine to build with The image has to be built")
+    task = "handler_image : Engine | Ensure a container engine can build the image"
+    assert end.startswith(f"{task} The image must be built")
     assert re.search(r"Then run it again, with the same options: ansible-playbook playbooks/deploy.yml -i \S+$", end)
     assert "no container engine that builds Linux images answers at unix:///" in found.output
     assert "label_export_docker_host in" in found.output

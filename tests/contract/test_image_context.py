@@ -159,7 +159,7 @@ class Watch(threading.Thread):
 
 
 def test_the_key_is_in_no_temporary_file_that_a_killed_run_would_leave(commit: Path, tmp_path: Path) -> None:
-    """The build directory holds it, which the next run removes; Ansible's own temporary files are removed by nobody."""
+    """The key is only in the build directory, which the next run removes, not in Ansible's temporary files."""
     watched = {name: tmp_path / "watched" / name for name in ("local", "remote")}
     for folder in watched.values():
         folder.mkdir(parents=True)

@@ -71,7 +71,7 @@ def deploy(aws: MiniStackProcess, template: str, **parameters: str) -> None:
 
 
 def save(aws: MiniStackProcess) -> None:
-    """Write objects beside the labels, which nobody asked about, and a label, last."""
+    """Write other objects, which must cause no event, and last a label."""
     s3 = aws.client("s3")
     for key in (f"encord/{PROJECT}/index/latest.json", "encord/99999999-1111-2222-3333-444444444444/labels/other.json"):
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"{}")

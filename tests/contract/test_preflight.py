@@ -119,7 +119,7 @@ HOSTS_OF_PARTS: dict[str, dict[str, Any]] = {
     },
     "busy": {"export_function_maximum_concurrency": 8, "asked_parts": ["preflight:quotas"]},
     "crowded": {"preflight_http_apis_quota": 2, "asked_parts": ["preflight:quotas"]},
-    "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function:beforehand"]},
+    "reserved": {"export_function_reserved_concurrency": 9, "asked_parts": ["export_function:prerequisites"]},
     "deaf": ENCORD,
     # With the Encord stand-in, whose address, key and project are known only when it runs.
     "titled": {**ENCORD, "export_function_workflow_stages": ["Complete"]},

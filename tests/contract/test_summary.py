@@ -62,7 +62,7 @@ def test_a_run_ends_with_its_changes_and_its_notes(tmp_path: Path) -> None:
 
 def test_a_message_without_changes_is_complete_in_the_summary(tmp_path: Path) -> None:
     lines = [f"line {number}" for number in range(30)]
-    shown = play(tmp_path, [said("policies : Files | Show what to do with them", lines)])
+    shown = play(tmp_path, [said("policies : Files | Show how to use the documents", lines)])
     summary = shown.partition("SUMMARY of ")[2].splitlines()
     assert summary[0] == "play.yml: no changes"
     assert summary[-30:] == lines

@@ -155,7 +155,7 @@ CASES = {
     ),
     "a zone for a region": of("label_export", "label_export_region is 'eu-west-1a'", label_export_region="eu-west-1a"),
     "a tag of AWS's": of("label_export", "label_export_tags is", label_export_tags={"aws:team": "a"}),
-    "a tag of ours": of("label_export", "label_export_tags is", label_export_tags={"environment": "a"}),
+    "a tag that the roles set": of("label_export", "label_export_tags is", label_export_tags={"environment": "a"}),
     "a long tag": of("label_export", "label_export_tags is", label_export_tags={"team": "a" * 257}),
     "a tag with a sign that AWS refuses": of("label_export", "label_export_tags is", label_export_tags={"team": "a&b"}),
     "an endpoint without scheme": of(
@@ -266,7 +266,7 @@ CASES = {
     "an empty key": by_the_file("It is empty.", "{empty}"),
     "PuTTY's key": by_the_file("It is in PuTTY's format. Convert it with: puttygen", "{putty}"),
     "a key in base64": by_the_file("Decode it with: base64 --decode", "{base64}"),
-    "a passphrase that nobody names": by_the_file(
+    "a passphrase that no input names": by_the_file(
         "It is encrypted with a passphrase, and encord_secrets_", "{encrypted}"
     ),
     "a public key": of(

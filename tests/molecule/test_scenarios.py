@@ -288,11 +288,11 @@ def test_scenario_passes_and_each_step_matched_a_host(
 
 
 def test_the_deployer_needs_everything_that_its_policies_allow(scenarios: Scenarios) -> None:
-    """With fewer permissions the scenarios, which deploy as this user, would fail; nobody needs more."""
+    """With fewer permissions the scenarios, which deploy as this user, would fail; more are not necessary."""
     if set(scenarios.selected) < set(SCENARIOS):
         pytest.skip("only some of the scenarios were selected")
     elsewhere = {action for actions in NOT_ASKED_FOR_HERE.values() for action in actions}
     unused = scenarios.allowed() - scenarios.asked_for()
     # As text, which pytest shows in full.
-    assert " ".join(sorted(unused - elsewhere)) == "", "allowed, and nobody asks"
-    assert " ".join(sorted(elsewhere - unused)) == "", "listed above, and asked for or not allowed"
+    assert " ".join(sorted(unused - elsewhere)) == "", "allowed, but not used"
+    assert " ".join(sorted(elsewhere - unused)) == "", "listed above, but used or not allowed"

@@ -270,7 +270,7 @@ class BackgroundProcess:
                 )
             except OSError as error:
                 self.module.fail_json(msg=f"{self.params['argv'][0]} could not be started: {error}")
-        # Recorded before it is waited for: whoever is interrupted here can still end it.
+        # Recorded before the wait, so that it can still be ended after an interruption here.
         record = {"pid": process.pid, "birth": birth(process.pid), "configuration": digest}
         write_record(self.record_path, record)
         deadline = time.monotonic() + self.params["start_timeout"]

@@ -310,7 +310,7 @@ def histories(
 
 
 def dead_letters(deployment: Deployment) -> list[dict[str, Any] | str]:
-    """Take all dead letters; a message that is not JSON of ours as its text."""
+    """Take all dead letters; a message that is not JSON is returned as text."""
     url = deployment.sqs.get_queue_url(QueueName=f"{NAME}-dead-letters")["QueueUrl"]
     found: list[dict[str, Any] | str] = []
     while messages := deployment.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):

@@ -100,11 +100,11 @@ def test_an_alarm_is_raised_at_its_threshold_and_arrives(
     arrived(deployment, inbox)
     elsewhere = [{**dimension, "Value": "another"} for dimension in alarm["Dimensions"]]
     publish(cloudwatch, alarm, elsewhere, alarm["Threshold"])
-    assert alarm_of(cloudwatch, name)["StateValue"] == "OK", "another environment's numbers are none of ours"
+    assert alarm_of(cloudwatch, name)["StateValue"] == "OK", "another environment's numbers do not count"
     publish(cloudwatch, alarm, alarm["Dimensions"], alarm["Threshold"])
-    (told,) = eventually(lambda: arrived(deployment, inbox), f"a message of the alarm {name}")
-    assert (told["AlarmName"], told["NewStateValue"]) == (alarm["AlarmName"], "ALARM")
-    assert " Next: " in told["AlarmDescription"]
+    (notification,) = eventually(lambda: arrived(deployment, inbox), f"a message of the alarm {name}")
+    assert (notification["AlarmName"], notification["NewStateValue"]) == (alarm["AlarmName"], "ALARM")
+    assert " Next: " in notification["AlarmDescription"]
 
 
 def dimensions_written(deployment: Deployment, metric: str) -> list[list[str]]:

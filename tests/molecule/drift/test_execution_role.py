@@ -103,7 +103,7 @@ def test_another_path_is_refused_and_the_role_keeps_what_it_may_do(stack: LocalS
     before = role(stack)
     run = run_playbook("deploy", *only("execution_role"), "-e", "execution_role_path=/elsewhere/", *OWNER)
     assert run.returncode != 0
-    assert "AWS moves neither to another path: set execution_role_path back" in " ".join(run.output.split())
+    assert "AWS cannot change the path of either: restore execution_role_path" in " ".join(run.output.split())
     assert role(stack) == before
 
 

@@ -131,8 +131,8 @@ def test_no_output_contains_token_or_password(run: Playbook, token: str) -> None
     assert "Build | Log in to the registry" in run.output
     password = base64.b64decode(token).decode().removeprefix("AWS:")
     # Base64 of "AWS:" and whatever follows: the login of this run may be another one.
-    for told in (token, password, base64.b64encode(b"AWS:").decode()[:5]):
-        assert told not in run.output
+    for secret in (token, password, base64.b64encode(b"AWS:").decode()[:5]):
+        assert secret not in run.output
 
 
 def test_the_function_would_become_one_of_that_architecture(stack: LocalStack, run: Playbook, base: str) -> None:

@@ -194,7 +194,7 @@ def test_a_version_that_does_not_work_is_not_used(
     assert in_use() == before
     complete()
     again = run_playbook("deploy", *broken)
-    assert (again.returncode != 0, published(deployment)[-1], in_use()) == (True, tried, before), "it is asked again"
+    assert (again.returncode != 0, published(deployment)[-1], in_use()) == (True, tried, before), "it is checked again"
     assert f"Run the self check of version {tried}" in again.output
 
 
@@ -225,7 +225,7 @@ def test_status_reports_the_deployment_and_changes_nothing(
         ComparisonOperator="GreaterThanThreshold",
     )
     alarms.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="for a test")
-    deployment.sqs.send_message(QueueUrl=url, MessageBody="not one of ours")
+    deployment.sqs.send_message(QueueUrl=url, MessageBody="not a message of the exporter")
     try:
         run = passed(run_playbook("status"))
     finally:

@@ -3,7 +3,7 @@
 The directory is in LABEL_EXPORT_RUNS; without it, nothing is written. Each run has one file of JSON lines, named
 by its start time, the playbook, and ``check`` or ``run``. A line is one event:
 
-- ``{"task": "role : Topic | Intention"}`` when a task begins, so that a reader can follow a run while it goes on;
+- ``{"task": "role : Topic | Intention"}`` when a task begins, so that a reader can follow a run while it runs;
 - ``{"changed": "role : Topic | Intention", "item": ..., "diff": ...}`` for each change, one for each item of a loop.
 """
 

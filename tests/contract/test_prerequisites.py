@@ -1,7 +1,7 @@
-"""What can stop a build is known before anything is made, for either image, with any Docker configuration of a user.
+"""Problems of a build are reported before anything is created, for both images, with any Docker configuration.
 
 AWS and the container engine are servers; each case is a host of one run in check mode. The user's Docker configuration
-names a credential helper that is missing, and holds a login that is malformed.
+names a missing credential helper, and has a malformed login.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ USERS_CONFIGURATION = {
     "credHelpers": {REGISTRY: "ecr-login"},
     "auths": {REGISTRY: {"auth": "%%%"}},
 }
-# What each case's repositories lack, whether its engine answers, and whether AWS and the registry let it in.
+# What each case's repositories lack, and whether its engine responds.
 CASES: dict[str, dict[str, Any]] = {
     "complete": {"lacks": "none", "engine": False},
     "exporter": {"lacks": "exporter", "engine": False},
@@ -39,7 +39,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 class Aws(JsonServer):
-    """AWS as far as images ask it. The access key is the case's name."""
+    """AWS, as far as the checks of images call it. The access key is the case's name."""
 
     def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
         """Answer STS and ECR."""
@@ -70,7 +70,7 @@ class OtherEngine(Engine):
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The message that each case failed with, empty for none."""
-    directory = tmp_path_factory.mktemp("beforehand")
+    directory = tmp_path_factory.mktemp("prerequisites")
     (directory / "docker").mkdir()
     (directory / "docker/config.json").write_text(json.dumps(USERS_CONFIGURATION))
     credentials = directory / "credentials"
@@ -101,7 +101,8 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
         result = subprocess.run(
             [
-                *("ansible-playbook", "-i", str(inventory), "tests/contract/beforehand.yml", "--check", "--forks", "6"),
+                *("ansible-playbook", "-i", str(inventory), "tests/contract/prerequisites.yml"),
+                *("--check", "--forks", "6"),
                 *("-e", json.dumps(WITHOUT_CHECK_OF_THE_ACCOUNT)),
             ],
             cwd=ROOT,
@@ -142,7 +143,7 @@ def test_an_engine_that_does_not_reach_the_registry_is_named(failures: dict[str,
 
 
 def test_a_deployer_without_permission_to_push_is_named(failures: dict[str, str]) -> None:
-    assert "AWS gave no login to the registry: " in failures["denied"]
+    assert "AWS returned no login to the registry: " in failures["denied"]
     assert "not authorized to get a token" in failures["denied"]
     assert "ecr:GetAuthorizationToken" in failures["denied"]
 
