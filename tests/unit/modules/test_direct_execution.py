@@ -247,6 +247,8 @@ ROUTED: dict[str, list[dict[str, Any]]] = {
     "ansible.builtin.command": [
         {"argv": ["sh", "-c", "pwd; cat; umask; echo $AWS_REGION; echo two >&2"], "chdir": "/", "stdin": "one"},
         {"argv": ["sh", "-c", "cat; exit 3"]},
+        # Ansible is a program that requires this.
+        {"argv": [sys.executable, "-c", "import os; print([os.get_blocking(stream) for stream in range(3)])"]},
     ],
     "ansible.builtin.copy": [
         {"content": "one", "dest": "{{ here }}/copied", "mode": "0640"},

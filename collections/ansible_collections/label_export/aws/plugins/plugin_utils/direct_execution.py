@@ -29,6 +29,8 @@ SERIALIZATION_PROFILE = "legacy"
 # is the hook that core keeps for direct execution; ansible.netcommon uses it too.
 REQUIRED_OF_BASIC = ["_ANSIBLE_ARGS", "_ANSIBLE_PROFILE", "_load_params"]
 
+STANDARD_INPUT = 0
+
 display = Display()
 
 
@@ -65,6 +67,10 @@ class DirectExecution(ActionBase):
         if not direct:
             return dict(super()._execute_module(module_name, module_args, *args, task_vars=task_vars, **options))
         display.vvv(f"Running {name} in the task's process")
+        with suppress(OSError):
+            # The null device in a task's process is opened without blocking. The programs that a module starts inherit it,
+            # and some of them, such as Ansible, refuse that.
+            os.set_blocking(STANDARD_INPUT, True)
         with environment_of(environment), chdir("."):  # A loop's items share a process, and a module may change both.
             return run_module(module, encoded)
 
