@@ -8,7 +8,7 @@ import pytest
 from run_tests import LANES, run_lanes, summary
 
 MAKEFILE = """
-.PHONY: install fine linted tested interrupted elsewhere untried here there
+.PHONY: install fine linted tested interrupted elsewhere untried here there newcomer other-node
 install:
 \t@touch was-installed
 fine linted tested interrupted: install
@@ -26,6 +26,10 @@ interrupted:
 \t@echo started; kill -9 $$$$
 here there:
 \t@touch $@.began; for i in $$(seq 600); do [ -e here.began -a -e there.began ] && exit 0; sleep 0.1; done; false
+newcomer:
+\t@sleep 1; touch newcomer.ended; false
+other-node:
+\t@[ -e newcomer.ended ]
 """
 REPORT = """<?xml version="1.0"?><testsuites><testsuite>
 <testcase file="tests/molecule/test_scenarios.py" name="test_scenario_passes[drift]">
@@ -60,6 +64,11 @@ def test_the_steps_after_a_failed_one_run_and_the_end_names_what_failed(director
 def test_the_lanes_run_in_parallel(directory: Path) -> None:
     results = run_lanes([("here",), ("there",)], directory, directory / "logs")
     assert all(result.passed for result in results), "each waits for the other"
+
+
+def test_the_other_node_begins_when_the_newcomers_engine_is_no_longer_used(directory: Path) -> None:
+    results = run_lanes([("other-node",), ("newcomer",)], directory, directory / "logs")
+    assert [(result.step, result.passed) for result in results] == [("other-node", True), ("newcomer", False)]
 
 
 def test_a_step_that_is_killed_fails(directory: Path) -> None:
