@@ -68,8 +68,8 @@ class DirectExecution(ActionBase):
             return dict(super()._execute_module(module_name, module_args, *args, task_vars=task_vars, **options))
         display.vvv(f"Running {name} in the task's process")
         with suppress(OSError):
-            # The null device in a task's process is opened without blocking. The programs that a module starts inherit it,
-            # and some of them, such as Ansible, refuse that.
+            # In a task's process this is the null device, which does not block. The programs that a module starts
+            # inherit it, and some of them, such as Ansible, refuse that.
             os.set_blocking(STANDARD_INPUT, True)
         with environment_of(environment), chdir("."):  # A loop's items share a process, and a module may change both.
             return run_module(module, encoded)
