@@ -19,7 +19,7 @@ from label_catalog.core.index_schema import ANNOTATION_COLUMNS, LABEL_COLUMNS
 from label_catalog.core.labelled_data import Annotation, Labelled, units_of
 from label_catalog.core.losses import Losses
 from moto_process import moto
-from own_environments import ROOT, keeping_bytecode, own_environment
+from own_environments import ROOT, own_environment
 from synthetic_index import CLASSES, HEIGHT, WIDTH, Row, index_objects, snapshot_objects, street_scenes
 
 PAGE = (ROOT / "docs" / "reading-labels.md").read_text()
@@ -91,7 +91,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         for key, body in objects.items():
             s3.put_object(Bucket=BUCKET, Key=key, Body=body)
-        yield Reader(url, own_environment("reading"), labels, annotations, keeping_bytecode("reading"))
+        yield Reader(url, own_environment("reading"), labels, annotations)
 
 
 def other_python(variable: str) -> Path:

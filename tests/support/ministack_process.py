@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 from encord_harness import PACKAGE_FOLDER, Files
-from own_environments import keeping_bytecode, own_environment
+from own_environments import own_environment
 
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
@@ -36,7 +36,6 @@ class MiniStackProcess:
         command += [f"--certfile={files.certificate}", f"--keyfile={files.tls_key}", f"--bind=127.0.0.1:{port}"]
         environment = {
             **os.environ,
-            **keeping_bytecode(ENVIRONMENT),
             "PYTHONPATH": str(PACKAGE_FOLDER),
             "GATEWAY_PORT": str(port),
             "MINISTACK_ACCOUNT_ID": ACCOUNT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from own_environments import keeping_bytecode, own_environment
+from own_environments import own_environment
 
 ACCOUNT = "123456789012"  # Moto's own
 START_SECONDS = 120
@@ -24,9 +23,8 @@ def moto(log: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     program = own_environment("moto").with_name("moto_server")
     command = [str(program), "--host=127.0.0.1", f"--port={port}"]
-    environment = {**os.environ, **keeping_bytecode("moto")}
     with log.open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(port, process, log)

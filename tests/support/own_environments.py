@@ -33,12 +33,3 @@ def own_environment(name: str, lock: Path | None = None) -> Path:
             subprocess.run([*install, str(lock)], check=True)
             marker.write_text(digest)
     return python
-
-
-def keeping_bytecode(name: str) -> dict[str, str]:
-    """Return the variables with which a process of an environment keeps what Python compiles, beside its packages.
-
-    uv compiles nothing. With PYTHONDONTWRITEBYTECODE, which `make test` sets, each start compiles all that it imports,
-    which is most of the time of a start.
-    """
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / name / "bytecode")}

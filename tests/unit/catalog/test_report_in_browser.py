@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 from catalog_system import BUCKET, CatalogAws, CatalogSystem
 from encord_harness import Files, StandInProcess
 from handler_servers import StoredObject
-from own_environments import ROOT, keeping_bytecode, own_environment
+from own_environments import ROOT, own_environment
 from synthetic_index import Row, censuses, index_objects, street_scenes
 
 CHARTS = {"completeness", "saved", "delays", "datasets", "stages", "classes", "growth"}
@@ -55,8 +54,7 @@ def seen(certificate: Path, running: StandInProcess, files: Files, tmp_path_fact
     file = folder / "report.html"
     file.write_bytes(page)
     looking = [str(own_environment("browser")), "tests/support/look_at_page.py", chromium.stdout.strip(), str(file)]
-    environment = {**os.environ, **keeping_bytecode("browser")}
-    done = subprocess.run(looking, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(looking, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Seen(json.loads(done.stdout), file, labels, annotations)
 
