@@ -33,30 +33,39 @@ description:
 # - openssh_keypair has a temporary directory, which an exit handler removes. A task's process ends without them.
 ACTION = "label_export.aws.direct_execution"
 ACTIONS = {
-    "amazon.aws": dict.fromkeys(
-        [
-            *("aws_caller_info", "iam_access_key", "iam_access_key_info", "iam_managed_policy", "iam_role"),
-            *("iam_role_info", "iam_user"),
-        ],
-        ACTION,
-    ),
+    "amazon.aws": {
+        "aws_caller_info": ACTION,
+        "iam_access_key": ACTION,
+        "iam_access_key_info": ACTION,
+        "iam_managed_policy": ACTION,
+        "iam_role": ACTION,
+        "iam_role_info": ACTION,
+        "iam_user": ACTION,
+    },
     "ansible.builtin": {
-        **dict.fromkeys(["file", "find", "setup", "stat"], ACTION),
-        # Ansible's own actions for these, which run several modules or change a module's arguments.
+        "file": ACTION,
+        "find": ACTION,
+        "setup": ACTION,
+        "stat": ACTION,
+        # Ansible has actions for these, which run several modules or change a module's arguments.
         "command": "label_export.aws.direct_command",
         "copy": "label_export.aws.direct_copy",
         "uri": "label_export.aws.direct_uri",
     },
-    "community.crypto": dict.fromkeys(
-        ["openssl_csr_pipe", "openssl_privatekey", "x509_certificate", "x509_certificate_info"], ACTION
-    ),
-    "community.docker": dict.fromkeys(
-        [
-            *("docker_host_info", "docker_image_info", "docker_image_push", "docker_image_remove", "docker_login"),
-            "docker_network_info",
-        ],
-        ACTION,
-    ),
+    "community.crypto": {
+        "openssl_csr_pipe": ACTION,
+        "openssl_privatekey": ACTION,
+        "x509_certificate": ACTION,
+        "x509_certificate_info": ACTION,
+    },
+    "community.docker": {
+        "docker_host_info": ACTION,
+        "docker_image_info": ACTION,
+        "docker_image_push": ACTION,
+        "docker_image_remove": ACTION,
+        "docker_login": ACTION,
+        "docker_network_info": ACTION,
+    },
 }
 
 display = Display()

@@ -35,16 +35,20 @@ class ActionModule(ActionBase):
                 },
             }
         )
-        for assertion in arguments["assertions"]:
-            if not self._templar.evaluate_conditional(assertion["when"]):
-                continue
-            for condition in assertion["that"]:
-                if not self._templar.evaluate_conditional(condition):
-                    return {
-                        **result,
-                        "failed": True,
-                        "name": assertion["name"],
-                        "assertion": condition,
-                        "msg": self._templar.template(assertion["fail_msg"]),
-                    }
+        is_true = self._templar.evaluate_conditional
+        conditions = (
+            (assertion, condition)
+            for assertion in arguments["assertions"]
+            if is_true(assertion["when"])
+            for condition in assertion["that"]
+        )
+        for assertion, condition in conditions:
+            if not is_true(condition):
+                return {
+                    **result,
+                    "failed": True,
+                    "name": assertion["name"],
+                    "assertion": condition,
+                    "msg": self._templar.template(assertion["fail_msg"]),
+                }
         return {**result, "changed": False, "msg": "All assertions passed"}

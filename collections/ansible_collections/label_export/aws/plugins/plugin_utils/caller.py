@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import botocore.config
 import botocore.exceptions as errors
 import botocore.session
+from ansible_collections.label_export.aws.plugins.plugin_utils.process_environment import environment_of
 
 # One variable for all services, one for each (SDK guide, service-specific endpoints); AWS_URL is amazon.aws's own.
 ENDPOINT_VARIABLE = re.compile(r"AWS_ENDPOINT_URL(_\w+)?|AWS_URL")
@@ -116,18 +116,6 @@ def configured_elsewhere(environment: Mapping[str, str]) -> tuple[str, str, dict
 def endpoint_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that name an endpoint for an SDK, with their values."""
     return {name: url for name, url in sorted(environment.items()) if url and ENDPOINT_VARIABLE.fullmatch(name)}
-
-
-@contextmanager
-def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
-    """Add environment variables to this process for a while, as the modules of the task will have them."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def caller(environment: Mapping[str, str], settings_file: str) -> Caller:

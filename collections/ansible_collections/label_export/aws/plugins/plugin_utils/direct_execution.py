@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir, suppress
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalActionModule
 from ansible.plugins.loader import module_loader
 from ansible.utils.display import Display
+from ansible_collections.label_export.aws.plugins.plugin_utils.process_environment import environment_of
 
 # The encoding of arguments and results for every module that does not declare another one.
 SERIALIZATION_PROFILE = "legacy"
@@ -107,18 +107,6 @@ def find_module(name: str) -> Any:
         raise NotSupportedError(f"ansible-core does not find {name}")
     collection, _, name = found.resolved_fqcn.rpartition(".")
     return import_module(f"ansible_collections.{collection}.plugins.modules.{name}")
-
-
-@contextmanager
-def environment_of(variables: dict[str, Any]) -> Iterator[None]:
-    """Set environment variables for the duration of the block."""
-    before = dict(os.environ)
-    os.environ.update({name: str(value) for name, value in variables.items()})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def encode(arguments: dict[str, Any]) -> bytes:
