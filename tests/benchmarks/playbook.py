@@ -126,7 +126,7 @@ class NoLogGroups(EmptyService):
 
 
 def modules(folder: Path, repetitions: int) -> str:
-    """Return a table of runs with many modules of ours that change nothing. Writes into ``folder``."""
+    """Return a table of runs with many modules of this repository that change nothing. Writes into ``folder``."""
     playbook, python = folder / "modules.yml", Path(sys.executable)
     # Ansible identifies a Python by its path, and starts a process for a module if it is not its own.
     pythons = {ITS_OWN: f"{python.parent}/./{python.name}", THE_TASKS: sys.executable}

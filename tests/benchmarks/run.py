@@ -274,7 +274,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("tasks of a play")
         with tempfile.TemporaryDirectory() as files:
             text += f"\n\nA play with many tasks that change nothing:\n\n{playbook.tasks(Path(files), plan.playbook)}"
-            text += f"\n\nA play with modules of ours, each in:\n\n{playbook.modules(Path(files), plan.playbook)}"
+            text += (
+                f"\n\nA play with this collection's modules, each in:\n\n{playbook.modules(Path(files), plan.playbook)}"
+            )
         if arguments.write:
             write(arguments.write, MARK, text)
     except MeasurementError as error:
