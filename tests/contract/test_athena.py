@@ -24,6 +24,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 from encord_harness import make_files
+from inventory_host import inventory_host
 from label_catalog.core.index_schema import new_generation
 from label_catalog.core.places import Places
 from ministack_process import ACCOUNT, REGION, MiniStackProcess
@@ -89,11 +90,7 @@ def play(ministack: MiniStackProcess, folder: Path, *arguments: str) -> str:
     key = folder / "key"
     key.write_text("not read by these roles")
     settings = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "label_export_environment": "dev",
-        "label_export_account_id": ACCOUNT,
-        "label_export_region": REGION,
+        **inventory_host(label_export_account_id=ACCOUNT),
         "label_export_aws_endpoint_url": ministack.url,
         "label_export_aws_ca_bundle": ministack.certificate,
         "label_bucket_name": BUCKET,

@@ -9,12 +9,15 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
+from container_engine import Engine
 from image_registry import MANIFEST, ImageRegistry, image_registry
+from image_source import source_without_dependencies
 from inventory_host import inventory_host
+from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
@@ -116,3 +119,43 @@ def test_layers_that_lambda_refuses_are_refused_before_the_function_is_changed(t
         found, output = run(tmp_path, hosts)
     assert found == {}
     assert f"has layers of type {ZSTD}, which Lambda refuses" in output
+
+
+class FailingEngine(Engine):
+    """An engine without images, whose builds fail, each with the next of the problems."""
+
+    problems: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+        """Return the engine's images, or what it is."""
+        if self.path.partition("?")[0].endswith("/images/json"):
+            self.answer(200, [])
+        else:
+            super().do_GET()
+
+    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
+        """Build an image, without reading its context, or log in to a registry."""
+        if self.path.partition("?")[0].endswith("/build"):
+            problem = self.problems.pop(0)
+            self.close_connection = True
+            self.answer(200, {"errorDetail": {"message": problem}, "error": problem})
+        else:
+            super().do_POST()
+
+
+def test_a_build_is_retried_only_if_one_of_its_layers_was_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = "error creating overlay mount to /var/lib/docker/overlay2/1/merged: invalid argument"
+    FailingEngine.problems = [removed, "layer does not exist", "no space left on device", removed]
+    source = str(source_without_dependencies(tmp_path))
+    with image_registry() as registry, serving(FailingEngine) as engine:
+        # A base image with a digest needs no registry.
+        base = f"127.0.0.1:9/base@sha256:{'0' * 64}"
+        hosts = {"one": {**host(registry.host, base, tmp_path / "one"), "handler_image_source": source}}
+        monkeypatch.setenv("DOCKER_HOST", engine.replace("http", "tcp"))
+        found, output = run(tmp_path, hosts)
+    assert found == {}
+    assert "no space left on device" in output, output[-2500:]
+    assert FailingEngine.problems == [removed]
+    assert not list((tmp_path / "cache" / "label-export").iterdir())

@@ -21,6 +21,7 @@ import yaml
 from container_engine import Engine
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from inventory_host import inventory_host
 from playbook_runs import only
 from serving import serving
 
@@ -111,11 +112,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     )
     with serving(Aws) as url, serving(Engine) as engine:
         yield {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": MEANT,
-            "label_export_region": "eu-west-1",
+            **inventory_host(label_export_account_id=MEANT),
             "label_export_aws_endpoint_url": url,
             "label_export_docker_host": engine.replace("http://", "tcp://"),
             "label_export_aws_credentials_file": str(credentials),

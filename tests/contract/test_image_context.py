@@ -13,13 +13,11 @@ import re
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
-from container_engine import Engine
 from inventory_host import inventory_host
-from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"]
@@ -47,32 +45,33 @@ def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository
 
 
-def play(
-    name: str, directory: Path, source: Path, environment: dict[str, str], **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of this directory. `directory` takes all that it writes."""
+def assemble(directory: Path, source: Path, environment: dict[str, str], **variables: str) -> dict[str, Any]:
+    """Assemble the image's content with the playbook; return tag and modes. `directory` takes all that it writes."""
     inventory = directory / "inventory.yml"
     host = inventory_host(
         handler_image_source=str(source),
         # A base image with a digest needs no registry.
         handler_image_base=f"127.0.0.1:9/base@sha256:{'0' * 64}",
+        context_result=str(directory / "result.json"),
         **variables,
     )
     inventory.write_text(yaml.safe_dump({"label_export": {"hosts": {"localhost": host}}}))
-    return subprocess.run(
-        ["ansible-playbook", f"tests/contract/{name}.yml", "-i", str(inventory), "-e", "label_export_version=1"],
+    command = [
+        "ansible-playbook",
+        "tests/contract/image_context.yml",
+        "-i",
+        str(inventory),
+        "-e",
+        "label_export_version=1",
+    ]
+    run = subprocess.run(
+        command,
         cwd=ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache"), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def assemble(directory: Path, source: Path, environment: dict[str, str], **variables: str) -> dict[str, Any]:
-    """Assemble the image's content with the playbook; return tag and modes. `directory` takes all that it writes."""
-    found = str(directory / "result.json")
-    run = play("image_context", directory, source, environment, context_result=found, **variables)
     assert run.returncode == 0, run.stdout + run.stderr
     result: dict[str, Any] = json.loads((directory / "result.json").read_text())
     return result
@@ -183,36 +182,6 @@ def test_the_key_is_in_no_temporary_file_that_a_killed_run_would_leave(commit: P
         watch.stop()
     assert "files/encord_private_key 644" in result["listed"]
     assert watch.found == set()
-
-
-class FailingEngine(Engine):
-    """An engine without images, whose builds fail, each with the next of the problems."""
-
-    problems: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:  # noqa: N802 - the name of the base class
-        """Return what the engine is, or its images."""
-        if self.path.partition("?")[0].endswith("/images/json"):
-            self.answer(200, [])
-        else:
-            super().do_GET()
-
-    def do_POST(self) -> None:  # noqa: N802 - the name of the base class
-        """Build an image, whose context is not read."""
-        problem = self.problems.pop(0)
-        self.close_connection = True
-        self.answer(200, json.dumps({"errorDetail": {"message": problem}, "error": problem}))
-
-
-def test_a_build_is_retried_only_if_one_of_its_layers_was_removed_meanwhile(commit: Path, tmp_path: Path) -> None:
-    removed = "error creating overlay mount to /var/lib/docker/overlay2/1/merged: invalid argument"
-    FailingEngine.problems = [removed, "layer does not exist", "no space left on device", removed]
-    with serving(FailingEngine) as url:
-        run = play("image_build", tmp_path, commit / "lambda", {"DOCKER_HOST": url.replace("http", "tcp")})
-    assert run.returncode == 2
-    assert "no space left on device" in run.stdout, run.stdout[-2500:]
-    assert FailingEngine.problems == [removed]
-    assert not list((tmp_path / "cache" / "label-export").iterdir())
 
 
 def test_every_text_file_of_the_repository_has_the_line_ends_of_unix_on_any_machine() -> None:

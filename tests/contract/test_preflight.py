@@ -19,6 +19,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from encord_harness import StandInProcess, make_files, private_key_text
+from inventory_host import inventory_host
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,11 +166,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     }
     with serving(Aws) as url:
         settings = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": ACCOUNT,
-            "label_export_region": "eu-west-1",
+            **inventory_host(label_export_account_id=ACCOUNT),
             "label_export_aws_endpoint_url": url,
             "encord_secrets_private_key_file": str(key),
             "execution_role_permissions_boundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary",

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 from container_engine import Engine, JsonServer
+from inventory_host import inventory_host
 from playbook_runs import WITHOUT_CHECK_OF_THE_ACCOUNT
 from serving import serving
 
@@ -85,11 +86,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             return (other if name == "refused" else engine).replace("http://", "tcp://")
 
         settings = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": ACCOUNT,
-            "label_export_region": "eu-west-1",
+            **inventory_host(label_export_account_id=ACCOUNT),
             "label_export_aws_endpoint_url": aws,
             # By its digest, a base image needs no registry. Nothing listens there.
             "handler_image_base": f"127.0.0.1:9/base@sha256:{'0' * 64}",

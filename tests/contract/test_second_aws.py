@@ -18,6 +18,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from inventory_host import inventory_host
 from moto_process import ACCOUNT, moto
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,11 +63,7 @@ class Runs:
             )
         )
         settings: dict[str, Any] = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": ACCOUNT,
-            "label_export_region": "eu-west-1",
+            **inventory_host(label_export_account_id=ACCOUNT),
             "label_export_aws_endpoint_url": url,
             "encord_secrets_private_key_file": str(key),
             "execution_role_permissions_boundary": "",

@@ -21,6 +21,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from inventory_host import inventory_host
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIAS = "arn:aws:kms:eu-west-1:123456789012:alias/labels"
@@ -601,11 +602,7 @@ def play(playbook: Path, cases: dict[str, Case], directory: Path) -> Run:
         aws.calls = 0  # type: ignore[attr-defined]
         threading.Thread(target=aws.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         right = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "label_export_environment": "dev",
-            "label_export_account_id": "123456789012",
-            "label_export_region": "eu-west-1",
+            **inventory_host(),
             "label_export_aws_endpoint_url": f"http://127.0.0.1:{aws.server_address[1]}",
             "encord_secrets_private_key_file": paths["good_key"],
         }

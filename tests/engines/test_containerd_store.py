@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from image_registry import MANIFEST, ImageRegistry, base_layer, image_registry
+from image_source import source_without_dependencies
 from inventory_host import inventory_host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +38,7 @@ def docker(*arguments: str) -> str:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the image's source without its dependencies, which would be downloaded."""
-    source = shutil.copytree(ROOT / "lambda", tmp_path_factory.mktemp("source") / "lambda")
-    (source / "requirements.lock").write_text("")
-    return source
+    return source_without_dependencies(tmp_path_factory.mktemp("source"))
 
 
 @dataclass

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from test_direct_execution import run
 
-ROOT = Path(__file__).parents[3]
 POSITIVE = {
     "name": "The size is positive",
     "that": ["size > 0"],
@@ -47,7 +42,6 @@ TASKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Return the result of each task, from one play."""
-    folder = tmp_path_factory.mktemp("play")
     tasks: list[dict[str, Any]] = [
         {
             "label_export.aws.assert_all": {"assertions": assertions},
@@ -57,22 +51,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         }
         for number, (assertions, variables) in enumerate(TASKS.values())
     ]
-    results = ", ".join(f"result_{number}" for number in range(len(TASKS)))
-    kept = {"content": f"{{{{ [{results}] | to_json }}}}", "dest": str(folder / "results.json"), "mode": "0600"}
-    playbook = folder / "play.yml"
-    playbook.write_text(
-        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [*tasks, {"ansible.builtin.copy": kept}]}])
-    )
-    finished = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), "-i", "localhost,", "-c", "local"],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": "ansible.cfg"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return dict(zip(TASKS, json.loads((folder / "results.json").read_text()), strict=True))
+    content = f"{{{{ [{', '.join(task['register'] for task in tasks)}] | to_json }}}}"
+    saved = {"ansible.builtin.copy": {"content": content, "dest": "{{ results }}", "mode": "0600"}}
+    play = {"hosts": "all", "gather_facts": False, "tasks": [*tasks, saved]}
+    _, results = run(tmp_path_factory.mktemp("play"), "", sys.executable, [play])
+    return dict(zip(TASKS, results, strict=True))
 
 
 @pytest.mark.parametrize(

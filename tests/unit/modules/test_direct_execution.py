@@ -27,6 +27,7 @@ from ansible.plugins.action.normal import ActionModule as NormalActionModule
 from ansible.plugins.loader import module_loader
 from ansible_collections.label_export.aws.plugins.plugin_utils import direct_execution
 from botocore import xform_name
+from container_engine import JsonServer
 from fake_aws import RefusedError, plugin
 from serving import serving
 from test_documentation import ACTION, COLLECTION, MODULES, ROOT
@@ -194,32 +195,22 @@ IAM = {
 }
 
 
-class Engine(BaseHTTPRequestHandler):
+class Engine(JsonServer):
     """A container engine without images, whose registry accepts one login."""
 
-    def do_GET(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        given = self.rfile.read(length)
-        path = self.path.partition("?")[0].removeprefix("/v1.41")
-        status, content = 404, {"message": f"there is no {self.path}"}
+    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+        given, path = self.body(), self.path.partition("?")[0].removeprefix("/v1.41")
         if self.path == "/version":
-            status, content = 200, {"ApiVersion": "1.41"}
+            self.answer(200, {"ApiVersion": "1.41"})
         elif path == "/auth" and ACCEPTED in json.loads(given).values():
-            status, content = 200, {"Status": "Login Succeeded", "IdentityToken": ""}
+            self.answer(200, {"Status": "Login Succeeded", "IdentityToken": ""})
         elif path in ENGINE:
-            status, content = 200, ENGINE[path]
-        body = json.dumps(content).encode()
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            self.answer(200, ENGINE[path])
+        else:
+            self.answer(404, {"message": f"there is no {self.path}"})
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
         self.do_GET()
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 # What the registry takes for a login.
