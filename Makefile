@@ -58,7 +58,7 @@ integration: install ## Test what `make demo` leaves running
 	@python -m pytest tests/molecule/default/test_deployed.py tests/molecule/default/test_monitoring.py
 
 newcomer: install ## Run the README's first commands, as a new user does
-	@$(PYTEST) tests/newcomer
+	@$(PYTEST) --exitfirst tests/newcomer
 
 other-node: install ## Test with the other Python and Ansible versions
 	@scripts/other_node

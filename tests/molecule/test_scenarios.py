@@ -99,8 +99,8 @@ def steps(output: str) -> dict[str, str]:
 
 
 def what_failed(output: str) -> list[str]:
-    """Return the tests that failed in a scenario, from the output of its steps; otherwise the tasks that failed."""
-    found = re.findall(r"^ *(?:FAILED|ERROR) (tests/molecule/.*?)(?: - .*)?$", output, re.MULTILINE)
+    """Return the tests that failed in a scenario, with pytest's reasons; otherwise the tasks that failed."""
+    found = re.findall(r"^ *(?:FAILED|ERROR) (tests/molecule/.*)$", output, re.MULTILINE)
     for step, text in steps(output).items():
         if not found:
             parts = re.split(r"^TASK \[(.*)\] \**$", text, flags=re.MULTILINE)
@@ -134,7 +134,7 @@ fatal: [localhost]: FAILED! =>
         (
             FAILED_TESTS,
             [
-                "tests/molecule/drift/test_drift.py::test_healed[a role : Ensure]",
+                "tests/molecule/drift/test_drift.py::test_healed[a role : Ensure] - Asser...",
                 "tests/molecule/drift/test_front_door.py::test_kinds",
             ],
         ),
@@ -196,6 +196,7 @@ def run_scenario(scenario: str) -> int:
     return run(
         LOGS / f"molecule-{scenario}.log",
         *("molecule", "test", "-s", scenario, "--no-command-borders"),
+        COLUMNS="240",  # pytest cuts the reasons of its failures at this width
         MOLECULE_GLOB="tests/molecule/*/molecule.yml",
         MOLECULE_EPHEMERAL_DIRECTORY=str(remembered),
         LABEL_EXPORT_QUIET_FILE=str(QUIET),

@@ -28,8 +28,14 @@ def make(target: str) -> str:
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    assert result.returncode == 0, f"make {target}:\n{result.stdout}\n{result.stderr}"
+    assert result.returncode == 0, f"make {target}:\n{result.stdout}\n{result.stderr}\n{last_lines()}"
     return result.stdout
+
+
+def last_lines() -> str:
+    """Return what the local stack's servers logged last."""
+    logs = sorted((STATE / "logs").glob("*.log"))
+    return "\n".join(f"{log.name}:\n" + "\n".join(log.read_text().splitlines()[-15:]) for log in logs)
 
 
 def runs(process: int) -> bool:

@@ -24,7 +24,11 @@ from signed_webhooks import signed, webhook
 
 def test_the_image_has_bytecode(deployment: Deployment) -> None:
     code = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")
-    look = "import os; print(*os.listdir('label_export/__pycache__'), *os.listdir('urllib3/__pycache__'))"
+    look = (
+        "import json, os, urllib3, label_export; "
+        "print(*(name for module in (json, urllib3, label_export) "
+        "for name in os.listdir(os.path.dirname(module.__file__) + '/__pycache__')))"
+    )
     run = ["docker", "run", "--rm", "--network=none", "--entrypoint=python3.13", code["Code"]["ImageUri"]]
     listing = subprocess.run(
         [*run, "-c", look],
@@ -33,7 +37,8 @@ def test_the_image_has_bytecode(deployment: Deployment) -> None:
         text=True,
         check=True,
     ).stdout
-    assert {"handler.cpython-313.pyc", "poolmanager.cpython-313.pyc"} <= set(listing.split())
+    of_each = {"handler.cpython-313.pyc", "poolmanager.cpython-313.pyc", "decoder.cpython-313.pyc"}
+    assert of_each <= set(listing.split()), "of the function, of its dependencies and of Python's own modules"
 
 
 def test_the_functions_run_as_a_user_without_rights(deployment: Deployment) -> None:

@@ -6,7 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from fake_aws import Fake, RefusedError, Values, done, run
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from fake_aws import REGION, Fake, RefusedError, Values, done, plugin, run
+
+LONGEST_RUN = 900  # seconds, Lambda's quota
 
 GIVEN: Values = {"function_name": "function", "qualifier": "7", "payload": {"action": "self_check"}}
 
@@ -48,6 +52,12 @@ class Body:
 
     def read(self) -> bytes:
         return self.text.encode()
+
+
+def test_the_response_is_awaited_for_longer_than_a_function_may_run() -> None:
+    with patch_module_args({"region": REGION, "access_key": "test", "secret_key": "test"}):
+        client = plugin("module_utils.lambda_invocation").invoking_client(AnsibleAWSModule(argument_spec={}))
+    assert client.client.meta.config.read_timeout > LONGEST_RUN
 
 
 @pytest.mark.parametrize("state", ["Active", "Inactive", "Pending"])

@@ -11,11 +11,22 @@ import time
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError
 
 # Lambda's error codes for a version that is inactive or is being activated (API reference, Invoke).
 NOT_READY = ["ResourceNotReadyException", "ResourceConflictException"]
 PAUSE = 2  # seconds between two requests
+# Seconds without a response: longer than a function may run (Lambda's quota, 900). With botocore's 60 a function that
+# takes longer would be invoked again while it runs, several times.
+READ_TIMEOUT = 930
+
+
+def invoking_client(module: Any) -> Any:
+    """Return a Lambda client of an AnsibleAWSModule that waits for the response of a long invocation."""
+    # The connection is idle meanwhile, which firewalls and NAT gateways end.
+    config = {"read_timeout": READ_TIMEOUT, "tcp_keepalive": True}
+    return module.client("lambda", retry_decorator=AWSRetry.jittered_backoff(), config=config)
 
 
 class Version:

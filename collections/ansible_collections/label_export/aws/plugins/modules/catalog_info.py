@@ -80,9 +80,8 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import ExplainedError, reported
-from ansible_collections.label_export.aws.plugins.module_utils.lambda_invocation import Version
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_invocation import Version, invoking_client
 
 OPEN = frozenset({"running", "waiting"})
 
@@ -120,7 +119,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
+    client = invoking_client(module)
     version = Version(client, module.params, module.params["request"])
     end = time.monotonic() + module.params["wait"]
     with reported(module, f"The catalog function {module.params['function_name']} could not be invoked"):

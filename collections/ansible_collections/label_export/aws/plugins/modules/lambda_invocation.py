@@ -64,9 +64,8 @@ waited:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.label_export.aws.plugins.module_utils.failures import reported
-from ansible_collections.label_export.aws.plugins.module_utils.lambda_invocation import Version
+from ansible_collections.label_export.aws.plugins.module_utils.lambda_invocation import Version, invoking_client
 
 
 def main() -> None:
@@ -79,7 +78,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    client = module.client("lambda", retry_decorator=AWSRetry.jittered_backoff())
+    client = invoking_client(module)
     version = Version(client, module.params, module.params["payload"])
     output: Any = {}
     if not module.check_mode:
