@@ -72,10 +72,13 @@ def misspelt(name: str, meant: str) -> Case:
     return Case("label_export", {name: 1}, f"No role knows {name}: did you mean {meant}?", "group_vars/")
 
 
-def by_the_spec(role: str, **overrides: Any) -> Case:
-    """Return a case that the argument spec refuses; Ansible's message names only the variable."""
+def by_the_spec(role: str, said: str, **overrides: Any) -> Case:
+    """Return a case that the argument spec refuses: the message has Ansible's own text, and the file."""
     (name,) = overrides
-    return Case(role, overrides, "Validation of arguments failed", name)
+    return Case(role, overrides, f"Validation of arguments failed: {role}: {said.format(name)}", f"/{role}.yml")
+
+
+WRONG_TYPE, NO_CHOICE = "argument '{}' is of type", "value of {} must be one of"
 
 
 def by_the_file(said: str, file: str) -> Case:
@@ -168,7 +171,7 @@ CASES = {
     "no such credentials": of(
         "label_export", "label_export_aws_endpoint_url is", label_export_aws_credentials_file="/nowhere"
     ),
-    "an unknown state": by_the_spec("label_export", label_export_state="latest"),
+    "an unknown state": by_the_spec("label_export", NO_CHOICE, label_export_state="latest"),
     "a misspelt timeout": misspelt("export_function_timeuot", "export_function_timeout"),
     "a misspelt bucket": misspelt("label_bucket_nmae", "label_bucket_name"),
     "a misspelt list": misspelt("encord_secrets_signing_secret", "encord_secrets_signing_secrets"),
@@ -207,8 +210,8 @@ CASES = {
     "no day of old versions": of(
         "label_bucket", "label_bucket_noncurrent_version_days", label_bucket_noncurrent_version_days=0
     ),
-    "days in words": by_the_spec("label_bucket", label_bucket_noncurrent_version_days="a year"),
-    "half a day of uploads": by_the_spec("label_bucket", label_bucket_incomplete_upload_days="0.5"),
+    "days in words": by_the_spec("label_bucket", WRONG_TYPE, label_bucket_noncurrent_version_days="a year"),
+    "half a day of uploads": by_the_spec("label_bucket", WRONG_TYPE, label_bucket_incomplete_upload_days="0.5"),
     "an alias for the bucket's key": of_a_key(label_bucket_kms_key_arn=ALIAS),
     "the bucket's key elsewhere": of_a_key(label_bucket_kms_key_arn=ELSEWHERE),
     "a log of the log": of(
@@ -426,7 +429,7 @@ CASES = {
         export_queue_visibility_timeout=6000,
     ),
     "no timeout": of("export_function", "export_function_memory_size", export_function_timeout=0),
-    "a timeout in words": by_the_spec("export_function", export_function_timeout="2m"),
+    "a timeout in words": by_the_spec("export_function", WRONG_TYPE, export_function_timeout="2m"),
     "little storage": of("export_function", "export_function_memory_size", export_function_ephemeral_storage=511),
     "eleven at once": of("export_function", "export_function_batch_size (11)", export_function_batch_size=11),
     "a window over five minutes": of(
@@ -467,7 +470,7 @@ CASES = {
     "subnets without a security group": of(
         "export_function", "export_function_vpc_subnet_ids is", export_function_vpc_subnet_ids=["subnet-0"]
     ),
-    "an unknown tracing": by_the_spec("export_function", export_function_tracing_mode="On"),
+    "an unknown tracing": by_the_spec("export_function", NO_CHOICE, export_function_tracing_mode="On"),
     "an unknown log level": by_the_function("LABEL_EXPORT_LOG_LEVEL", export_function_log_level="LOUD"),
     "more labels at once than it can": by_the_function(
         "LABEL_EXPORT_CONCURRENCY", export_function_label_concurrency=51
@@ -505,7 +508,7 @@ CASES = {
         "retired_versions_kept is 1",
         "in retired_versions.yml and image",
     ),
-    "all versions in a word": by_the_spec("retired_versions", retired_versions_kept="all"),
+    "all versions in a word": by_the_spec("retired_versions", WRONG_TYPE, retired_versions_kept="all"),
     # Operation
     "no version looked at": of("deployment_facts", "deployment_facts_versions is '0'", deployment_facts_versions=0),
     "a version by its alias": Case(
@@ -514,7 +517,7 @@ CASES = {
     "version zero": Case(
         "live_version", {"live_version_number": "0"}, "live_version_number is '0'", "it is the number"
     ),
-    "a version of neither function": by_the_spec("live_version", live_version_function="both"),
+    "a version of neither function": by_the_spec("live_version", NO_CHOICE, live_version_function="both"),
     "no time for the probe": of("verification", "verification_timeout is '0'", verification_timeout=0),
     "a probe over 15 minutes": of("verification", "verification_timeout is '901'", verification_timeout=901),
     "no time to read": of("requeued_labels", "requeued_labels_hours is '0'", requeued_labels_hours=0),

@@ -16,9 +16,9 @@ from fake_aws import plugin
 
 ROOT = Path(__file__).parents[3]
 COLLECTION = ROOT / "collections/ansible_collections/label_export/aws"
-# Its module is the documentation of an action that runs on the controller; Ansible itself documents such actions so.
-ACTION = "assert_all"
-MODULES = sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py") if path.stem != ACTION)
+# Their modules are the documentation of actions that run on the controller; Ansible itself documents such actions so.
+ACTIONS = ("assert_all", "validate_roles")
+MODULES = sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py") if path.stem not in ACTIONS)
 OTHERS = {
     kind: sorted(path.stem for path in (COLLECTION / f"plugins/{kind}").glob("*.py")) for kind in ("lookup", "filter")
 }
@@ -90,7 +90,7 @@ def test_check_mode_is_supported_as_the_attributes_say(module: str, monkeypatch:
     assert arguments_of(module, monkeypatch)["supports_check_mode"] is True
 
 
-@pytest.mark.parametrize("module", [*MODULES, ACTION])
+@pytest.mark.parametrize("module", [*MODULES, *ACTIONS])
 def test_examples_name_the_module_and_its_options(module: str) -> None:
     found = plugin(f"modules.{module}")
     options = yaml.safe_load(found.DOCUMENTATION).get("options", {})
@@ -104,11 +104,11 @@ def test_the_action_group_and_the_readme_name_every_plugin() -> None:
     assert group == MODULES
     rows = re.findall(r"^\| `(\w+)`(?: \((\w+)\))? \|", (COLLECTION / "README.md").read_text(), re.MULTILINE)
     assert sorted(name for name, kind in rows if not kind) == MODULES
-    assert [name for name, kind in rows if kind == "action"] == [ACTION]
+    assert [name for name, kind in rows if kind == "action"] == sorted(ACTIONS)
     assert {kind: [name for name, of in rows if of == kind] for kind in OTHERS} == OTHERS
 
 
-@pytest.mark.parametrize(("kind", "names"), [("module", sorted([*MODULES, ACTION])), *OTHERS.items()])
+@pytest.mark.parametrize(("kind", "names"), [("module", sorted([*MODULES, *ACTIONS])), *OTHERS.items()])
 def test_ansible_doc_has_no_warnings(kind: str, names: list[str]) -> None:
     full = [f"label_export.aws.{name}" for name in names]
     shown = subprocess.run(
