@@ -17,11 +17,11 @@ sys.exit(version not in sys.argv[1].split())' "$SUPPORTED" 2>/dev/null
 
 can_make_environments() { "$1" -c 'import ensurepip, ssl, venv' 2>/dev/null; }
 
-# Prints the paths of all Pythons of one version: those on PATH, and those of pyenv, whose shims run only the version that is
-# selected for the directory.
+# Prints the paths of all Pythons of one version: the system's, which is built with more optimisations than pyenv builds its own
+# (a loop takes half the time), those on PATH, and those of pyenv, whose shims run only the version that is selected for the directory.
 installed() {
     local candidate
-    for candidate in "python$1" python3 "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1"; do
+    for candidate in "${SYSTEM_PYTHONS:-/usr/bin}/python$1" "python$1" python3 "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1"; do
         if candidate=$(SUPPORTED=$1 executable "$candidate"); then printf '%s\n' "$candidate"; fi
     done
 }

@@ -57,6 +57,7 @@ class Machine:
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             "HOME": str(self.folder),
             "PYENV_ROOT": str(self.folder / "pyenv"),
+            "SYSTEM_PYTHONS": str(self.folder / "system"),
             "ENVIRONMENT": str(self.folder / "environment"),
             **variables,
         }
@@ -72,6 +73,15 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+def test_of_one_version_the_systems_python_is_used_as_it_is_the_fastest(machine: Machine) -> None:
+    for path in ("bin/python3.13", "pyenv/versions/3.13.2/bin/python3.13", "bin/python3"):
+        machine.add(path, "3.13")
+    of_the_system = machine.add("system/python3.13", "3.13")
+    machine.add("system/python3.12", "3.12")
+    assert machine.install().returncode == 0
+    assert (machine.folder / "environment/bin/python").readlink() == of_the_system
 
 
 def test_the_newest_python_is_used_although_pyenv_hides_it(machine: Machine) -> None:
