@@ -17,6 +17,7 @@ from container_engine import Engine
 from image_registry import MANIFEST, ImageRegistry, image_registry
 from image_source import source_without_dependencies
 from inventory_host import inventory_host
+from playbook_runs import NO_SPECS
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,7 @@ def run(directory: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> t
             str(inventory),
             "-e",
             "label_export_version=1",
+            *NO_SPECS,
             *arguments,
         ],
         cwd=ROOT,

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from inventory_host import inventory_host
+from playbook_runs import NO_SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"]
@@ -63,6 +64,7 @@ def assemble(directory: Path, source: Path, environment: dict[str, str], **varia
         str(inventory),
         "-e",
         "label_export_version=1",
+        *NO_SPECS,
     ]
     run = subprocess.run(
         command,

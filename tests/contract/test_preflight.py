@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from encord_harness import StandInProcess, make_files, private_key_text
 from inventory_host import inventory_host
+from playbook_runs import NO_SPECS
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,7 +180,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         trusted = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(files.certificate))
         found = {
             **played("playbooks/preflight.yml", HOSTS, settings, directory, trusted),
-            **played("tests/contract/preflight_parts.yml", parts, settings, directory, trusted),
+            **played("tests/contract/preflight_parts.yml", parts, settings, directory, trusted, *NO_SPECS),
         }
     stand_in.stop()
     return found
@@ -191,12 +192,13 @@ def played(
     settings: dict[str, Any],
     directory: Path,
     variables: dict[str, str],
+    *arguments: str,
 ) -> dict[str, Run]:
     """Run a playbook in check mode; return each host's result."""
     inventory = directory / "inventory.yml"
     inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
     outcome = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), playbook, "--check"],
+        ["ansible-playbook", "-i", str(inventory), playbook, "--check", *arguments],
         cwd=ROOT,
         env={
             **os.environ,

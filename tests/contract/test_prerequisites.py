@@ -17,7 +17,7 @@ import pytest
 import yaml
 from container_engine import Engine, JsonServer
 from inventory_host import inventory_host
-from playbook_runs import WITHOUT_CHECK_OF_THE_ACCOUNT
+from playbook_runs import NO_SPECS, WITHOUT_CHECK_OF_THE_ACCOUNT
 from serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         result = subprocess.run(
             [
                 *("ansible-playbook", "-i", str(inventory), "tests/contract/prerequisites.yml"),
-                *("--check", "--forks", "6"),
+                *("--check", "--forks", "6", *NO_SPECS),
                 *("-e", json.dumps(WITHOUT_CHECK_OF_THE_ACCOUNT)),
             ],
             cwd=ROOT,
