@@ -609,6 +609,8 @@ def play(playbook: Path, cases: dict[str, Case], directory: Path, *arguments: st
             **inventory_host(),
             "label_export_aws_endpoint_url": f"http://127.0.0.1:{aws.server_address[1]}",
             "encord_secrets_private_key_file": paths["good_key"],
+            # Its default has role_path, and the task that validates the types is in no role here.
+            "handler_image_source": str(ROOT / "lambda"),
         }
 
         def host(case: Case) -> dict[str, Any]:
