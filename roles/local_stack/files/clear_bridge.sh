@@ -6,21 +6,13 @@
 set -eu
 bridge="$1"
 
-processes() {
-  for process in /proc/[0-9]*; do
-    # The kernel keeps 15 characters of a name. A process that has ended has no network.
-    if [ "$(cat "$process/comm" 2>/dev/null)" = "$1" ] &&
-      [ "$(readlink "$process/ns/net")" = "$(readlink /proc/self/ns/net)" ]; then
-      printf ' %s' "${process#/proc/}"
-    fi
-  done
-}
+. "$(dirname "$0")/processes.sh"
 
 engines="$(processes dockerd)"
 containers="$(processes containerd-shim)"
 ports="$(ip -o link show master "$bridge" 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/')"
 
-[ "${2-}" != same ] || [ -z "$engines$containers" ] || exit 0
+if [ "${2-}" = same ] && [ -n "$engines$containers" ]; then exit 0; fi
 if [ -n "$engines" ]; then
   echo "Docker's engine runs as process$engines, but does not answer" >&2
   exit 1
@@ -31,7 +23,7 @@ if [ -n "$containers" ]; then
   exit 1
 fi
 for port in $ports; do
-  # The interfaces of one container can end with another's.
+  # The kernel may remove it at the same time.
   ip link delete "$port" || [ ! -e "/sys/class/net/$port" ]
   echo "removed: $port"
 done

@@ -5,15 +5,14 @@
 set -eu
 bridge="$1"
 ip_forward="$2"
+. "$(dirname "$0")/processes.sh"
 
 # Another engine in this network uses the same bridge and chains, so they must stay.
-for process in /proc/[0-9]*; do
-  if [ "$(cat "$process/comm" 2>/dev/null)" = dockerd ] &&
-    [ "$(readlink "$process/ns/net")" = "$(readlink /proc/self/ns/net)" ]; then
-    echo "left as it is: dockerd runs as process ${process#/proc/}"
-    exit 0
-  fi
-done
+engines="$(processes dockerd)"
+if [ -n "$engines" ]; then
+  echo "left as it is: dockerd runs as process$engines"
+  exit 0
+fi
 
 [ ! -e "/sys/class/net/$bridge" ] || ip link delete "$bridge" type bridge
 

@@ -22,6 +22,16 @@ RIGHT: dict[str, Any] = {
 }
 
 
+def result_of(directory: Path, arguments: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of the task with these arguments, where these inputs are set."""
+    tasks = [
+        {"label_export.aws.validate_roles": arguments, "vars": inputs, "ignore_errors": True, "register": "result"},
+        {"ansible.builtin.copy": {"content": "{{ [result] | to_json }}", "dest": "{{ results }}", "mode": "0600"}},
+    ]
+    _, (result,) = run(directory, "", sys.executable, [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    return dict(result)
+
+
 def validated(directory: Path, **inputs: Any) -> dict[str, Any]:
     """Return the result of the task for these inputs, in addition to the right ones; None removes one."""
     for role, options in SPECS.items():
@@ -30,12 +40,7 @@ def validated(directory: Path, **inputs: Any) -> dict[str, Any]:
         path.write_text(yaml.safe_dump({"argument_specs": {"main": {"options": options}}}))
     given = {name: value for name, value in {**RIGHT, **inputs}.items() if value is not None}
     arguments = {"roles": [*SPECS], "roles_directory": str(directory / "roles"), "inputs_directory": "group_vars"}
-    tasks = [
-        {"label_export.aws.validate_roles": arguments, "vars": given, "ignore_errors": True, "register": "result"},
-        {"ansible.builtin.copy": {"content": "{{ [result] | to_json }}", "dest": "{{ results }}", "mode": "0600"}},
-    ]
-    _, (result,) = run(directory, "", sys.executable, [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
-    return dict(result)
+    return result_of(directory, arguments, given)
 
 
 def test_right_inputs_change_nothing(tmp_path: Path) -> None:
@@ -56,10 +61,6 @@ def test_errors_of_all_roles_are_reported_together_with_their_files(tmp_path: Pa
 def test_its_own_arguments_are_required(missing: str, tmp_path: Path) -> None:
     arguments = {"roles": [], "roles_directory": "roles", "inputs_directory": "group_vars"}
     del arguments[missing]
-    tasks = [
-        {"label_export.aws.validate_roles": arguments, "ignore_errors": True, "register": "result"},
-        {"ansible.builtin.copy": {"content": "{{ [result] | to_json }}", "dest": "{{ results }}", "mode": "0600"}},
-    ]
-    _, (result,) = run(tmp_path, "", sys.executable, [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    result = result_of(tmp_path, arguments, {})
     assert result["failed"]
     assert missing in result["msg"]

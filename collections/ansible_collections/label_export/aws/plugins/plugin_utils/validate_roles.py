@@ -24,6 +24,7 @@ class ActionModule(OneSpec):
         for role in arguments["roles"]:
             path = Path(arguments["roles_directory"]) / role / "meta" / "argument_specs.yml"
             specs = self._loader.load_from_file(str(path))["argument_specs"]
+            # The base class reads the spec from here.
             self._task.args = {"argument_spec": specs["main"]["options"]}
             if found := super().run(None, task_vars).get("argument_errors"):
                 errors[role] = found
