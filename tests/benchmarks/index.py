@@ -10,41 +10,33 @@ every label. Exit code 1 where nothing could be measured.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-import table
 from catalog import in_a_process
-from documents import Mark, say
-from sizes import Arguments, growth, run, seconds, verdict
+from documents import Mark
+from sizes import Arguments, Row, run, seconds, verdict
 
 MARK = Mark("<!-- begin: written by make bench (index) -->", "<!-- end (index) -->")
 WINDOW = 300  # seconds, for which events are collected by default
 STEPS = ("merging", "update", "freshness")
 
 
-def sizes(counts: Sequence[int], arguments: Arguments) -> str:
-    """Return the table of sizes, with the CPU time for a row in proportion to that of the size before."""
-    rows: list[list[str]] = []
-    before: tuple[int, float] | None = None
-    for count in counts:
-        say(f"an index of {count:,} labels")
-        parts = count if arguments.full else 1
-        taken = in_a_process("index_size.py", str(count), str(parts), environment={})
-        whole = sum(taken[name]["cpu"] for name in ("merging", "update"))
-        reading = taken["reading"]["cpu"] / taken["read"]
-        queries = [f"{taken[name]['seconds'] * 1000:.0f}" for name in ("by_title", "by_class")]
-        megabytes = [f"{taken['bytes'] / 1e6:.1f}", *(f"{taken[name] / 1e6:.0f}" for name in ("spilled", "memory"))]
-        cells = [f"{count:,}", f"{reading * 1e6:.0f}", f"{reading * count:.0f}"]
-        cells += [seconds(taken[name]) for name in STEPS]
-        cells += [f"{WINDOW + taken['freshness']['seconds']:.0f}", growth(count, whole, before)]
-        rows.append([*cells, *queries, *megabytes, verdict(taken["memory"])])
-        before = (count, whole)
-    head = (
-        "labels", "reading µs a label", "all s", "merging s", "update of 100 s", "of one s", "fresh within s",
-        "growth (1: linear)", "by title ms", "by class ms", "index MB", "temporary MB", "peak MB", "≤ 1 GB",
-    )  # fmt: skip
-    return table.markdown(head, rows)
+HEAD = (
+    "reading µs a label", "all s", "merging s", "update of 100 s", "of one s", "fresh within s", "by title ms",
+    "by class ms", "index MB", "temporary MB", "peak MB", "≤ 1 GB",
+)  # fmt: skip
+
+
+def one_size(count: int, arguments: Arguments) -> Row:
+    """Measure the index of one size."""
+    parts = count if arguments.full else 1
+    taken = in_a_process("index_size.py", str(count), str(parts), environment={})
+    reading = taken["reading"]["cpu"] / taken["read"]
+    cells = [f"{reading * 1e6:.0f}", f"{reading * count:.0f}", *(seconds(taken[name]) for name in STEPS)]
+    cells += [f"{WINDOW + taken['freshness']['seconds']:.0f}"]
+    cells += [f"{taken[name]['seconds'] * 1000:.0f}" for name in ("by_title", "by_class")]
+    cells += [f"{taken['bytes'] / 1e6:.1f}", *(f"{taken[name] / 1e6:.0f}" for name in ("spilled", "memory"))]
+    return Row([*cells, verdict(taken["memory"])], sum(taken[name]["cpu"] for name in ("merging", "update")))
 
 
 if __name__ == "__main__":
-    sys.exit(run(__doc__, MARK, sizes))
+    sys.exit(run(__doc__, MARK, HEAD, one_size))

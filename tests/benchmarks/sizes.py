@@ -1,4 +1,4 @@
-"""What the benchmarks by size share: their arguments, cells, and the line above their tables."""
+"""What the benchmarks by size share: their arguments, their loop, cells, and the line above their tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import table
 from contenders import MeasurementError
 from documents import Mark, say, write
 
@@ -27,22 +28,45 @@ class Arguments:
     write: Path | None
 
 
-def run(about: str | None, mark: Mark, measure: Callable[[Sequence[int], Arguments], str]) -> int:
-    """Measure, print the table and write it where that is wanted; return the exit code."""
+@dataclass(frozen=True)
+class Row:
+    """One size's row: the cells beside the number of labels, and the CPU seconds whose growth is shown."""
+
+    cells: list[str]
+    taken: float
+
+
+def run(about: str | None, mark: Mark, head: Sequence[str], measure: Callable[[int, Arguments], Row]) -> int:
+    """Measure size by size, print the table and write it where that is wanted; return the exit code.
+
+    The table is written after each size: what stops the next one loses nothing that was measured.
+    """
     arguments = _arguments(about)
+    rows: list[list[str]] = []
+    before: tuple[int, float] | None = None
+    text = ""
     try:
-        found = measure(arguments.sizes, arguments)
-        busy = f"processes that wanted a core meanwhile: {os.getloadavg()[1]:.1f}"
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        when = f"Measured on {datetime.now(UTC):%Y-%m-%d} with Python {version}, {os.cpu_count()} cores; {busy}."
-        text = f"{when}\nSeconds are CPU time, with those of the clock in brackets.\n\n{found}"
-        if arguments.write is not None:
-            write(arguments.write, mark, text)
+        for count in arguments.sizes:
+            say(f"{count:,} labels")
+            row = measure(count, arguments)
+            rows.append([f"{count:,}", growth(count, row.taken, before), *row.cells])
+            before = (count, row.taken)
+            text = f"{_setting()}\n\n{table.markdown(('labels', 'growth (1: linear)', *head), rows)}"
+            if arguments.write is not None:
+                write(arguments.write, mark, text)
     except MeasurementError as error:
         say(str(error))
         return 1
-    print(text)
+    finally:
+        print(text)
     return 0
+
+
+def _setting() -> str:
+    busy = f"processes that wanted a core meanwhile: {os.getloadavg()[1]:.1f}"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d} with Python {version}, {os.cpu_count()} cores; {busy}."
+    return f"{when}\nSeconds are CPU time, with those of the clock in brackets."
 
 
 def _arguments(about: str | None) -> Arguments:
