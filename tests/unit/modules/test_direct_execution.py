@@ -134,7 +134,7 @@ def test_every_module_has_the_action() -> None:
     for action in ACTIONS:
         del links[f"{action}.py"]
     assert links == {
-        **{f"{module}.py": Path("../plugin_utils/aws_module.py") for module in MODULES},
+        **{f"{module}.py": Path("../plugin_utils/aws_module.py") for module in [*MODULES, "direct_aws"]},
         "direct_execution.py": Path("../plugin_utils/direct_execution.py"),
     }
 

@@ -32,15 +32,16 @@ description:
 # - docker_image has the build context, with the private key, in a temporary file, which the end of a process removes;
 # - openssh_keypair has a temporary directory, which an exit handler removes. A task's process ends without them.
 ACTION = "label_export.aws.direct_execution"
+ACTION_OF_AWS = "label_export.aws.direct_aws"
 ACTIONS = {
     "amazon.aws": {
-        "aws_caller_info": ACTION,
-        "iam_access_key": ACTION,
-        "iam_access_key_info": ACTION,
-        "iam_managed_policy": ACTION,
-        "iam_role": ACTION,
-        "iam_role_info": ACTION,
-        "iam_user": ACTION,
+        "aws_caller_info": ACTION_OF_AWS,
+        "iam_access_key": ACTION_OF_AWS,
+        "iam_access_key_info": ACTION_OF_AWS,
+        "iam_managed_policy": ACTION_OF_AWS,
+        "iam_role": ACTION_OF_AWS,
+        "iam_role_info": ACTION_OF_AWS,
+        "iam_user": ACTION_OF_AWS,
     },
     "ansible.builtin": {
         "file": ACTION,
