@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from label_export.core.edit_times import parse_edit_time
-from label_export.core.errors import ExportError, KeyRefusedError, where
+from label_export.core.errors import ExportError, KeyRefusedError
 from label_export.core.messages import is_hash
 
 from label_catalog.core.comparison import Verdict, judge
 from label_catalog.core.model import Action, ListedRow, OddRow, ProjectInfo, SupersededError
 from label_catalog.core.places import PROJECTS, Places
+from label_catalog.core.unexpected import explained
 from label_catalog.entrypoints.work import Works
 from label_catalog.toolbox import OutOfTimeError, Toolbox, batched, change
 
@@ -83,7 +84,7 @@ class Reconcile:
         except ExportError as error:
             reason, detail = error.reason, str(error)
         except Exception as error:  # noqa: BLE001 - the other projects go on; the text could hold anything
-            reason, detail = "unexpected", where(error)
+            reason, detail = explained(error)
         else:
             return {**about, "outcome": "reconciled", "continued": continued, **summary}
         tools.telemetry.log("ERROR", "project_not_reconciled", **about, reason=reason, detail=detail)

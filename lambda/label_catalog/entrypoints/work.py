@@ -15,6 +15,7 @@ from label_catalog.adapters.table import Table
 from label_catalog.core.label_events import read_event
 from label_catalog.core.model import ProjectInfo, SupersededError
 from label_catalog.core.places import Places
+from label_catalog.core.unexpected import explained
 from label_catalog.core.work import (
     COMPLETED,
     FAILED,
@@ -123,7 +124,7 @@ class Works:
         except ExportError as error:
             self._failed(work, saver, error.reason, str(error), final=not isinstance(error, RetryableError))
         except Exception as error:  # noqa: BLE001 - a failure must be seen, and must not repeat unseen
-            self._failed(work, saver, "unexpected", where(error), final=False)
+            self._failed(work, saver, *explained(error), final=False)
         else:
             saver.save(COMPLETED)
             tools.telemetry.log("INFO", "work_completed", **about, queued=work.queued)
