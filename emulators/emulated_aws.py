@@ -20,6 +20,8 @@ If the environment variable ``ALLOWED_ACTIONS_FILE`` names a file, each action t
 once: a line with the caller's ARN, a tab and the action. Actions that AWS never refuses and actions of root are not
 evaluated.
 
+If ``LAYERS_DIRECTORY`` names a folder, image layers of earlier registries need not be sent again (kept_layers.py).
+
 Served as ``emulated_aws:app`` with the pinned MiniStack (ministack-requirements.txt), whose internals it patches.
 """
 
@@ -30,15 +32,17 @@ import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import athena_tables
+import kept_layers
 import lambda_containers
 from ministack.core import iam_actions, iam_evaluator, tls
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import apigateway, athena, cloudwatch, iam, kms, lambda_svc, secretsmanager, sns
+from ministack.services import apigateway, athena, cloudwatch, ecr, iam, kms, lambda_svc, secretsmanager, sns
 
 # The names of Lambda's actions are those of its operations, except for these.
 INVOKING = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"}
@@ -482,6 +486,8 @@ lambda_svc.LAMBDA_DOCKER_FLAGS = lambda_svc.LAMBDA_DOCKER_FLAGS or " "  # withou
 lambda_svc._parse_docker_flags = container_options
 lambda_svc._invoke_rie = lambda_containers.invoking(lambda_svc._invoke_rie)
 athena_tables.install()
+if kept := os.environ.get("LAYERS_DIRECTORY"):
+    kept_layers.keep_layers(ecr, kept_layers.KeptLayers(Path(kept)))
 apigateway.find_api_scope = find_api_scope
 iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = set_default_policy_version
 
