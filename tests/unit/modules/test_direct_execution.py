@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 from unittest.mock import MagicMock
 from urllib.parse import parse_qs
 
+import botocore.session
 import pytest
 import yaml
 from ansible.module_utils import basic
@@ -336,6 +338,18 @@ def test_garbage_collection_leaves_out_what_a_tasks_process_inherits() -> None:
         assert gc.get_freeze_count() > 10_000
     finally:
         gc.unfreeze()
+
+
+def test_sessions_of_botocore_share_the_data_that_each_client_needs() -> None:
+    """Otherwise each task's process reads it again."""
+    plugin("plugin_utils.aws_module")
+    one, other = (botocore.session.get_session().get_component("data_loader") for _ in range(2))
+    assert one is other
+
+
+def test_a_botocore_without_the_name_costs_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("botocore.session.create_loader")
+    importlib.reload(plugin("plugin_utils.aws_module"))
 
 
 def example_module(monkeypatch: pytest.MonkeyPatch) -> None:
