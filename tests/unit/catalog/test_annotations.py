@@ -118,7 +118,6 @@ _PARTS = ("data_units", "object_answers", "classification_answers", "object_acti
 _MEMBERS = ("labels", "objects", "classifications", "objectHash", "shape", "range", "answers", "actions", "0", "name")
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @settings(deadline=None)  # the first example also pays for imports
 @given(
     st.dictionaries(

@@ -110,7 +110,6 @@ def synthetic(system: CatalogSystem, count: int) -> str:
     return str(project)
 
 
-@pytest.mark.no_cover  # it repeats what the others measure, ten thousand times
 def test_no_label_of_ten_thousand_is_skipped_after_twenty_kills(
     system: CatalogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

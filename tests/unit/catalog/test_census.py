@@ -161,7 +161,6 @@ def test_a_listing_that_is_too_large_is_requested_in_windows(system: CatalogSyst
     assert differences(system) == []
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_burst_of_edits_takes_few_listings(system: CatalogSystem) -> None:
     made = system.stand_in.control("POST", "synthetic-project", {"rows": 6000})["project_hash"]
     system.set(LABEL_EXPORT_PROJECTS=f'["{made}"]', LABEL_CATALOG_LISTING_BYTES="2800000")
@@ -282,7 +281,6 @@ def test_a_deep_sample_and_a_deep_backfill_find_what_times_do_not_show(system: C
     assert differences(system) == []
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_sample_is_a_sample(system: CatalogSystem) -> None:
     system.stand_in.control("POST", "giant-rows", {"frames": 1, "objects": 1, "count": 200, "stage": "Complete"})
     system.census()

@@ -76,7 +76,6 @@ def test_rows_go_to_duckdb_in_full_batches(index: IndexSystem, monkeypatch: pyte
     assert batches == [2000, 1000]
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_generation_is_the_same_however_many_ranges_it_is_written_in(
     index: IndexSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +109,6 @@ def test_a_generation_is_the_same_however_many_ranges_it_is_written_in(
     assert keys == sorted(keys)
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_snapshot_is_the_same_however_many_ranges_it_is_read_in(tmp_path: Path) -> None:
     """... and so are its difference from another one and its formats."""
     found = []

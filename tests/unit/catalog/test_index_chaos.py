@@ -85,7 +85,6 @@ def reader(index: IndexSystem) -> Iterator[list[int]]:
     assert seen == sorted(seen), "a reader saw an older generation after a newer one"
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @pytest.mark.parametrize("seed", range(3))
 def test_survives_lost_duplicate_late_and_reordered_events(index: IndexSystem, seed: int) -> None:
     random_ = chance(seed)
@@ -108,7 +107,6 @@ def test_survives_lost_duplicate_late_and_reordered_events(index: IndexSystem, s
     assert index.compare() == 0
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_an_update_killed_at_each_write(index: IndexSystem) -> None:
     index.system.set(LABEL_CATALOG_INDEX_GENERATIONS="1", LABEL_CATALOG_TABLE="true")
     for label in LABELS[:3]:
@@ -130,7 +128,6 @@ def test_an_update_killed_at_each_write(index: IndexSystem) -> None:
     assert sum(name.startswith("DeleteObject") for name in places) >= 3
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_rebuild_killed_at_each_write(index: IndexSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("label_catalog.entrypoints.index_work._PART", 2)
     for label in LABELS[:3]:
@@ -156,7 +153,6 @@ def test_a_rebuild_killed_at_each_write(index: IndexSystem, monkeypatch: pytest.
     assert "DeleteObject annotations.parquet" in places
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_comparison_that_repairs_killed_at_each_write(index: IndexSystem) -> None:
     for label in LABELS[:3]:
         index.save(label)
@@ -184,7 +180,6 @@ def test_a_comparison_that_repairs_killed_at_each_write(index: IndexSystem) -> N
         assert not [path for path in index.system.aws.objects if "/state/index/" in path], name
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @pytest.mark.parametrize("seed", range(2))
 def test_survives_several_workers_at_once(index: IndexSystem, seed: int) -> None:
     random_ = chance(seed)

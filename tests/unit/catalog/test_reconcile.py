@@ -310,7 +310,6 @@ def test_a_project_that_encord_no_longer_lists_is_a_failure_until_its_state_is_d
     assert complete.catalog({"action": "reconcile"})["ok"]
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_chaos_of_changes_is_corrected(complete: CatalogSystem) -> None:
     """Webhooks are lost, tasks approved without an edit, moved back, deleted, renamed, labels saved by the SDK."""
     stand_in, dice = complete.stand_in, chance(13)

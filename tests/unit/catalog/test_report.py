@@ -246,7 +246,6 @@ def safe_elements(text: str) -> list[str]:
     return [name for name, _ in found]
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @given(st.text(max_size=200))
 def test_every_text_is_escaped(text: str) -> None:
     assert safe_elements(page(hostile_numbers(text), {})) == safe_elements(page(hostile_numbers("plain"), {}))

@@ -340,7 +340,6 @@ def test_a_filter_that_fails_for_a_label_names_no_value(indexed: CatalogSystem) 
     assert "try_cast" in str(caught.value)
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_a_snapshot_is_completed_at_whatever_step_it_is_killed(
     indexed: CatalogSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,7 +183,6 @@ def play(
 schedules = st.lists(st.integers(0, 5), min_size=10, max_size=60)
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(edit_steps, st.lists(st.booleans(), min_size=2, max_size=3), schedules)
 def test_history_never_goes_back(steps: list[int | None], writers: list[bool], choices: list[int]) -> None:
@@ -197,7 +196,6 @@ def test_history_never_goes_back(steps: list[int | None], writers: list[bool], c
     assert len(world.history) == count, "a replay must write nothing"
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 def test_the_check_catches_a_naive_writer() -> None:
     def goes_back(example: tuple[list[int | None], list[bool], list[int]]) -> bool:
         steps, writers, choices = example
@@ -244,7 +242,6 @@ any_edit_steps = st.lists(st.sampled_from([0, 1, 3, -2, None]), min_size=1, max_
 deliveries = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6)
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @settings(max_examples=300, deadline=None)
 @given(any_edit_steps, deliveries, st.lists(st.booleans(), max_size=40))
 def test_an_edit_time_goes_back_only_in_a_late_delivery_that_reports_it(

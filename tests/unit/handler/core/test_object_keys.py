@@ -46,7 +46,6 @@ def rows(draw: Any) -> LabelRow:
     return LabelRow(draw(hashes), draw(texts), draw(texts), draw(texts), draw(texts), None, None, b"", "")
 
 
-@pytest.mark.no_cover  # it repeats what the others measure
 @given(templates(), hashes, hashes, rows(), rows())
 def test_no_two_labels_share_a_key(template: str, project: str, other: str, one: LabelRow, two: LabelRow) -> None:
     keys = valid(template)
