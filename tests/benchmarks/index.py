@@ -22,7 +22,7 @@ STEPS = ("merging", "update", "freshness")
 
 HEAD = (
     "reading µs a label", "all s", "merging s", "update of 100 s", "of one s", "fresh within s", "by title ms",
-    "by class ms", "index MB", "temporary MB", "peak MB", "≤ 1 GB",
+    "by class ms", "report s", "report kB", "index MB", "temporary MB", "peak MB", "≤ 1 GB",
 )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ def one_size(count: int, arguments: Arguments) -> Row:
     cells = [f"{reading * 1e6:.0f}", f"{reading * count:.0f}", *(seconds(taken[name]) for name in STEPS)]
     cells += [f"{WINDOW + taken['freshness']['seconds']:.0f}"]
     cells += [f"{taken[name]['seconds'] * 1000:.0f}" for name in ("by_title", "by_class")]
+    cells += [seconds(taken["report"]), f"{taken['report_bytes'] / 1e3:.0f}"]
     cells += [f"{taken['bytes'] / 1e6:.1f}", *(f"{taken[name] / 1e6:.0f}" for name in ("spilled", "memory"))]
     return Row([*cells, verdict(taken["memory"])], sum(taken[name]["cpu"] for name in ("merging", "update")))
 
