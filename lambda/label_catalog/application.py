@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import certifi
 from label_export.core.edit_times import parse_edit_time
 from label_export.core.errors import ExportError, PermanentError, UnknownEventError
 from label_export.core.messages import is_hash
@@ -20,6 +17,7 @@ from label_catalog.adapters.aws.failures import translated
 from label_catalog.adapters.aws.s3 import LabelBucket, StateDocuments
 from label_catalog.adapters.aws.snapshots import SnapshotBucket
 from label_catalog.adapters.aws.sqs import ExportLane, WorkQueue
+from label_catalog.adapters.encord.connections import Connections
 from label_catalog.adapters.encord.source import EncordFeeds
 from label_catalog.core.model import ProjectInfo
 from label_catalog.core.selection import Selection
@@ -59,19 +57,20 @@ class Application:
         """`environment` has the trusted certificates."""
         self._settings = settings
         self._now = now
-        if bundle := environment.get("AWS_CA_BUNDLE"):  # for requests to Encord, by the SDK and by us
-            os.environ.setdefault("REQUESTS_CA_BUNDLE", _with_public_authorities(bundle))
         self._s3, self._sqs = s3_client(settings.bucket_owner), client("sqs")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog")
+        self._connections = Connections(environment, THREADS)
         self._encord = EncordFeeds(
             self._private_key,
             settings.encord_domain,
             listing_seconds=settings.listing_seconds,
             listing_bytes=settings.listing_bytes,
+            connections=self._connections,
         )
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Handle one event. See the package's README for the events; raises UnknownEventError for anything else."""
+        self._connections.drop()
         tools = self._toolbox(context)
         works = Works(tools)
         if isinstance(event, dict) and isinstance(event.get("Records"), list):
@@ -222,13 +221,6 @@ class Application:
         with translated("secretsmanager"):
             found = client("secretsmanager").get_secret_value(SecretId=arn)
         return str(found.get("SecretString") or "")
-
-
-def _with_public_authorities(bundle: str) -> str:
-    """Return a file with the public authorities and those of `bundle`: the variable would replace the public ones."""
-    with tempfile.NamedTemporaryFile("w", prefix="authorities-", suffix=".pem", delete=False) as file:
-        file.write(Path(certifi.where()).read_text() + "\n" + Path(bundle).read_text())
-    return file.name
 
 
 def _backfill_options(event: Mapping[str, Any]) -> dict[str, Any]:

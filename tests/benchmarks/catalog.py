@@ -53,7 +53,7 @@ def sizes(stand_in: Any, key_file: Path, counts: Sequence[int]) -> str:
         say(f"{count:,} rows")
         project = stand_in.control("POST", "synthetic-project", {"rows": count})["project_hash"]
         arguments = (str(count), stand_in.url, str(key_file), project)
-        trusted = {"REQUESTS_CA_BUNDLE": str(stand_in.files.certificate)}
+        trusted = {"AWS_CA_BUNDLE": str(stand_in.files.certificate)}
         taken = in_a_process("catalog_size.py", *arguments, environment=trusted)
         whole = taken["listing"] + taken["comparing"] + taken["queueing"]
         slope = "" if before is None else f"{(whole / before[1]) / (count / before[0]):.2f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import time
 import uuid
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog_tools import settings_with, toolbox
+from label_catalog.adapters.aws.clients import THREADS
+from label_catalog.adapters.encord.connections import Connections
 from label_catalog.adapters.encord.source import EncordFeeds
 from label_catalog.adapters.table import Table
 from label_catalog.core.model import ListedObject, StoredObject
@@ -69,6 +72,7 @@ def one_size(count: int, url: str, key_file: str, project_hash: str) -> dict[str
         url,
         listing_seconds=settings.listing_seconds,
         listing_bytes=settings.listing_bytes,
+        connections=Connections(os.environ, THREADS),
     )
     lane: Any = Lane()
     everything = Selection(frozenset(), frozenset())

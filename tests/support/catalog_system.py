@@ -239,8 +239,6 @@ class CatalogSystem:
     letters: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")  # so that what the catalog sets is undone
-        self.monkeypatch.delenv("REQUESTS_CA_BUNDLE")
         self.aws.secrets[KEY_ARN] = private_key_text(self.files.key)
         self.aws.secrets[SIGNING_ARN] = json.dumps({"signing_secrets": [self.signing_secret], "url_tokens": []})
         queue = f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}"
@@ -250,6 +248,7 @@ class CatalogSystem:
             AWS_DEFAULT_REGION="eu-west-1",
             AWS_ENDPOINT_URL=self.aws.url,
             AWS_CA_BUNDLE=str(self.bundle),
+            SSL_CERT_FILE=str(self.bundle),  # reading the system's takes longer than most tests
             LABEL_EXPORT_BUCKET=BUCKET,
             LABEL_CATALOG_INDEX="false",  # on in the tests of the index: a census then starts more work
             LABEL_EXPORT_QUEUE_URL=f"{queue}/labels",

@@ -100,6 +100,7 @@ class System:
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.aws.url,
             "AWS_CA_BUNDLE": str(self.stand_in.files.certificate),
+            "SSL_CERT_FILE": str(self.stand_in.files.certificate),  # reading the system's takes longer than most tests
             "LABEL_EXPORT_BUCKET": self.name,
             "LABEL_EXPORT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{self.name}",
             "LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN": self.key_arn,

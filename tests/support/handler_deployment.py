@@ -93,6 +93,7 @@ class Deployment:
             AWS_REGION="eu-west-1",
             AWS_ENDPOINT_URL=aws.url,
             AWS_CA_BUNDLE=str(certificate),
+            SSL_CERT_FILE=str(certificate),  # reading the system's takes longer than most tests
             LABEL_EXPORT_BUCKET="labels-bucket",
             LABEL_EXPORT_QUEUE_URL=f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/labels",
             LABEL_EXPORT_PRIVATE_KEY_SECRET_ARN=KEY_ARN,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 from catalog_system import CatalogSystem
 from encord_harness import private_key_text
 from label_catalog.adapters.encord import source
+from label_catalog.adapters.encord.connections import Connections
 from label_catalog.adapters.encord.source import EncordFeeds
 from label_catalog.core.model import TooLargeError
 from label_export.core.errors import ExportError, KeyRefusedError, PermanentError, RetryableError
@@ -24,17 +27,77 @@ def slept() -> list[float]:
 
 
 @pytest.fixture
-def feeds(system: CatalogSystem, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> Feeds:
+def feeds(system: CatalogSystem, slept: list[float]) -> Feeds:
     """Return a reader of the stand-in, or of another address, that records its pauses and does not sleep."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(system.bundle))
 
-    def made(domain: str = system.stand_in.url, *, seconds: float = 30, size: int = 1 << 30) -> EncordFeeds:
+    def made(
+        domain: str = system.stand_in.url, *, seconds: float = 30, size: int = 1 << 30, trusted: bool = True
+    ) -> EncordFeeds:
         def key() -> tuple[str, str | None]:
             return private_key_text(system.files.key), None
 
-        return EncordFeeds(key, domain, listing_seconds=seconds, listing_bytes=size, sleep=slept.append)
+        connections = Connections({"AWS_CA_BUNDLE": str(system.bundle)} if trusted else {}, 2)
+        limits = {"listing_seconds": seconds, "listing_bytes": size}
+        return EncordFeeds(key, domain, **limits, connections=connections, sleep=slept.append)
 
     return made
+
+
+def host(system: CatalogSystem) -> str:
+    return str(urlparse(system.stand_in.url).hostname)
+
+
+@pytest.fixture
+def handshakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the host of each TLS handshake that this process begins."""
+    seen: list[str] = []
+    wrap_socket = ssl.SSLContext.wrap_socket
+
+    def wrapped(context: ssl.SSLContext, *given: Any, **options: Any) -> ssl.SSLSocket:
+        if options.get("server_hostname"):
+            seen.append(options["server_hostname"])
+        return wrap_socket(context, *given, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrapped)
+    return seen
+
+
+def test_requests_of_the_sdk_and_our_own_share_connections(
+    system: CatalogSystem, feeds: Feeds, handshakes: list[str]
+) -> None:
+    encord = feeds()
+    (project,) = encord.projects([system.project])
+    for stage in project.stages:
+        list(encord.tasks(project, stage))
+    assert list(encord.rows(system.project, {}))
+    assert encord.ontology(system.project)["objects"]
+    assert handshakes == [host(system)]
+
+
+def test_the_connections_of_an_invocation_are_not_used_by_the_next(
+    system: CatalogSystem, handshakes: list[str]
+) -> None:
+    for _ in range(2):
+        handshakes.clear()
+        system.catalog({"action": "probe", "project_hash": system.project})
+        assert host(system) in handshakes
+
+
+@pytest.mark.parametrize("wrong", ["an unknown authority", "another name"])
+def test_a_certificate_that_cannot_be_verified_is_refused(
+    system: CatalogSystem, feeds: Feeds, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    if wrong == "another name":
+        addresses = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", lambda _name, *rest, **how: addresses(host(system), *rest, **how))
+        encord = feeds(system.stand_in.url.replace(host(system), "other.example"))
+    else:
+        monkeypatch.delenv("SSL_CERT_FILE")
+        encord = feeds(trusted=False)
+    with pytest.raises(RetryableError):
+        encord.projects([system.project])
+    with pytest.raises(RetryableError):
+        list(encord.rows(system.project, {}))
 
 
 def fault(system: CatalogSystem, **rule: Any) -> None:

@@ -319,7 +319,8 @@ def test_an_object_that_is_deleted_between_read_and_write_is_written(deployment:
 def test_an_untrusted_certificate_is_permanent(
     deployment: Deployment, output: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AWS_CA_BUNDLE")
+    for variable in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(variable)
     deployment.restart()
     label = deployment.row()
     assert deployment.export(label) == [label]

@@ -37,6 +37,7 @@ from label_export.core.errors import (
     encord_failure,
 )
 
+from label_catalog.adapters.encord.connections import Connections
 from label_catalog.adapters.encord.listing import read_listing
 from label_catalog.adapters.encord.private_key import ssh_config
 from label_catalog.core.model import Action, ListedRow, OddRow, ProjectInfo, Stage, TooLargeError
@@ -73,13 +74,14 @@ class RawAnswer:
 class EncordFeeds:
     """What the catalog reads from Encord. All methods raise RetryableError, PermanentError or TerminalError."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (two limits of the listing)
         self,
         key: Callable[[], tuple[str, str | None]],
         domain: str,
         *,
         listing_seconds: float,
         listing_bytes: int,
+        connections: Connections,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`key` returns the private key's text and passphrase; it is called once, and again after a refusal."""
@@ -91,6 +93,8 @@ class EncordFeeds:
         self._config: SshConfig | None = None
         self._projects: dict[str, Project] = {}
         self._session = requests.Session()
+        self._session.mount("https://", connections.adapter())
+        connections.use_for_the_sdk()
         self.requests = 0
         """The number of requested listings."""
 

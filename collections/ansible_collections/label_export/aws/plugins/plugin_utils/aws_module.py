@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from ansible_collections.label_export.aws.plugins.plugin_utils.direct_execution import ActionModule
 
@@ -25,7 +26,7 @@ def share_data_of_botocore() -> None:
     Raises:
         AttributeError: this version of botocore makes a session's loader in another way.
     """
-    sessions = import_module("botocore.session")
+    sessions: Any = import_module("botocore.session")
     sessions.create_loader = cache(sessions.create_loader)
     loader = sessions.get_session().get_component("data_loader")
     loader.load_data_with_path("endpoints")
