@@ -52,7 +52,7 @@ class KeptLayers:
             path.unlink(missing_ok=True)
             return None
         with suppress(FileNotFoundError):
-            path.touch()
+            os.utime(path)  # unlike touch, it makes no empty file where another stack has removed the layer
         return content
 
     def _path(self, digest: str) -> Path | None:

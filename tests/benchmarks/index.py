@@ -18,8 +18,6 @@ from sizes import Arguments, Row, run, seconds, verdict
 MARK = Mark("<!-- begin: written by make bench (index) -->", "<!-- end (index) -->")
 WINDOW = 300  # seconds, for which events are collected by default
 STEPS = ("merging", "update", "freshness")
-
-
 HEAD = (
     "reading µs a label", "all s", "merging s", "update of 100 s", "of one s", "fresh within s", "by title ms",
     "by class ms", "report s", "report kB", "index MB", "temporary MB", "peak MB", "≤ 1 GB",

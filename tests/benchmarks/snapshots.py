@@ -19,8 +19,6 @@ MARK = Mark("<!-- begin: written by make bench (snapshots) -->", "<!-- end (snap
 STEPS = ("snapshot", "second", "diff")
 FORMATS = ("coco", "yolo", "jsonl")
 MOST_FORMATTED = 100_000
-
-
 HEAD = (
     "snapshot s", "second s", "diff s", "copies of the second", "COCO s", "YOLO s", "JSON Lines s", "temporary MB",
     "peak MB", "≤ 1 GB",

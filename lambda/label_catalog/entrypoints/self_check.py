@@ -6,10 +6,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from label_export.core.errors import ExportError, PermanentError, where
+from label_export.core.errors import ExportError, PermanentError
 
 from label_catalog import __version__
 from label_catalog.core.places import Places
+from label_catalog.core.unexpected import explained
 from label_catalog.toolbox import Toolbox
 
 _PROJECTS = 20  # projects of the allow list that are checked
@@ -35,7 +36,8 @@ def _judged(tools: Toolbox, name: str, check: Callable[[], str]) -> dict[str, An
     except ExportError as error:
         result = {"name": name, "ok": False, "reason": error.reason, "detail": str(error)}
     except Exception as error:  # noqa: BLE001 - the other checks still run; the text could contain anything
-        result = {"name": name, "ok": False, "reason": "unexpected", "detail": where(error)}
+        reason, detail = explained(error)
+        result = {"name": name, "ok": False, "reason": reason, "detail": detail}
     tools.telemetry.log("ERROR", "self_check_failed", check=name, reason=result["reason"], detail=result["detail"])
     return result
 
