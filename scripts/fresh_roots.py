@@ -350,8 +350,8 @@ def engine(newcomer: Newcomer) -> Iterator[None]:
         f'[containers]\ndefault_ulimits = {json.dumps(hard)}\n[engine]\nruntime = "runc"\n'
     )
     archive = newcomer.directory / "root/base-image.tar"
-    command = ["docker", "--host", newcomer.stack.facts["docker_host"], "save", "--output", str(archive), base]
-    subprocess.run(command, check=True)  # noqa: S603 - see run
+    with archive.open("wb") as file:
+        file.writelines(newcomer.stack.engine.images.get(base).save(named=True))
     newcomer.run("podman load (AWS: a pull)", "podman load --quiet --input base-image.tar && rm base-image.tar")
     with (HERE / "logs" / f"{newcomer.root.name}.podman.log").open("w") as log:
         service = subprocess.Popen(  # noqa: S603 - see run

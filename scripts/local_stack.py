@@ -44,6 +44,13 @@ class LocalStack:
         """Trust only the stack's own certificate authority."""
         return ssl.create_default_context(cafile=self.facts["aws_ca_bundle"])
 
+    @cached_property
+    def engine(self) -> Any:
+        """Return Docker's client for the container engine of the stack."""
+        import docker  # noqa: PLC0415 - most scripts do not need it
+
+        return docker.DockerClient(base_url=self.facts["docker_host"])
+
     def aws(self, service: str, profile: str = "root", region: str = "") -> Any:
         """Return a client for a service as ``root``, the root user; always the same one."""
         wanted = (service, profile, region or self.facts["region"])

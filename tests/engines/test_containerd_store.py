@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import yaml
 from image_registry import MANIFEST, ImageRegistry, base_layer, image_registry
@@ -29,10 +30,9 @@ DOCKERS_NAME = {"arm64": "arm64", "x86_64": "amd64"}
 pytestmark = pytest.mark.skipif(not ENGINE, reason="needs the engine that `make containerd-store` starts")
 
 
-def docker(*arguments: str) -> str:
-    return subprocess.run(
-        ["docker", "--host", ENGINE, *arguments], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
+@pytest.fixture(scope="module")
+def engine() -> docker.DockerClient:
+    return docker.DockerClient(base_url=ENGINE)
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +84,16 @@ class Images:
 
 
 @pytest.fixture(scope="module")
-def images(source: Path) -> Iterator[Images]:
+def images(source: Path, engine: docker.DockerClient) -> Iterator[Images]:
     with image_registry() as registry:
         digests = registry.add_base("base", "3.13")
         named = f"{registry.host}/base"
-        docker("pull", "--quiet", f"{named}:3.13")
+        engine.images.pull(named, tag="3.13")
         yield Images(registry, source, {**digests, "name": f"{named}:3.13", "pinned": f"{named}@{digests['index']}"})
 
 
-def test_the_engine_keeps_images_in_containerd() -> None:
-    assert "io.containerd.snapshotter" in docker("info", "--format", "{{json .DriverStatus}}")
+def test_the_engine_keeps_images_in_containerd(engine: docker.DockerClient) -> None:
+    assert ["driver-type", "io.containerd.snapshotter.v1"] in engine.info()["DriverStatus"]
 
 
 @pytest.mark.parametrize("architecture", DOCKERS_NAME)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import tarfile
 from functools import cached_property
 from typing import Any
 
 from deployed_environment import NAME
 from local_stack import LocalStack
-
-
-def docker(stack: LocalStack, *arguments: str, given: bytes | None = None) -> str:
-    command = ["docker", "--host", stack.facts["docker_host"], *arguments]
-    return subprocess.run(command, input=given, capture_output=True, check=True).stdout.decode()
 
 
 class PushedImage:

@@ -14,7 +14,6 @@ import heapq
 import json
 import os
 import random
-import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,18 +174,13 @@ class Storm:
         state = STACK_FILE.parent
         port = self.stack.facts["aws_endpoint_url"].rpartition(":")[2]
         instance = f"label-export-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}:{port}"
-        found = self._docker("ps", "--quiet", "--filter", f"label=ministack.instance={instance}").split()
-        for container in found:
-            address = self._docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", container).strip()
-            if address == exchange.client:
-                self._docker("kill", "--signal", "KILL", container)
-                self.killed.append(container)
+        containers = self.stack.engine.containers
+        for container in containers.list(filters={"label": f"ministack.instance={instance}"}, ignore_removed=True):
+            networks = container.attrs["NetworkSettings"]["Networks"].values()
+            if exchange.client in [network["IPAddress"] for network in networks]:
+                container.kill("SIGKILL")
+                self.killed.append(container.id)
                 return
-
-    def _docker(self, *arguments: str) -> str:
-        environment = {**os.environ, "DOCKER_HOST": self.stack.facts["docker_host"]}
-        done = subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=False)
-        return done.stdout
 
     def edited_at(self, number: int) -> datetime:
         """Return the time of a label's edit with this number, later than those of a previous storm."""

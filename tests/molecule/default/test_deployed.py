@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -29,34 +27,19 @@ def test_the_image_has_bytecode(deployment: Deployment) -> None:
         "print(*(name for module in (json, urllib3, label_export) "
         "for name in os.listdir(os.path.dirname(module.__file__) + '/__pycache__')))"
     )
-    run = ["docker", "run", "--rm", "--network=none", "--entrypoint=python3.13", code["Code"]["ImageUri"]]
-    listing = subprocess.run(
-        [*run, "-c", look],
-        env={**os.environ, "DOCKER_HOST": deployment.stack.facts["docker_host"]},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    listing = deployment.stack.engine.containers.run(
+        code["Code"]["ImageUri"], ["-c", look], entrypoint="python3.13", network_mode="none", remove=True
+    ).decode()
     of_each = {"handler.cpython-313.pyc", "poolmanager.cpython-313.pyc", "decoder.cpython-313.pyc"}
     assert of_each <= set(listing.split()), "of the function, of its dependencies and of Python's own modules"
 
 
 def test_the_functions_run_as_a_user_without_rights(deployment: Deployment) -> None:
-    def docker(*arguments: str) -> list[str]:
-        run = subprocess.run(
-            ["docker", *arguments],
-            env={**os.environ, "DOCKER_HOST": deployment.stack.facts["docker_host"]},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return run.stdout.split()
-
     invoke(deployment.functions, {"action": "self_check"}, "live")
     image = deployment.functions.get_function(FunctionName=NAME, Qualifier="live")["Code"]["ImageUri"]
-    containers = docker("ps", "--quiet", f"--filter=ancestor={image}")
+    containers = deployment.stack.engine.containers.list(filters={"ancestor": image})
     assert containers
-    (user,) = set(docker("inspect", "--format={{.Config.User}}", *containers))
+    (user,) = {container.attrs["Config"]["User"] for container in containers}
     assert int(user.partition(":")[0]) > 0, "Lambda runs no function as root"
 
 

@@ -21,7 +21,7 @@ import pytest
 from deployed_environment import NAME, Deployment, another_handler
 from local_stack import LocalStack
 from playbook_runs import Playbook, only, run_playbook
-from pushed_images import PushedImage, docker, tags
+from pushed_images import PushedImage, tags
 
 BASE = "label-export-test-base:of-another-architecture"
 OTHER = {"x86_64": "arm64", "arm64": "x86_64"}
@@ -77,9 +77,9 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 @pytest.fixture(scope="module")
 def base(stack: LocalStack) -> Iterator[str]:
-    docker(stack, "load", given=empty_image(DOCKERS_NAME[other_than(stack)]))
+    stack.engine.images.load(empty_image(DOCKERS_NAME[other_than(stack)]))
     yield BASE
-    docker(stack, "image", "rm", BASE)
+    stack.engine.images.remove(BASE)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def run(stack: LocalStack, base: str) -> Iterator[Playbook]:
     yield build(other_than(stack), base, *only("handler_image"), "-vvv")
     for tag in tags(stack) - before:
         stack.aws("ecr").batch_delete_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])
-        docker(stack, "image", "rm", f"{stack.facts['registry']}/{NAME}:{tag}")
+        stack.engine.images.remove(f"{stack.facts['registry']}/{NAME}:{tag}")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from deployed_environment import NAME, Deployment, given_secrets
 from disturbances import ALIAS, FUNCTION, POLICY
 from local_stack import LocalStack
 from playbook_runs import Playbook, only, run_playbook
-from pushed_images import PushedImage, docker, tags
+from pushed_images import PushedImage, tags
 from role_documents import role, statements
 
 IMAGE = "handler_image : Image | Ensure the registry has the image"
@@ -74,7 +74,7 @@ def back_to_the_default(stack: LocalStack, deployment: Deployment) -> Iterator[N
             functions.delete_function(FunctionName=NAME, Qualifier=item["Version"])
     for tag in tags(stack) - images:
         ecr.batch_delete_image(repositoryName=NAME, imageIds=[{"imageTag": tag}])
-        docker(stack, "image", "rm", "--force", f"{stack.facts['registry']}/{NAME}:{tag}")
+        stack.engine.images.remove(f"{stack.facts['registry']}/{NAME}:{tag}", force=True)
 
 
 @pytest.fixture
@@ -150,4 +150,4 @@ def test_the_version_with_the_key_is_removed_with_its_image_and_a_new_key_is_req
     assert f"{NAME}: removed {version}, left none" in said
     assert "create a new key for the service account in Encord" in said
     assert run_playbook("deploy", *only("retired_versions")).changed == []
-    docker(stack, "image", "rm", "--force", f"{stack.facts['registry']}/{NAME}:{tag}")
+    stack.engine.images.remove(f"{stack.facts['registry']}/{NAME}:{tag}", force=True)

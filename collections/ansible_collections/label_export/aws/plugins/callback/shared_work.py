@@ -15,6 +15,10 @@ from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import filter_loader, test_loader
 from ansible.utils.collection_loader import _collection_finder
 from ansible.utils.display import Display
+from ansible_collections.label_export.aws.plugins.plugin_utils.compiled_templates import (
+    compile_templates,
+    keep_compiled_templates,
+)
 
 DOCUMENTATION = """
 name: shared_work
@@ -22,6 +26,7 @@ type: notification
 short_description: Load once what the process of each task needs
 description:
   - Loads the filters and tests of Jinja templates in the controller.
+  - Compiles the templates in variables of the play's roles once, instead of each time that a variable is used.
   - Lets modules of other collections run in the process of their task, as those of label_export.aws do.
   - Imports such a module in the controller before the first task that has it.
   - Keeps Python's garbage collector from the objects that the processes inherit.
@@ -81,12 +86,21 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Any) -> None:
         for loader in (filter_loader, test_loader):
             list(loader.all())
+        try:
+            keep_compiled_templates()
+        except (AttributeError, ImportError) as missing:
+            display.vvv(f"Templates are compiled each time that they are used: {missing}")
         for collection, actions in ACTIONS.items():
             try:
                 route(collection, actions)
             except (AttributeError, ImportError, TypeError, ValueError) as missing:
                 # An upgrade of Ansible may cost seconds here, but never the deploy.
                 display.vvv(f"Modules of {collection} run in separate processes: {missing}")
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        with suppress(AttributeError, ImportError):
+            for role in play.get_roles():
+                compile_templates([role.get_default_vars(), role.get_vars(include_params=False)])
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         # Otherwise a task's process collects garbage among all objects that it inherits, and so copies their memory.
