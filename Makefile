@@ -49,10 +49,11 @@ audit-deployed: install ## Run Prowler on what `make demo` leaves running
 sbom: install ## Write bills of materials of control node and images to .local/sbom
 	@scripts/sbom
 
-# In this order, slow files come first, so that no worker is idle at the end.
+# One process more than processors, since many tests wait for a server. In this order, slow files come first, so that none is idle
+# at the end.
 unit: install ## Test the parts: functions, faults, modules, Encord stand-in
 	@scripts/browser >/dev/null
-	@$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder tests/contract tests/faults tests/unit --cov --cov-report=term
+	@$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder tests/contract tests/faults tests/unit --cov --cov-report=term
 
 integration: install ## Test what `make demo` leaves running
 	@python -m pytest tests/molecule/default/test_deployed.py tests/molecule/default/test_monitoring.py
