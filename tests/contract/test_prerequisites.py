@@ -36,7 +36,11 @@ CASES: dict[str, dict[str, Any]] = {
     "refused": {"lacks": "catalog", "engine": True},
     "denied": {"lacks": "exporter", "engine": True},
     "ready": {"lacks": "exporter", "engine": True},
+    # With base images in the engine.
+    "foreign": {"lacks": "exporter", "engine": True},
+    "several": {"lacks": "exporter", "engine": True},
 }
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 class Aws(JsonServer):
@@ -68,6 +72,26 @@ class OtherEngine(Engine):
     lets_in: ClassVar[bool] = False
 
 
+class EngineWithBase(Engine):
+    """An engine that has a base image for arm64, and one of several platforms, as one in containerd is described."""
+
+    images: ClassVar[dict[str, dict[str, Any]]] = {
+        "foreign": {"Architecture": "arm64"},
+        "several": {"Architecture": "arm64", "Descriptor": {"mediaType": INDEX}},
+    }
+
+    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+        """Describe an image."""
+        path = self.path.partition("?")[0].rstrip("/")
+        named = next((name for name in self.images if f"base%3A{name}" in self.path or f"base:{name}" in self.path), "")
+        if path.endswith("/images/json"):
+            self.answer(200, [{"Id": f"base:{name}", "RepoTags": [f"base:{name}"]} for name in self.images])
+        elif "/images/" in path and named:
+            self.answer(200, {"Id": f"base:{named}", "RepoTags": [f"base:{named}"], **self.images[named]})
+        else:
+            super().do_GET()
+
+
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The message that each case failed with, empty for none."""
@@ -78,12 +102,17 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     credentials.write_text(
         "".join(f"[{name}]\naws_access_key_id = {name}\naws_secret_access_key = nothing\n" for name in CASES)
     )
-    with serving(Aws) as aws, serving(Engine) as engine, serving(OtherEngine) as other:
+    with (
+        serving(Aws) as aws,
+        serving(Engine) as engine,
+        serving(OtherEngine) as other,
+        serving(EngineWithBase) as based,
+    ):
 
         def docker_host(name: str) -> str:
             if not CASES[name]["engine"]:
                 return f"unix://{directory}/nowhere.sock"
-            return (other if name == "refused" else engine).replace("http://", "tcp://")
+            return {"refused": other, "foreign": based, "several": based}.get(name, engine).replace("http://", "tcp://")
 
         settings = {
             **inventory_host(label_export_account_id=ACCOUNT),
@@ -94,6 +123,8 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "label_export_aws_profile": "{{ inventory_hostname }}",
         }
         hosts = {name: {"label_export_docker_host": docker_host(name)} for name in CASES}
+        for name in EngineWithBase.images:
+            hosts[name] |= {"handler_image_base": f"base:{name}", "handler_image_base_source": "engine"}
         inventory = directory / "inventory.yml"
         inventory.write_text(yaml.safe_dump({"label_export": {"hosts": hosts, "vars": settings}}))
         result = subprocess.run(
@@ -137,6 +168,18 @@ def test_an_engine_that_does_not_reach_the_registry_is_named(failures: dict[str,
     assert f"cannot log in to {REGISTRY}: " in said
     assert "no such host" in said
     assert "handler_image_registry in" in said
+
+
+def test_a_base_image_in_the_engine_for_another_architecture_is_named(failures: dict[str, str]) -> None:
+    """Newer engines would look for it in a registry, and report that one."""
+    said = failures["foreign"]
+    assert "handler_image_base is 'base:foreign', and the container engine has it for arm64, but" in said
+    assert "handler_image_architecture is x86_64" in said
+    assert "handler_image.yml" in said
+
+
+def test_a_base_image_of_several_platforms_is_left_to_the_build(failures: dict[str, str]) -> None:
+    assert failures["several"] == ""
 
 
 def test_a_deployer_without_permission_to_push_is_named(failures: dict[str, str]) -> None:

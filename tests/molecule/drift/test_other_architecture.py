@@ -24,6 +24,7 @@ from playbook_runs import Playbook, only, run_playbook
 from pushed_images import PushedImage, tags
 
 BASE = "label-export-test-base:of-another-architecture"
+MISNAMED = "label-export-test-base:with-another-python"
 OTHER = {"x86_64": "arm64", "arm64": "x86_64"}
 DOCKERS_NAME = {"x86_64": "amd64", "arm64": "arm64"}
 # The architecture in the names of wheels, and its number in the header of a shared library (ELF's e_machine).
@@ -45,22 +46,21 @@ def build(architecture: str, base: str, *arguments: str) -> Playbook:
     )
 
 
-def empty_image(architecture: str) -> bytes:
-    """Return an image for an architecture in the format of `docker load`; its Python is only a header.
+def empty_image(name: str, architecture: str, python: str) -> bytes:
+    """Return an image in the format of `docker load`; its Python is only a header. Both are for an architecture.
 
     `docker import --platform` would be simpler, but Docker 20.10 assumes this machine's platform.
     """
-    machine = ELF_MACHINE[next(name for name, dockers in DOCKERS_NAME.items() if dockers == architecture)]
-    header = b"\x7fELF\x02\x01\x01" + bytes(11) + machine.to_bytes(2, "little") + bytes(44)
+    header = b"\x7fELF\x02\x01\x01" + bytes(11) + ELF_MACHINE[python].to_bytes(2, "little") + bytes(44)
     layer = archive({"var/lang/bin/python3": header})
     layer_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
     configuration = {
-        "architecture": architecture,
+        "architecture": DOCKERS_NAME[architecture],
         "os": "linux",
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": [layer_id]},
     }
-    manifest = [{"Config": "config.json", "RepoTags": [BASE], "Layers": ["layer.tar"]}]
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
     files = {"config.json": json.dumps(configuration).encode(), "manifest.json": json.dumps(manifest).encode()}
     return archive({**files, "layer.tar": layer})
 
@@ -77,7 +77,7 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 @pytest.fixture(scope="module")
 def base(stack: LocalStack) -> Iterator[str]:
-    stack.engine.images.load(empty_image(DOCKERS_NAME[other_than(stack)]))
+    stack.engine.images.load(empty_image(BASE, other_than(stack), other_than(stack)))
     yield BASE
     stack.engine.images.remove(BASE)
 
@@ -153,6 +153,22 @@ def test_a_base_for_another_architecture_is_refused_and_nothing_is_pushed(stack:
     assert f"handler_image_base is '{stack.facts['base_image']}'" in said
     assert f"handler_image_architecture is {other_than(stack)}" in said
     assert "group_vars/label_export/handler_image.yml" in said
+    assert tags(stack) == before
+
+
+def test_a_base_with_the_python_of_another_architecture_is_refused_and_nothing_is_pushed(stack: LocalStack) -> None:
+    """An engine writes the requested architecture into an image, whatever its base contains."""
+    here, before = OTHER[other_than(stack)], tags(stack)
+    stack.engine.images.load(empty_image(MISNAMED, other_than(stack), here))
+    try:
+        refused = build(other_than(stack), MISNAMED, *only("handler_image"))
+    finally:
+        stack.engine.images.remove(MISNAMED, force=True)
+    assert refused.returncode != 0
+    said = " ".join(refused.output.split())
+    wanted = f"handler_image_architecture is {other_than(stack)}"
+    assert f"handler_image_base is '{MISNAMED}', an image for {here}, but {wanted}." in said
+    assert "Nothing was pushed" in said
     assert tags(stack) == before
 
 
