@@ -81,13 +81,13 @@ class EngineWithBase(Engine):
     }
 
     def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
-        """Describe an image."""
-        path = self.path.partition("?")[0].rstrip("/")
-        named = next((name for name in self.images if f"base%3A{name}" in self.path or f"base:{name}" in self.path), "")
+        """List the images, describe one, or return what it is."""
+        path = self.path.partition("?")[0]
         if path.endswith("/images/json"):
-            self.answer(200, [{"Id": f"base:{name}", "RepoTags": [f"base:{name}"]} for name in self.images])
-        elif "/images/" in path and named:
-            self.answer(200, {"Id": f"base:{named}", "RepoTags": [f"base:{named}"], **self.images[named]})
+            self.answer(200, [{"Id": name, "RepoTags": [f"base:{name}"]} for name in self.images])
+        elif "/images/" in path:
+            name = path.split("/")[-2]
+            self.answer(200, {"Id": name, "RepoTags": [f"base:{name}"], **self.images[name]})
         else:
             super().do_GET()
 

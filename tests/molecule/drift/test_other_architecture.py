@@ -33,8 +33,12 @@ ELF_MACHINE = {"x86_64": 62, "arm64": 183}
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
+def architecture_of(stack: LocalStack) -> str:
+    return str(stack.facts.get("architecture", "x86_64"))
+
+
 def other_than(stack: LocalStack) -> str:
-    return OTHER[stack.facts.get("architecture", "x86_64")]
+    return OTHER[architecture_of(stack)]
 
 
 def build(architecture: str, base: str, *arguments: str) -> Playbook:
@@ -47,7 +51,7 @@ def build(architecture: str, base: str, *arguments: str) -> Playbook:
 
 
 def empty_image(name: str, architecture: str, python: str) -> bytes:
-    """Return an image in the format of `docker load`; its Python is only a header. Both are for an architecture.
+    """Return an image in the format of `docker load`; its Python is only a header for an architecture.
 
     `docker import --platform` would be simpler, but Docker 20.10 assumes this machine's platform.
     """
@@ -141,7 +145,7 @@ def test_the_function_would_become_one_of_that_architecture(stack: LocalStack, r
     assert check.returncode == 0, check.output
     assert not [task for task in check.changed if task.startswith("handler_image")], "the image is there"
     lines = {"".join(line.split()) for line in check.output.splitlines()}
-    here = stack.facts.get("architecture", "x86_64")
+    here = architecture_of(stack)
     assert {"Architectures:", f"--{here}", f"+-{other_than(stack)}"} <= lines, check.output
 
 
@@ -158,7 +162,7 @@ def test_a_base_for_another_architecture_is_refused_and_nothing_is_pushed(stack:
 
 def test_a_base_with_the_python_of_another_architecture_is_refused_and_nothing_is_pushed(stack: LocalStack) -> None:
     """An engine writes the requested architecture into an image, whatever its base contains."""
-    here, before = OTHER[other_than(stack)], tags(stack)
+    here, before = architecture_of(stack), tags(stack)
     stack.engine.images.load(empty_image(MISNAMED, other_than(stack), here))
     try:
         refused = build(other_than(stack), MISNAMED, *only("handler_image"))

@@ -15,7 +15,7 @@ from jinja2 import Environment
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep compiled templates until the test's end; return the Python source of those that were compiled."""
+    """Keep compiled templates until the test's end; return the Python source of each compilation."""
     shared = plugin("plugin_utils.compiled_templates")
     environment = shared.import_module(shared.TEMPLATING).AnsibleEnvironment
     sources: list[str] = []
@@ -26,7 +26,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return compile_source(self, source, filename)
 
     monkeypatch.setattr(Environment, "_compile", noted)
-    monkeypatch.setattr(environment, "compile", environment.compile)
+    monkeypatch.setattr(environment, "compile", Environment.compile)
     shared.keep_compiled_templates()
     return sources
 

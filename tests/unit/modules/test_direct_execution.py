@@ -328,6 +328,7 @@ def test_without_the_callback_ansible_runs_other_collections_modules_itself(monk
     """The callback only changes where Ansible looks an action up; where that place is not there, nothing changes."""
     shared_work = plugin("callback.shared_work")
     monkeypatch.setattr(shared_work._collection_finder, "_get_collection_metadata", lambda _: None)
+    monkeypatch.setattr(shared_work, "keep_compiled_templates", lambda: None)  # It would last longer than this test.
     shared_work.CallbackModule().v2_playbook_on_start(None)
 
 

@@ -98,9 +98,12 @@ class CallbackModule(CallbackBase):
                 display.vvv(f"Modules of {collection} run in separate processes: {missing}")
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        with suppress(AttributeError, ImportError):
-            for role in play.get_roles():
-                compile_templates([role.get_default_vars(), role.get_vars(include_params=False)])
+        with suppress(AttributeError, ImportError):  # Then nothing keeps what is compiled here.
+            compile_templates(
+                variables
+                for role in play.get_roles()
+                for variables in (role.get_default_vars(), role.get_vars(include_params=False))
+            )
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         # Otherwise a task's process collects garbage among all objects that it inherits, and so copies their memory.

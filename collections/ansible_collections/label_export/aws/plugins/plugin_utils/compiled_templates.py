@@ -28,7 +28,7 @@ def keep_compiled_templates() -> None:
 
     @wraps(compile_template)
     def compile_once(self: Any, source: Any, *arguments: Any, **options: Any) -> Any:
-        # Not an expression's parsed nodes, a template in a file, or one with its own delimiters.
+        # Others are compiled each time: parsed expressions, templates of files, and those with their own delimiters.
         if arguments or options or self.overlayed or not isinstance(source, str):
             return compile_template(self, source, *arguments, **options)
         compiling = current(optional=True)
