@@ -97,9 +97,13 @@ class Deployment:
         return answer["Body"].read(), answer["Metadata"]
 
     def log_text(self) -> str:
-        """Return everything in all log groups, as one text."""
+        """Return everything in the environment's log groups, as one text.
+
+        Not in other environments' groups, which other scenarios delete at the same time.
+        """
         texts: list[str] = []
-        for name in self._pages("describe_log_groups", "logGroups", "logGroupName"):
+        groups = self._pages("describe_log_groups", "logGroups", "logGroupName")
+        for name in (group for group in groups if group.rpartition("/")[2].startswith(NAME)):
             for stream in self._pages("describe_log_streams", "logStreams", "logStreamName", logGroupName=name):
                 events = self.logs.get_log_events(logGroupName=name, logStreamName=stream, startFromHead=True)
                 texts.extend(event["message"] for event in events["events"])

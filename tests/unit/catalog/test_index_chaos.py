@@ -67,7 +67,7 @@ def reader(index: IndexSystem) -> Iterator[list[int]]:
 
     def loop() -> None:
         try:
-            while not stop.is_set():
+            while not stop.wait(0.001):  # without a pause this thread would take half of the processor
                 if index.pointer is not None:
                     seen.append(index.read().pointer["sequence"])
         except BaseException as error:  # noqa: BLE001 - raised again by the test's own thread
