@@ -14,9 +14,8 @@ places, which show on a machine with other work:
 
 from __future__ import annotations
 
+import http.client
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -66,13 +65,14 @@ def listens(container: Any) -> bool:
     published = container.ports.get(PORT)
     if not published:
         return False
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    connection = http.client.HTTPConnection("127.0.0.1", int(published[0]["HostPort"]), timeout=ANSWER_SECONDS)
     try:
-        opener.open(f"http://127.0.0.1:{published[0]['HostPort']}/", timeout=ANSWER_SECONDS).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
     return True
 
 

@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
-from ansible.plugins.loader import filter_loader, test_loader
 from ansible.utils.collection_loader import _collection_finder
 from ansible.utils.display import Display
 from ansible_collections.label_export.aws.plugins.plugin_utils.compiled_templates import (
@@ -25,7 +24,6 @@ name: shared_work
 type: notification
 short_description: Load once what the process of each task needs
 description:
-  - Loads the filters and tests of Jinja templates in the controller.
   - Compiles the templates in variables of the play's roles once, instead of each time that a variable is used.
   - Lets modules of other collections run in the process of their task, as those of label_export.aws do.
   - Imports such a module in the controller before the first task that has it.
@@ -84,8 +82,6 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        for loader in (filter_loader, test_loader):
-            list(loader.all())
         try:
             keep_compiled_templates()
         except (AttributeError, ImportError) as missing:
