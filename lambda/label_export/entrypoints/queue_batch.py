@@ -188,7 +188,8 @@ class BatchProcessor:
             key=result.key,
             bytes=len(row.body),
             sha256=row.sha256,
-            edited_at=None if row.edited_at is None else row.edited_at_text,  # otherwise it could be any text
+            # The moment, since what was served could be any text with a date in it.
+            edited_at=None if row.edited_at is None else row.edited_at.isoformat(),
         )
 
 

@@ -20,7 +20,8 @@ from handler_servers import Answer, Fault
 from label_export import retry
 from test_faults import PASSING, S3_PASSING
 
-CANARY = f"canary-{uuid.uuid4().hex}"
+# Without digits, which dateutil could read as parts of a date.
+CANARY = f"canary-{uuid.uuid4().hex.translate(str.maketrans('0123456789', 'ghijklmnop'))}"
 PASSPHRASE, TOKEN, SIGNING = f"pass-{CANARY}", f"token-{CANARY}", f"signing-{CANARY}"
 KEY_LINE = 20  # characters: shorter lines of a key are not telling
 
@@ -66,8 +67,10 @@ Path = Callable[[Watched], None]
 def exported(watched: Watched) -> None:
     for _ in range(2):
         watched.export()
-    watched.deployment.row(data_title=CANARY, data_units={"note": CANARY * 2}, last_edited_at=CANARY)
-    watched.export()
+    # dateutil finds a date in any text that has one.
+    for edited_at in (CANARY, f"{CANARY} on 2025-01-03 10:00:00"):
+        watched.deployment.row(data_title=CANARY, data_units={"note": CANARY * 2}, last_edited_at=edited_at)
+        watched.export()
 
 
 def encord_fails(watched: Watched) -> None:

@@ -87,7 +87,7 @@ def test_an_older_edit_time_is_returned_and_stored_at_a_late_receive(deployment:
     written = output()
     assert (written.metric("WentBack"), written.metric("Exported")) == (1, 1)
     (line,) = written.logged("label_went_back")
-    assert (line["level"], line["label_hash"], line["edited_at"]) == ("WARNING", label, "2025-01-02 09:59:59")
+    assert (line["level"], line["label_hash"], line["edited_at"]) == ("WARNING", label, "2025-01-02T09:59:59+00:00")
     assert deployment.export(label) == []
     assert output().metric("Unchanged") == 1
 
