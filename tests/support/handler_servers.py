@@ -72,6 +72,7 @@ class LoopbackServer:
         self.connection_seconds = 0.0
         self.lock = threading.RLock()
         self._faults: dict[str, deque[Fault]] = {}
+        self._answers_lost: dict[str, set[str]] = {}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -92,9 +93,25 @@ class LoopbackServer:
         with self.lock:
             self._faults.setdefault(operation, deque()).extend(faults)
 
+    def lose_first_answers(self, operation: str) -> None:
+        """Let the first try of each request of `operation` take effect without an answer; the others are answered."""
+        with self.lock:
+            self._answers_lost[operation] = set()
+
     def forget_faults(self) -> None:
         with self.lock:
             self._faults.clear()
+            self._answers_lost.clear()
+
+    def _fault(self, call: Call) -> Fault:
+        waiting, lost = self._faults.get(call.operation), self._answers_lost.get(call.operation)
+        if waiting:
+            return waiting.popleft()
+        request = call.headers.get("amz-sdk-invocation-id", "")  # the same for all tries of a request
+        if lost is None or request in lost:
+            return Fault()
+        lost.add(request)
+        return Fault(cut="after")
 
     def count(self, operation: str) -> int:
         return Counter(call.operation for call in self.calls)[operation]
@@ -133,8 +150,7 @@ class LoopbackServer:
                 call = Call(operation, unquote(parts.path), query, headers, body)
                 with outer.lock:
                     outer.calls.append(call)
-                    waiting = outer._faults.get(operation)
-                    fault = waiting.popleft() if waiting else Fault()
+                    fault = outer._fault(call)
                 if fault.when is not None:
                     fault.when()
                 if fault.cut == "before":

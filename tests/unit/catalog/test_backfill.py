@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -283,11 +284,12 @@ def test_a_backfill_slows_down_at_a_rate_limit_and_brings_everything(
     system.set(LABEL_EXPORT_CONCURRENCY="5")
     monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
     pauses = []
-    refused = retry.Pace.refused
+    refused, one_at_a_time = retry.Pace.refused, threading.Lock()
 
     def noted(pace: retry.Pace, began: int, retry_after: float | None) -> None:
-        refused(pace, began, retry_after)
-        pauses.append(pace.pause)
+        with one_at_a_time:
+            refused(pace, began, retry_after)
+            pauses.append(pace.pause)
 
     monkeypatch.setattr(retry.Pace, "refused", noted)
     fault = {"path": "/public", "envelope_error": "RATE_LIMIT_ERROR", "count": 25}

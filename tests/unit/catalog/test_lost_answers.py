@@ -25,11 +25,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
 
 
-def lose_every_answer(system: CatalogSystem, operation: str = "PutObject") -> None:
-    """Every first try takes effect and has no answer; its repetition is answered."""
-    system.aws.fail(operation, *[Fault(cut="after"), Fault()] * 200)
-
-
 def conflict_first(system: CatalogSystem, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Answer the first try of each conditional write with 409: S3 wrote nothing, since another write was under way.
 
@@ -64,16 +59,18 @@ def states(system: CatalogSystem) -> dict[str, str]:
 def test_a_census_whose_every_answer_was_lost_is_completed(
     system: CatalogSystem, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lose_every_answer(system)
+    system.aws.lose_first_answers("PutObject")
     (started,) = system.catalog({"action": "census"})["started"]
     assert started["outcome"] == "started"
     system.work_all()
     assert states(system) == {"census": "completed"}
     assert "work_superseded" not in logged(capsys)
+    tries = [call.headers["amz-sdk-invocation-id"] for call in system.aws.calls if call.operation == "PutObject"]
+    assert len(tries) == 2 * len(set(tries)) > 0
 
 
 def test_a_reconcile_whose_every_answer_was_lost_is_completed(system: CatalogSystem) -> None:
-    lose_every_answer(system)
+    system.aws.lose_first_answers("PutObject")
     assert system.catalog({"action": "reconcile"})["ok"]
 
 
@@ -81,7 +78,7 @@ def test_work_on_the_index_whose_every_answer_was_lost_is_completed(
     index: IndexSystem, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index.save("label-1")
-    lose_every_answer(index.system)
+    index.system.aws.lose_first_answers("PutObject")
     index.settle()  # the first event starts a rebuild
     index.rebuild()
     before = index.read().pointer["sequence"]
@@ -98,8 +95,8 @@ def test_work_on_the_index_whose_every_answer_was_lost_is_completed(
 def test_a_snapshot_whose_every_answer_was_lost_is_completed(
     indexed: CatalogSystem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lose_every_answer(indexed)
-    lose_every_answer(indexed, "CopyObject")
+    indexed.aws.lose_first_answers("PutObject")
+    indexed.aws.lose_first_answers("CopyObject")
     assert start(indexed, "first")["outcome"] == "started"
     indexed.work_all()
     assert state(indexed)["state"] == "completed"
