@@ -104,11 +104,11 @@ class LoopbackServer:
             self._answers_lost.clear()
 
     def _fault(self, call: Call) -> Fault:
-        waiting, lost = self._faults.get(call.operation), self._answers_lost.get(call.operation)
-        if waiting:
+        if waiting := self._faults.get(call.operation):
             return waiting.popleft()
-        request = call.headers.get("amz-sdk-invocation-id", "")  # the same for all tries of a request
-        if lost is None or request in lost:
+        lost = self._answers_lost.get(call.operation)
+        # All tries of a request have the same identifier.
+        if lost is None or (request := call.headers["amz-sdk-invocation-id"]) in lost:
             return Fault()
         lost.add(request)
         return Fault(cut="after")
